@@ -1,0 +1,206 @@
+"""The device's side of the I/O interface: commands, unit status, sense.
+
+One handler per command, chosen by a table that the class builds from its decorated methods, so that a
+device reads like its manual. Rules: Principles of Operation, chapter 16 (device status) and the
+device manuals; common commands (No-Operation, Sense, Sense ID) are ESA/390 Common I/O-Device Commands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, TypeVar
+
+from regions import constants as c
+
+if TYPE_CHECKING:
+    import trio
+
+    from .options import DeviceSpec
+
+CE: Final = c.SCSW_DSTAT_CHANNEL_END
+DE: Final = c.SCSW_DSTAT_DEVICE_END
+SM: Final = c.SCSW_DSTAT_STAT_MOD
+UC: Final = c.SCSW_DSTAT_UNIT_CHECK
+UE: Final = c.SCSW_DSTAT_UNIT_EXCEP
+ATTENTION: Final = c.SCSW_DSTAT_ATTENTION
+ENDED: Final = CE | DE
+"""Unit status of a command that ended normally: channel end and device end together."""
+
+SENSE_COMMAND_REJECT: Final = 0x80
+SENSE_INTERVENTION_REQUIRED: Final = 0x40
+SENSE_BUS_OUT_CHECK: Final = 0x20
+SENSE_EQUIPMENT_CHECK: Final = 0x10
+SENSE_DATA_CHECK: Final = 0x08
+SENSE_OVERRUN: Final = 0x04
+
+
+class DataTransfer(Protocol):
+    """The channel's side of one command: all CCWs that are data-chained to it."""
+
+    @property
+    def chaining(self) -> bool:
+        """The CCW fetched last has command chaining: another command may follow (PoP 15)."""
+        ...
+
+    @property
+    def first(self) -> bool:
+        """This is the first command of the channel program."""
+        ...
+
+    @property
+    def path(self) -> int:
+        """The channel path in use, as an LPM bit (0x80 is the first path)."""
+        ...
+
+    def give(self, data: bytes | bytearray | memoryview, *, backward: bool = False) -> int:
+        """Move *data* to storage; gives how many bytes the channel accepted.
+
+        Fewer than offered when the CCW counts end or the channel found an error; the device then
+        ends the operation. *backward* stores each byte at a descending address (read backward).
+        """
+        ...
+
+    def give_file(self, fd: int, offset: int, length: int) -> int:
+        """Move *length* bytes of file *fd* at *offset* to storage by vectored reads, uncopied."""
+        ...
+
+    def take(self, length: int, *, variable: bool = False) -> bytes:
+        """Fetch at most *length* bytes from storage; fewer when the CCW counts end.
+
+        Fewer is an incorrect length, unless the device accepts any length up to *length*
+        (*variable*, as a tape does). Where the channel finds an error this does not return.
+        """
+        ...
+
+    def take_file(self, fd: int, offset: int, length: int) -> int:
+        """Move at most *length* bytes of storage into file *fd* at *offset*, uncopied."""
+        ...
+
+
+class UnitCheck(Exception):  # noqa: N818 - the architecture's word for it
+    """A command ends with unit check: raise it in a handler.
+
+    *sense* becomes the device's sense data; *status* is the unit status, by default channel end,
+    device end and unit check. A command rejected at initial selection has unit check alone.
+    """
+
+    def __init__(self, sense: bytes, status: int = ENDED | UC) -> None:
+        super().__init__(sense.hex())
+        self.sense = sense
+        self.status = status
+
+
+class NotReady(Exception):  # noqa: N818 - not an error: the operator is awaited
+    """A handler must wait for *event* before it can move data; the channel calls it again then."""
+
+    def __init__(self, event: trio.Event) -> None:
+        super().__init__("device waits")
+        self.event = event
+
+
+Handler = Callable[[Any, DataTransfer], int | None]
+"""A command handler: moves its data and gives the unit status; None is channel end + device end."""
+
+F = TypeVar("F", bound=Callable[..., int | None])
+
+
+def command(*codes: int) -> Callable[[F], F]:
+    """Mark a method as the handler of the command *codes* (0x00-0xff)."""
+
+    def mark(function: F) -> F:
+        function.ccw_codes = codes  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
+class Device:
+    """A device behind one subchannel. Subclasses add commands with the `command` decorator."""
+
+    type_name: ClassVar[str] = ""
+    """What `--device` calls it, e.g. "fba"."""
+    sense_length: ClassVar[int] = 32
+    """Bytes of sense data that the Sense command offers."""
+    sense_id: bytes = b""
+    """Answer to Sense ID: ff, control unit type and model, device type and model, 00, CIWs."""
+    option_words: ClassVar[frozenset[str]] = frozenset()
+    """Words of `--device` that this type understands, beside those that every device has."""
+    commands: ClassVar[Mapping[int, Handler]] = {}
+    """Command code to handler, built when the class is."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        table: dict[int, Handler] = {}
+        for base in reversed(cls.__mro__):
+            for member in vars(base).values():
+                for code in getattr(member, "ccw_codes", ()):
+                    table[code] = member
+        cls.commands = table
+
+    def __init__(self, name: str) -> None:
+        """*name* is what messages and `state` call the device, e.g. "fba 9336 disk.img"."""
+        self.name = name
+        self.sense = b""
+        """Sense data kept until Sense reads it or the next unit check replaces it."""
+        self.attention: Callable[[int], None] = lambda status: None
+        """Presents unsolicited unit status; set by the subchannel that the device is behind."""
+
+    @classmethod
+    def open(cls, spec: DeviceSpec) -> Device:
+        """Attach the medium that *spec* names; UserError says what is wrong with it."""
+        raise NotImplementedError
+
+    def begin(self) -> None:
+        """A channel program starts: forget what holds only within one (extents, domains)."""
+
+    def execute(self, code: int, io: DataTransfer) -> int:
+        """Do one command; gives the unit status. A code without a handler is command reject.
+
+        Raises NotReady when the device waits for its operator; no data has moved then.
+        """
+        handler = self.commands.get(code)
+        try:
+            if handler is None:
+                raise self.reject(code)
+            status = handler(self, io)
+        except UnitCheck as check:
+            self.sense = check.sense
+            return check.status
+        return ENDED if status is None else status
+
+    def reject(self, code: int) -> UnitCheck:
+        """What refuses command *code*; devices with richer sense data override it."""
+        return UnitCheck(bytes([SENSE_COMMAND_REJECT]))
+
+    def take_sense(self) -> bytes:
+        """The sense data, `sense_length` bytes, which this resets (Sense, or concurrent sense)."""
+        data = self.sense.ljust(self.sense_length, b"\0")[: self.sense_length]
+        self.sense = b""
+        return data
+
+    def reset(self) -> None:
+        """A clear signal or system reset: drop what is in progress; the medium is untouched."""
+        self.sense = b""
+
+    def close(self) -> None:
+        """Detach the medium; all that was written is with the operating system."""
+
+    async def service(self) -> None:
+        """What the device does by itself while it is attached (an operator's console); default none."""
+
+    @command(c.CCW_CMD_NOOP)
+    def no_operation(self, io: DataTransfer) -> int | None:
+        """No-Operation: an immediate command."""
+        return None
+
+    @command(c.CCW_CMD_BASIC_SENSE)
+    def basic_sense(self, io: DataTransfer) -> int | None:
+        """Sense: give the sense data and reset it."""
+        io.give(self.take_sense())
+        return None
+
+    @command(c.CCW_CMD_SENSE_ID)
+    def give_sense_id(self, io: DataTransfer) -> int | None:
+        """Sense ID: what the control unit and the device are."""
+        io.give(self.sense_id)
+        return None

@@ -1,0 +1,41 @@
+"""Every device type there is, by the name that a command line uses."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Final
+
+from ..errors import UserError
+from .base import Device
+from .options import BEHAVIOUR_WORDS, DeviceSpec
+
+CONTROL_WORDS: Final = BEHAVIOUR_WORDS | {"csense", "order", "interface"}
+"""Options that belong to the subchannel, not to a device model."""
+
+TYPES: Final[dict[str, tuple[str, str]]] = {
+    "fba": ("fba", "Fba"),
+    "9336": ("fba", "Fba"),
+    "3370": ("fba", "Fba3370"),
+}
+"""Type name: module below this package and class. Imported when first used, as start-up counts."""
+
+
+def device_class(name: str) -> type[Device]:
+    """The class of device type *name*; UserError lists the types if there is none."""
+    try:
+        module, cls = TYPES[name]
+    except KeyError:
+        known = ", ".join(sorted(TYPES))
+        raise UserError(f"{name}: unknown device type; one of {known}") from None
+    found: type[Device] = getattr(import_module(f"{__package__}.{module}"), cls)
+    return found
+
+
+def attach(spec: DeviceSpec) -> Device:
+    """Open the device that *spec* describes; UserError for unknown types, options or bad media."""
+    cls = device_class(spec.type)
+    for word in spec.options:
+        if word not in CONTROL_WORDS and word not in cls.option_words:
+            known = ", ".join(sorted(CONTROL_WORDS | cls.option_words | {"readonly"}))
+            raise UserError(f"{spec.type}@{spec.schid}: unknown option {word}; one of {known}")
+    return cls.open(spec)

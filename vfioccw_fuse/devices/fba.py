@@ -1,0 +1,249 @@
+"""Fixed-block disks: 9336 behind a 6310, 3370 behind a 3880, on a raw image of 512-byte blocks.
+
+Block n is at byte 512 n. A program defines an extent, locates blocks in it and reads or writes them
+with the very next command. Rules: IBM 9336 and 3370 descriptions as Linux (dasd_fba) uses them, and
+what the recorded programs show.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import ClassVar, Final, NoReturn
+
+from regions import constants as c
+
+from ..errors import UserError
+from .base import (
+
+    SENSE_COMMAND_REJECT,
+    SENSE_EQUIPMENT_CHECK,
+
+    DataTransfer,
+    Device,
+    UnitCheck,
+    command,
+)
+from .options import DeviceSpec
+
+BLOCK: Final = 512
+"""Bytes of a block."""
+
+MASK_CONTROL: Final = 0xC0
+MASK_INHIBIT_FORMAT: Final = 0x00
+MASK_INHIBIT_WRITES: Final = 0x40
+MASK_RESERVED: Final = 0x30
+
+OPERATION: Final = 0x0F
+OPERATION_RESERVED: Final = 0xE0
+WRITE_DATA: Final = 0x01
+READ_REPLICATED: Final = 0x02
+FORMAT_DEFECTIVE: Final = 0x04
+WRITE_AND_VERIFY: Final = 0x05
+READ_DATA: Final = 0x06
+OPERATIONS: Final = frozenset(
+    {WRITE_DATA, READ_REPLICATED, FORMAT_DEFECTIVE, WRITE_AND_VERIFY, READ_DATA}
+)
+
+SENSE1_FILE_PROTECTED: Final = 0x04
+SENSE1_WRITE_INHIBITED: Final = 0x02
+
+
+class Fba(Device):
+    """A fixed-block disk. Its image is open for as long as the device is attached."""
+
+    type_name: ClassVar[str] = "fba"
+    sense_length = 24
+    model: ClassVar[str] = "9336"
+    device_type: ClassVar[int] = 0x11
+    """Byte 3 of the device characteristics."""
+    blocks_per_group: ClassVar[int] = 63
+    blocks_per_access_position: ClassVar[int] = 315
+    sense_id = bytes.fromhex("ff631001933600")
+
+    def __init__(self, path: str, fd: int, blocks: int, readonly: bool) -> None:
+        """*fd* is the open image of *blocks* blocks; the device closes it."""
+        super().__init__(f"fba {self.model} {path}")
+        self._fd = fd
+        self.blocks = blocks
+        """Capacity in blocks of 512 bytes."""
+        self.readonly = readonly
+        """Writes are refused: sense command reject, write inhibited."""
+        self._extent: tuple[int, int, int] | None = None
+        self._mask = 0
+        self._located: tuple[int, int, int] | None = None
+
+    @classmethod
+    def open(cls, spec: DeviceSpec) -> Fba:
+        """Attach the image; UserError if there is none, or it is not a multiple of 512 bytes."""
+        fd, size = open_image(spec.path, spec.readonly)
+        if size == 0 or size % BLOCK:
+            os.close(fd)
+            raise UserError(
+                f"{spec.path}: {size} bytes is not a disk of 512-byte blocks; "
+                "its size must be a multiple of 512 and not 0"
+            )
+        return cls(spec.path, fd, size // BLOCK, spec.readonly)
+
+    def close(self) -> None:
+        """Close the image."""
+        os.close(self._fd)
+
+    def begin(self) -> None:
+        """An extent and a located domain hold for one channel program."""
+        self._extent = None
+        self._located = None
+
+    def _refuse(self, byte1: int = 0) -> NoReturn:
+        raise UnitCheck(bytes([SENSE_COMMAND_REJECT, byte1]))
+
+    def execute(self, code: int, io: DataTransfer) -> int:
+        """As `Device.execute`; what was located is good for the next command only."""
+        located = self._located
+        if located is None:
+            return super().execute(code, io)
+        status = super().execute(code, io)
+        if self._located is located:
+            self._located = None
+        return status
+
+    @command(c.DASD_FBA_CCW_DEFINE_EXTENT)
+    def define_extent(self, io: DataTransfer) -> int | None:
+        """Define Extent: mask, then at 4 the first block, at 8 and 12 the first and last within."""
+        data = io.take(16)
+        if self._extent is not None or len(data) < 16:
+            self._refuse()
+        mask = data[0]
+        first = int.from_bytes(data[4:8], "big")
+        low = int.from_bytes(data[8:12], "big")
+        high = int.from_bytes(data[12:16], "big")
+        if mask & MASK_RESERVED or high < low or first + high - low >= self.blocks:
+            self._refuse()
+        self._mask = mask & MASK_CONTROL
+        self._extent = (first, low, high)
+        return None
+
+    @command(c.DASD_FBA_CCW_LOCATE)
+    def locate(self, io: DataTransfer) -> int | None:
+        """Locate: operation, replication count, block count, first block within the extent."""
+        data = io.take(8)
+        if self._extent is None or len(data) < 8:
+            self._refuse()
+        operation = data[0] & OPERATION
+        repetition = data[1]
+        count = int.from_bytes(data[2:4], "big")
+        block = int.from_bytes(data[4:8], "big")
+        first, low, high = self._extent
+        if data[0] & OPERATION_RESERVED or operation not in OPERATIONS or not count:
+            self._refuse()
+        if operation in (WRITE_DATA, WRITE_AND_VERIFY) and self._mask == MASK_INHIBIT_WRITES:
+            self._refuse()
+        if operation == FORMAT_DEFECTIVE and self._mask == MASK_INHIBIT_FORMAT:
+            self._refuse()
+        if operation == READ_REPLICATED and (repetition == 0 or repetition % count):
+            self._refuse()
+        if block < low or block + count - 1 > high:
+            self._refuse()
+        self._located = (operation, first + block - low, count)
+        return None
+
+    def _take_located(self, *operations: int) -> tuple[int, int]:
+        """First block and count that the Locate just before this command prepared."""
+        if self._located is None or self._located[0] not in operations:
+            self._refuse()
+        return self._located[1:]
+
+    @command(c.DASD_FBA_CCW_READ)
+    def read(self, io: DataTransfer) -> int | None:
+        """Read the blocks that Locate named."""
+        block, count = self._take_located(READ_DATA, READ_REPLICATED)
+        return self._give_blocks(io, block, count)
+
+    @command(c.CCW_CMD_READ_IPL)
+    def read_ipl(self, io: DataTransfer) -> int | None:
+        """Read IPL: block 0, with the whole disk as extent for what follows in the chain."""
+        if not io.first:
+            self._refuse()
+        self._extent = (0, 0, self.blocks - 1)
+        return self._give_blocks(io, 0, 1)
+
+    def _give_blocks(self, io: DataTransfer, block: int, count: int) -> int | None:
+        size = count * BLOCK
+        try:
+            moved = io.give_file(self._fd, block * BLOCK, size)
+            short = moved < size and os.fstat(self._fd).st_size < block * BLOCK + size
+        except OSError:
+            short = True
+        if short:
+            raise UnitCheck(bytes([SENSE_EQUIPMENT_CHECK]))
+        return None
+
+    @command(c.DASD_FBA_CCW_WRITE)
+    def write(self, io: DataTransfer) -> int | None:
+        """Write the blocks that Locate named; a block that is only begun is filled with zeros."""
+        block, count = self._take_located(WRITE_DATA, WRITE_AND_VERIFY, FORMAT_DEFECTIVE)
+        if self.readonly:
+            self._refuse(SENSE1_WRITE_INHIBITED)
+        try:
+            moved = io.take_file(self._fd, block * BLOCK, count * BLOCK)
+            if moved % BLOCK:
+                os.pwrite(self._fd, bytes(-moved % BLOCK), block * BLOCK + moved)
+        except OSError:
+            raise UnitCheck(bytes([SENSE_EQUIPMENT_CHECK])) from None
+        return None
+
+    @command(c.DASD_FBA_CCW_RDC)
+    def read_device_characteristics(self, io: DataTransfer) -> int | None:
+        """Read Device Characteristics: 32 bytes, the capacity at 14."""
+        io.give(self.characteristics())
+        return None
+
+    def characteristics(self) -> bytes:
+        """The 32 bytes of device characteristics (devices.md of the recorded programs; dasd_fba.h)."""
+        return b"".join((
+            bytes([0x30, 0x08, 0x21, self.device_type]),
+            BLOCK.to_bytes(2, "big"),
+            self.blocks_per_group.to_bytes(4, "big"),
+            self.blocks_per_access_position.to_bytes(4, "big"),
+            self.blocks.to_bytes(4, "big"),
+            bytes(14),
+        ))  # fmt: skip
+
+    @command(c.CCW_CMD_STLCK, c.DASD_ECKD_CCW_RESERVE, c.CCW_CMD_RELEASE)
+    def reserve(self, io: DataTransfer) -> int | None:
+        """Reserve and release: there is one system, so only the sense data is given."""
+        io.give(self.take_sense())
+        return None
+
+    @command(c.DASD_FBA_CCW_READ_BUFFERED_LOG)
+    def read_and_reset_buffered_log(self, io: DataTransfer) -> int | None:
+        """Read and Reset Buffered Log: no errors are logged."""
+        io.give(bytes(self.sense_length))
+        return None
+
+
+class Fba3370(Fba):
+    """The same disk as a 3370 behind a 3880."""
+
+    type_name = "3370"
+    model = "3370"
+    device_type = 0x02
+    blocks_per_group = 62
+    blocks_per_access_position = 744
+    sense_id = bytes.fromhex("ff388001337000")
+
+
+def open_image(path: str, readonly: bool) -> tuple[int, int]:
+    """Open a medium's file; gives the descriptor and the size in bytes, UserError if that fails."""
+    try:
+        fd = os.open(path, (os.O_RDONLY if readonly else os.O_RDWR) | os.O_CLOEXEC)
+        size = os.lseek(fd, 0, os.SEEK_END)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such image; make one with `vfioccw image create`") from None
+    except PermissionError:
+        raise UserError(f"{path}: no permission; add ,readonly or change its mode") from None
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UserError(f"{path}: {reason}; a regular image file is needed") from None
+    return fd, size
+
+
