@@ -1,0 +1,137 @@
+"""CCWs: fetched from storage, decoded, and checked as chapter 15 of the Principles of Operation says.
+
+`CcwFetcher` gives one CCW after another, follows TIC, and raises `ChannelCheck` where the
+architecture detects a program check (or protection or channel control check) at CCW fetch.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from regions import codec
+from regions import constants as c
+from regions.layouts import Orb
+
+from ..memory.space import AddressingError, AddressSpace, StorageLost
+
+PREFETCH_BYTES: Final = 2048
+"""With prefetch allowed, how much of a program is fetched at once: 256 CCWs."""
+FORMAT0_LIMIT: Final = 1 << 24
+"""Format-0 CCWs and their data lie below 16 MiB."""
+CHAINS: Final = c.CCW_FLAG_DC | c.CCW_FLAG_CC
+
+_unpack0 = codec.CCW0.struct.unpack_from
+_unpack1 = codec.CCW1.struct.unpack_from
+
+
+class ChannelCheck(Exception):  # noqa: N818 - the architecture's word
+    """The channel ends the program: *cstat* is the subchannel-status bit (program check, ...)."""
+
+    def __init__(self, cstat: int) -> None:
+        super().__init__(f"subchannel status {cstat:02x}")
+        self.cstat = cstat
+
+
+class CcwFetcher:
+    """The CCW that is current, and the way to the next.
+
+    The fields `address`, `code`, `flags`, `count` and `cda` are those of the current CCW: absolute
+    address, command code, CCW_FLAG_ bits, byte count and data address.
+    """
+
+    __slots__ = (
+        "_base",
+        "_block",
+        "_end",
+        "_format1",
+        "_key",
+        "_prefetch",
+        "_space",
+        "address",
+        "cda",
+        "code",
+        "count",
+        "flags",
+        "valid_flags",
+    )
+
+    def __init__(self, space: AddressSpace, orb: Orb) -> None:
+        self._space = space
+        self._format1 = orb.ctrl0 & c.ORB_CTRL0_MASK_FMT != 0
+        self._prefetch = orb.ctrl0 & c.ORB_CTRL0_MASK_PFCH != 0
+        self._key = orb.ctrl0 >> 12
+        self._block = b""
+        self._base = self._end = 0
+        self.valid_flags = 0xFF
+        if not orb.ctrl1 & c.ORB_CTRL1_MASK_MIDAW:
+            self.valid_flags &= ~c.CCW_FLAG_MIDA
+        self.address = orb.cpa
+        self.code = self.flags = self.count = self.cda = 0
+
+    @property
+    def cpa(self) -> int:
+        """The CCW address of the SCSW: 8 higher than the CCW used last."""
+        return (self.address + 8) & 0x7FFFFFFF
+
+    def forget(self) -> None:
+        """Storage changed: the CCWs fetched ahead may have, too."""
+        self._end = 0
+
+    def _read(self, address: int) -> int:
+        """Make the CCW at *address* available; gives its place in the block."""
+        place = address - self._base
+        if 0 <= place <= self._end - 8:
+            return place
+        if address & 7 or (not self._format1 and address >= FORMAT0_LIMIT):
+            raise ChannelCheck(c.SCSW_CSTAT_PROG_CHECK)
+        space = self._space
+        length = space.valid(address, PREFETCH_BYTES if self._prefetch else 8)
+        if length < 8:
+            raise ChannelCheck(c.SCSW_CSTAT_PROG_CHECK)
+        if space.keys is not None and space.keys.permitted(address, 8, self._key, store=False) < 8:
+            raise ChannelCheck(c.SCSW_CSTAT_PROT_CHECK)
+        try:
+            self._block = space.read(address, length)
+        except (AddressingError, StorageLost):
+            raise ChannelCheck(c.SCSW_CSTAT_CHN_CTRL_CHK) from None
+        self._base = address
+        self._end = length if self._prefetch else 0
+        return 0
+
+    def fetch(self, address: int, *, chained_data: bool = False, first: bool = False) -> None:
+        """Make the CCW at *address* current, through a TIC if there is one, and check it.
+
+        *chained_data*: it continues the data area of the CCW before; its command code is ignored
+        unless it is TIC. *first*: the ORB designates it, so it must not be TIC.
+        """
+        transferred = False
+        while True:
+            self.address = address
+            place = self._read(address)
+            if self._format1:
+                code, flags, count, cda = _unpack1(self._block, place)
+            else:
+                code, high, low, flags, _, count = _unpack0(self._block, place)
+                cda = high << 16 | low
+            if code & 0x0F != c.CCW_CMD_TIC or (self._format1 and code != c.CCW_CMD_TIC):
+                break
+            if transferred or first or (self._format1 and (flags or count or cda >> 31)):
+                raise ChannelCheck(c.SCSW_CSTAT_PROG_CHECK)
+            if cda & 7 or (self._space.valid(cda, 8) < 8):
+                raise ChannelCheck(c.SCSW_CSTAT_PROG_CHECK)
+            transferred = True
+            address = cda
+        if not chained_data:
+            self.code = code
+        self.flags = flags
+        self.count = count
+        self.cda = cda
+        # Every combination that chapter 15 calls invalid ends in the same program check.
+        if (
+            (not code & 0x0F and not chained_data)
+            or (count == 0 and (not self._format1 or flags & c.CCW_FLAG_DC or chained_data))
+            or cda >> 31
+            or flags & ~self.valid_flags
+            or flags & c.CCW_FLAG_MIDA and flags & (c.CCW_FLAG_IDA | c.CCW_FLAG_SKIP)
+        ):
+            raise ChannelCheck(c.SCSW_CSTAT_PROG_CHECK)

@@ -1,0 +1,254 @@
+"""The interpreter: one channel program from its first CCW to its ending status.
+
+A `ChannelProgram` is run, not awaited: `run` executes CCWs until the program ends or has to wait, and
+says for what. Who waits, and may be cancelled meanwhile, is the executor's matter. The steps have the
+names that chapter 15 of the Principles of Operation gives them.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, Final
+
+from regions import constants as c
+from regions.layouts import Orb
+
+from ..devices.base import CE, DE, ENDED, SM, UC, NotReady
+from ..devices.options import Fault
+from .ccw import CHAINS, CcwFetcher, ChannelCheck
+from .transfer import Transfer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import trio
+
+    from .subchannel import Subchannel
+
+BURST: Final = 256
+"""Commands after which a program lets others have their turn: an endless TIC loop starves nobody."""
+
+
+class Pause(enum.Enum):
+    """Why a program cannot go on by itself."""
+
+    TURN = "lets others have their turn"
+    HANG = "the device never ends the command"
+    EVENT = "until `woken`: RSCH, or the device end that a chain waits for"
+
+
+class ChannelProgram:
+    """One start function: the ORB, where the program is, and what has become of it.
+
+    The subchannel learns of everything that a program can see: `note_pci`, `note_initial_status`,
+    `note_suspended` and, once, `conclude`.
+    """
+
+    __slots__ = (
+        "_commands",
+        "_fault",
+        "_fetch_next",
+        "_resuming",
+        "_sch",
+        "_sense",
+        "_suspend_control",
+        "cancelled",
+        "ccws",
+        "format1_immediate",
+        "io",
+        "on_wake",
+        "orb",
+        "scope",
+        "status",
+        "woken",
+    )
+
+    def __init__(self, sch: Subchannel, orb: Orb) -> None:
+        self._sch = sch
+        self.orb = orb
+        self.ccws = CcwFetcher(sch.space, orb)
+        self.io = Transfer(sch.space, self.ccws, orb, self._data_chained)
+        self._suspend_control = orb.ctrl0 & c.ORB_CTRL0_MASK_SPND != 0
+        # Format 1 counts an immediate command's length unless the ORB suppresses it (bit L).
+        self.format1_immediate = bool(
+            orb.ctrl0 & c.ORB_CTRL0_MASK_FMT and not orb.ctrl1 & c.ORB_CTRL1_MASK_ILS
+        )
+        self._fetch_next: int | None = orb.cpa
+        self._commands = 0
+        self._resuming = False
+        self._fault = Fault.NONE
+        self._sense = b""
+        self.status = 0
+        """Unit status that the command in progress has presented: channel end, until device end."""
+        self.cancelled = False
+        """A clear, cancel or reset ended the start function: nothing more may be done or shown."""
+        self.scope: trio.CancelScope | None = None
+        """The scope of the task that runs the program, once it has one."""
+        self.woken = False
+        """`Pause.EVENT` is over, perhaps before anybody waited; who waited resets it."""
+        self.on_wake: Callable[[], None] = lambda: None
+        """Called when `woken` becomes true; whoever waits puts its own here."""
+
+    def cancel(self) -> None:
+        """End the program without a status (clear, halt, cancel, reset)."""
+        self.cancelled = True
+        if self.scope is not None:
+            self.scope.cancel()
+
+    def run(self) -> Pause | trio.Event | None:
+        """Go on until the program has ended (None) or must wait for what is given."""
+        sch = self._sch
+        device = sch.device
+        io = self.io
+        ccws = self.ccws
+        burst = BURST
+        try:
+            if self.status:
+                status, self.status = self.status, 0
+                if not self._chain(status):
+                    return None
+            elif not self._commands and self._fetch_next is not None:
+                device.begin()
+                io.path = sch.path_in_use
+                io.observed = sch.observer is not None
+                self._fault = sch.behaviour.take_fault()
+            while True:
+                address = self._fetch_next
+                if address is not None:
+                    if self._fetch(address):
+                        return Pause.EVENT
+                    self._fetch_next = None
+                    io.begin()
+                    if self._fault is not Fault.NONE:
+                        fault, self._fault = self._fault, Fault.NONE
+                        if fault is Fault.HANG:
+                            sch.note_active()
+                            return Pause.HANG
+                        if self._inject(fault):
+                            return None
+                try:
+                    status = device.execute(ccws.code, io)
+                except NotReady as wait:
+                    sch.note_active()
+                    return wait.event
+                io.end()
+                if io.observed:
+                    self._observe(status)
+                self._initiated(status)
+                if status & (CE | DE) == CE:
+                    return self._channel_end(status)
+                if not self._chain(status):
+                    return None
+                burst -= 1
+                if not burst:
+                    sch.note_active()
+                    return Pause.TURN
+        except ChannelCheck as check:
+            self._end_by_check(check.cstat)
+            return None
+
+    def _wake(self) -> None:
+        self.woken = True
+        self.on_wake()
+
+    def _fetch(self, address: int) -> bool:
+        """CCW fetch under command chaining or at the start; True if its suspend flag took effect."""
+        ccws = self.ccws
+        ccws.fetch(address, first=not self._commands)
+        flags = ccws.flags
+        if flags & c.CCW_FLAG_SUSPEND and not self._resuming:
+            if not self._suspend_control:
+                raise ChannelCheck(c.SCSW_CSTAT_PROG_CHECK)
+            self._fetch_next = ccws.address
+            pci = c.SCSW_CSTAT_PCI if flags & c.CCW_FLAG_PCI else 0
+            self._sch.note_suspended(self, pci)
+            return True
+        self._resuming = False
+        if not ccws.code & 0x0F:
+            raise ChannelCheck(c.SCSW_CSTAT_PROG_CHECK)
+        if flags & c.CCW_FLAG_PCI:
+            self._sch.note_pci()
+        return False
+
+    def resume(self) -> None:
+        """RSCH took effect: the CCW with the suspend flag is fetched anew and executed."""
+        self.ccws.forget()
+        self._resuming = True
+        # Suspension ended the chain at the device: what it had located is lost.
+        self._sch.device.begin()
+        self._wake()
+
+    def _data_chained(self) -> None:
+        """A CCW was fetched for its data area."""
+        if self.io.observed:
+            self._observe(0)
+        if self.ccws.flags & c.CCW_FLAG_PCI:
+            self._sch.note_pci()
+
+    def _observe(self, status: int) -> None:
+        observer = self._sch.observer
+        if observer is not None:
+            ccws = self.ccws
+            observer.ccw(ccws.address, ccws.code, ccws.flags, ccws.count, ccws.cda, status)
+
+    def _inject(self, fault: Fault) -> bool:
+        """Let a fault hit the first command; True if that ended the program."""
+        sch = self._sch
+        if fault is Fault.BUSY:
+            sch.conclude(self, c.SCSW_DSTAT_BUSY, 0, self.io.left, deferred_cc=1)
+        elif fault is Fault.UNIT_CHECK:
+            sch.device.sense = sch.behaviour.sense
+            sch.conclude(self, ENDED | UC, 0, self.io.left)
+        else:
+            if fault is Fault.LOST_INTERRUPTION:
+                sch.lose_interruption()
+            return False
+        return True
+
+    def _initiated(self, status: int) -> None:
+        """The first command was accepted: the initial-status interruption, if the ORB asks for it."""
+        self._commands += 1
+        if self._commands == 1 and self.orb.ctrl0 & c.ORB_CTRL0_MASK_ISIC and status & CE:
+            self._sch.note_initial_status()
+
+    def _chain(self, status: int) -> bool:
+        """Incorrect length, then command chaining; False if the program ended here."""
+        io = self.io
+        flags = self.ccws.flags
+        self.io.first = False
+        cstat = io.check
+        if not status & ~(ENDED | SM) and io.incorrect_length(
+            suppressed_when_immediate=not self.format1_immediate
+        ):
+            cstat |= c.SCSW_CSTAT_INCORR_LEN
+        if cstat or status & ~(ENDED | SM) or flags & CHAINS != c.CCW_FLAG_CC:
+            self._sch.conclude(self, status, cstat, io.left)
+            return False
+        self._fetch_next = self.ccws.address + (16 if status & SM else 8)
+        return True
+
+    def _channel_end(self, status: int) -> Pause | None:
+        """Channel end without device end: primary status, or a chain that waits for device end."""
+        if self.ccws.flags & CHAINS == c.CCW_FLAG_CC and status == CE:
+            self.status = status
+            self._sch.note_active()
+            return Pause.EVENT
+        cstat = self.io.check
+        if self.io.incorrect_length(suppressed_when_immediate=not self.format1_immediate):
+            cstat |= c.SCSW_CSTAT_INCORR_LEN
+        self._sch.conclude(self, status, cstat, self.io.left, device_active=not status & UC)
+        return None
+
+    def device_end(self, status: int) -> None:
+        """The device presented the *status* (device end) that the chain waits for."""
+        self.status |= status
+        self._wake()
+
+    def _end_by_check(self, cstat: int) -> None:
+        """The channel found an error: end with what the device was told to end with."""
+        status = 0
+        count = 0
+        if self._fetch_next is None:
+            status = ENDED
+            count = self.io.left
+        self._sch.conclude(self, status, cstat, count)

@@ -1,0 +1,74 @@
+"""Programs get their time: at once where one can run through, as a cancellable task where it waits.
+
+A program that meets no wait costs no task: its CCWs run right after the instruction that started it
+was answered. What waits (a delay, a hang, a suspended program, a console) is a trio task in a cancel
+scope of its own, which clear, halt, cancel and reset cancel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import trio
+
+from .channel import ChannelProgram, Pause
+
+Soon = Callable[[Callable[[], None]], None]
+"""Runs a function soon, after the caller has answered; not from within the call."""
+
+
+class TrioExecutor:
+    """Runs programs in *nursery*; first steps by *soon*, by default a task as well."""
+
+    def __init__(self, nursery: trio.Nursery, soon: Soon | None = None) -> None:
+        self._nursery = nursery
+        self._soon = soon
+
+    def launch(self, program: ChannelProgram, delay: float) -> None:
+        """Run *program*, *delay* seconds from now."""
+        if delay or self._soon is None:
+            self._nursery.start_soon(self._drive, program, None, delay)
+        else:
+            self._soon(partial(self._first_step, program))
+
+    def soon(self, function: Callable[[], None]) -> None:
+        """Call *function* once the instruction that asks for it has been answered."""
+        if self._soon is None:
+            self._nursery.start_soon(_call, function)
+        else:
+            self._soon(function)
+
+    def _first_step(self, program: ChannelProgram) -> None:
+        if program.cancelled:
+            return
+        pause = program.run()
+        if pause is not None and not program.cancelled:
+            self._nursery.start_soon(self._drive, program, pause, 0.0)
+
+    async def _drive(
+        self, program: ChannelProgram, pause: Pause | trio.Event | None, delay: float
+    ) -> None:
+        """Wait for what *pause* says, let the program go on, and so on until it ends."""
+        with trio.CancelScope() as program.scope:
+            await trio.sleep(delay)
+            while not program.cancelled:
+                if pause is Pause.TURN:
+                    await trio.lowlevel.checkpoint()
+                elif pause is Pause.HANG:
+                    await trio.sleep_forever()
+                elif pause is Pause.EVENT:
+                    if not program.woken:
+                        woken = trio.Event()
+                        program.on_wake = woken.set
+                        await woken.wait()
+                    program.woken = False
+                elif pause is not None:
+                    await pause.wait()
+                pause = program.run()
+                if pause is None:
+                    return
+
+
+async def _call(function: Callable[[], None]) -> None:
+    function()

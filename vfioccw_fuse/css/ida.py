@@ -1,0 +1,121 @@
+"""Where the data of one CCW lies: directly, or by IDAWs or MIDAWs (PoP 15, CCW indirect data addressing).
+
+`data_areas` gives the pieces of storage in the order in which the channel uses them. A list that is
+wrong at its nth word is used up to there: the pieces before it are good, then comes the check.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from struct import unpack_from
+from typing import Final, NamedTuple
+
+from regions import constants as c
+
+from ..memory.space import AddressingError, AddressSpace, StorageLost
+from .ccw import ChannelCheck
+
+SKIPPED: Final = -1
+"""Address of a piece whose data goes nowhere."""
+PAGE: Final = 4096
+
+
+
+class IdaMode(NamedTuple):
+    """What the ORB says of indirect data addresses."""
+
+    format2: bool
+    """64-bit IDAWs (ORB bit H)."""
+    block: int
+    """Bytes that one IDAW covers: 2048, or 4096 for format 2 unless ORB bit T is one."""
+
+    @classmethod
+    def of(cls, ctrl0: int) -> IdaMode:
+        """From the ORB's halfword of controls."""
+        format2 = ctrl0 & c.ORB_CTRL0_MASK_C64 != 0
+        return cls(format2, 4096 if format2 and not ctrl0 & c.ORB_CTRL0_MASK_I2K else 2048)
+
+
+def _words(space: AddressSpace, address: int, wanted: int, size: int, key: int) -> bytes:
+    """At most *wanted* list words of *size* bytes each from *address*; ChannelCheck if not even one."""
+    length = space.valid(address, wanted * size) // size * size
+    if not length:
+        raise ChannelCheck(c.SCSW_CSTAT_PROG_CHECK)
+    if space.keys is not None:
+        length = space.keys.permitted(address, length, key, store=False) // size * size
+        if not length:
+            raise ChannelCheck(c.SCSW_CSTAT_PROT_CHECK)
+    try:
+        return space.read(address, length)
+    except (AddressingError, StorageLost):
+        raise ChannelCheck(c.SCSW_CSTAT_CHN_CTRL_CHK) from None
+
+
+def idaw_areas(
+    space: AddressSpace, mode: IdaMode, key: int, address: int, count: int, *, backward: bool
+) -> Iterator[tuple[int, int]]:
+    """The pieces (lowest address, length) of *count* bytes by the IDAL at *address*.
+
+    Raises ChannelCheck (program check) for a list or an IDAW that is not on its boundary, lies
+    outside storage, or, after the first, does not start a block (end one, when *backward*).
+    """
+    size = 8 if mode.format2 else 4
+    if address & (size - 1):
+        raise ChannelCheck(c.SCSW_CSTAT_PROG_CHECK)
+    block = mode.block
+    mask = block - 1
+    wanted = (count + mask) // block + 1
+    words = b""
+    first = True
+    place = 0
+    while count > 0:
+        if place >= len(words):
+            address += len(words)
+            words = _words(space, address, wanted, size, key)
+            place = 0
+        (data,) = unpack_from(">Q" if size == 8 else ">I", words, place)
+        place += size
+        wanted -= 1
+        inside = data & mask
+        if size == 4 and data >> 31:
+            raise ChannelCheck(c.SCSW_CSTAT_PROG_CHECK)
+        if not first and inside != (mask if backward else 0):
+            raise ChannelCheck(c.SCSW_CSTAT_PROG_CHECK)
+        first = False
+        length = min(count, inside + 1 if backward else block - inside)
+        yield (data - length + 1 if backward else data), length
+        count -= length
+
+
+def midaw_areas(
+    space: AddressSpace, key: int, address: int, count: int, *, backward: bool
+) -> Iterator[tuple[int, int]]:
+    """The pieces of *count* bytes by the MIDAW list at *address* (PoP 15, Modified CCW IDA).
+
+    Raises ChannelCheck (program check) for a list off a quadword boundary or across 4 KiB, a
+    reserved bit, a zero count, data across 4 KiB, and counts whose sum is not the CCW's count.
+    """
+    if address & 15:
+        raise ChannelCheck(c.SCSW_CSTAT_PROG_CHECK)
+    start = address
+    while count > 0:
+        if address // PAGE != start // PAGE:
+            raise ChannelCheck(c.SCSW_CSTAT_PROG_CHECK)
+        reserved, flags, length, data = unpack_from(
+            ">5sBHQ", _words(space, address, 1, 16, key)
+        )
+        address += 16
+        last = bool(flags & c.MIDAW_FLAG_LAST)
+        low = data - length + 1 if backward else data
+        if (
+            any(reserved)
+            or flags & ~(c.MIDAW_FLAG_LAST | c.MIDAW_FLAG_SKIP)
+            or not length
+            or length > count
+            or last != (length == count)
+            or low < 0
+            or (not flags & c.MIDAW_FLAG_SKIP and low // PAGE != (low + length - 1) // PAGE)
+        ):
+            raise ChannelCheck(c.SCSW_CSTAT_PROG_CHECK)
+        yield (SKIPPED if flags & c.MIDAW_FLAG_SKIP else low), length
+        count -= length

@@ -1,0 +1,553 @@
+"""A subchannel: PMCW and SCSW, the I/O instructions, and the interruptions in their order.
+
+Condition codes and the changes of fctl, actl and stctl are those of the Principles of Operation,
+chapters 14 and 16. Instructions are plain calls: they return with their condition code at once.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from regions import codec
+from regions import constants as c
+from regions.layouts import Orb, Scsw
+
+from ..devices.base import Device
+from ..devices.options import Behaviour, Fault
+from ..memory.space import AddressSpace
+from .channel import ChannelProgram
+
+START: Final = c.SCSW_FCTL_START_FUNC
+HALT: Final = c.SCSW_FCTL_HALT_FUNC
+CLEAR: Final = c.SCSW_FCTL_CLEAR_FUNC
+FCTL: Final = START | HALT | CLEAR
+RESUME_PEND: Final = c.SCSW_ACTL_RESUME_PEND
+START_PEND: Final = c.SCSW_ACTL_START_PEND
+HALT_PEND: Final = c.SCSW_ACTL_HALT_PEND
+CLEAR_PEND: Final = c.SCSW_ACTL_CLEAR_PEND
+ACTIVE: Final = c.SCSW_ACTL_SUBCH_ACTIVE | c.SCSW_ACTL_DEVICE_ACTIVE
+SUSPENDED: Final = c.SCSW_ACTL_SUSP
+PENDINGS: Final = RESUME_PEND | START_PEND | HALT_PEND | CLEAR_PEND | SUSPENDED
+ACTL: Final = PENDINGS | ACTIVE
+ALERT: Final = c.SCSW_STCTL_ALERT
+INTERMEDIATE: Final = c.SCSW_STCTL_INTERMEDIATE
+PRIMARY: Final = c.SCSW_STCTL_PRIMARY
+SECONDARY: Final = c.SCSW_STCTL_SECONDARY
+STATUS_PEND: Final = c.SCSW_STCTL_STATUS_PEND
+STCTL: Final = ALERT | INTERMEDIATE | PRIMARY | SECONDARY | STATUS_PEND
+INTERMEDIATE_ONLY: Final = INTERMEDIATE | STATUS_PEND
+
+ORB_IN_SCSW: Final = (
+    c.ORB_CTRL0_MASK_KEY
+    | c.ORB_CTRL0_MASK_SPND
+    | c.ORB_CTRL0_MASK_FMT
+    | c.ORB_CTRL0_MASK_PFCH
+    | c.ORB_CTRL0_MASK_ISIC
+    | c.ORB_CTRL0_MASK_ALCC
+    | c.ORB_CTRL0_MASK_SSIC
+)
+"""Bits of the ORB that a start function copies into the same places of the SCSW."""
+ORB_CTRL1_RESERVED: Final = 0x3E
+"""Bits of the ORB's last control byte that must be zero."""
+NORMAL_END: Final = c.SCSW_DSTAT_CHANNEL_END | c.SCSW_DSTAT_DEVICE_END
+PMCW_CHARS_MODIFIABLE: Final = c.PMCW_CHARS_MASK_CSENSE
+PMCW_FLAGS_MODIFIABLE: Final = (
+    c.PMCW_FLAGS_MASK_ISC | c.PMCW_FLAGS_MASK_ENA | c.PMCW_FLAGS_MASK_LM | c.PMCW_FLAGS_MASK_MME
+)
+PMCW_FLAGS_RESERVED: Final = 0x4000
+
+_pack_scsw = codec.SCSW.struct.pack
+
+
+class OperandException(Exception):  # noqa: N818 - the architecture's word
+    """The operand of an instruction is not what it must be (PoP 14): a program interruption."""
+
+
+class Observer(Protocol):
+    """Who follows what a subchannel does; nobody is asked unless there is one."""
+
+    def ccw(self, address: int, code: int, flags: int, count: int, cda: int, status: int) -> None:
+        """A CCW was executed; *status* is its unit status, 0 for one that only chains data."""
+        ...
+
+    def interruption(self, irb: bytes) -> None:
+        """The subchannel became status pending with this IRB."""
+        ...
+
+
+class Executor(Protocol):
+    """Who gives programs their time and lets them wait."""
+
+    def launch(self, program: ChannelProgram, delay: float) -> None:
+        """Run *program*, *delay* seconds from now."""
+        ...
+
+    def soon(self, function: Callable[[], None]) -> None:
+        """Call *function* once the instruction that asks for it has been answered."""
+        ...
+
+
+@dataclass(slots=True)
+class Counters:
+    """What happened at a subchannel since it was made."""
+
+    starts: int = 0
+    halts: int = 0
+    clears: int = 0
+    interruptions: int = 0
+
+
+@dataclass(slots=True)
+class Interruption:
+    """Status that waits until the one before it was taken."""
+
+    scsw: Scsw
+    erw: int
+    ecw: bytes
+    solicited: bool
+
+
+class Subchannel:
+    """One subchannel and the device behind it."""
+
+    def __init__(
+        self,
+        schid: str,
+        device: Device,
+        space: AddressSpace,
+        executor: Executor,
+        behaviour: Behaviour | None = None,
+        chpids: bytes = b"\x40\x41",
+    ) -> None:
+        self.schid = schid
+        """cssid.ssid.schno in hex."""
+        self.number = int(schid.rpartition(".")[2], 16)
+        """The subchannel number."""
+        self.device = device
+        self.space = space
+        """The storage its programs address."""
+        self.behaviour = behaviour if behaviour is not None else Behaviour()
+        """Timing and faults."""
+        self._executor = executor
+        self.intparm = 0
+        self.pmcw_flags = c.PMCW_FLAGS_MASK_DNV
+        self.devno = self.number
+        paths = 0xFF00 >> len(chpids) & 0xFF
+        self.lpm = self.pim = self.pam = paths
+        self.pom = 0xFF
+        self.pnom = 0
+        self.lpum = 0
+        self.mbi = 0
+        self.chpid = chpids.ljust(8, b"\0")
+        self.chars = 0
+        self.flags = self.ctrl = self.cpa = self.dstat = self.cstat = self.count = 0
+        self.erw = 0
+        self.ecw = bytes(32)
+        self.program: ChannelProgram | None = None
+        """The start function in progress."""
+        self.shown = False
+        """The pending status was shown to a client: it must not change until it is taken."""
+        self.backlog: deque[Interruption] = deque()
+        """Status that follows the pending one."""
+        self.on_status_pending: Callable[[], None] = lambda: None
+        """Called when the subchannel becomes status pending, or more so."""
+        self.observer: Observer | None = None
+        """Who follows CCWs and interruptions."""
+        self.counters = Counters()
+        self._lost = False
+        device.attention = self.unsolicited
+
+    @property
+    def enabled(self) -> bool:
+        """PMCW bit E."""
+        return self.pmcw_flags & c.PMCW_FLAGS_MASK_ENA != 0
+
+    @property
+    def status_pending(self) -> bool:
+        """A status waits for TSCH."""
+        return self.ctrl & STATUS_PEND != 0
+
+    @property
+    def busy(self) -> bool:
+        """Status may come by itself: a function is in progress that is not suspended."""
+        return self.ctrl & (HALT_PEND | CLEAR_PEND) != 0 or self.program is not None and self.ctrl & (SUSPENDED | RESUME_PEND) != SUSPENDED
+
+    @property
+    def path_in_use(self) -> int:
+        """The path that a program uses, as an LPM bit: the first that is left; 0 if none is."""
+        usable = self.lpm & self.pam & self.pom
+        return 1 << (usable.bit_length() - 1) if usable else 0
+
+    def _operational(self) -> bool:
+        return self.enabled and self.behaviour.fault is not Fault.NOT_OPERATIONAL
+
+    # --- instructions -------------------------------------------------------------------------
+
+    def ssch(self, orb: Orb) -> int:
+        """START SUBCHANNEL: 0 started, 1 status pending, 2 busy, 3 not operational.
+
+        OperandException for an ORB that is not valid; it comes before any condition code.
+        """
+        if (
+            orb.cpa >> 31
+            or orb.ctrl0 & c.ORB_CTRL0_MASK_TRANSPORT
+            or orb.ctrl1 & ORB_CTRL1_RESERVED
+        ):
+            raise OperandException
+        if not self._operational():
+            return 3
+        if self.ctrl & STATUS_PEND:
+            return 1
+        if self.ctrl & FCTL:
+            return 2
+        if not orb.lpm & self.pam & self.pom:
+            return 3
+        self.counters.starts += 1
+        self.lpm = orb.lpm
+        self.intparm = orb.intparm
+        self.flags = orb.ctrl0 & ORB_IN_SCSW
+        self.ctrl = START | START_PEND
+        self.cpa = orb.cpa
+        self.dstat = self.cstat = self.count = self.erw = 0
+        self.pnom = 0
+        self._lost = False
+        self.program = program = ChannelProgram(self, orb)
+        self._executor.launch(program, self.behaviour.delay)
+        return 0
+
+    def hsch(self) -> int:
+        """HALT SUBCHANNEL: 0 halt pending, 1 status pending, 2 busy, 3 not operational."""
+        if not self._operational():
+            return 3
+        if self.ctrl & STATUS_PEND and self.ctrl & STCTL != INTERMEDIATE_ONLY:
+            return 1
+        if self.ctrl & (HALT | CLEAR):
+            return 2
+        self.counters.halts += 1
+        program, self.program = self.program, None
+        if program is not None:
+            program.cancel()
+            if self.ctrl & (ACTIVE | SUSPENDED):
+                self.cpa = program.ccws.cpa
+        self.ctrl = self.ctrl & ~(START_PEND | RESUME_PEND) | HALT | HALT_PEND
+        self._executor.soon(self._perform_halt)
+        return 0
+
+    def _perform_halt(self) -> None:
+        """The halt function: the device is signalled, and status pending alone is what follows."""
+        if not self.ctrl & HALT_PEND:
+            return
+        self.ctrl &= ~HALT_PEND
+        scsw = Scsw(self.flags, self.ctrl & FCTL | STATUS_PEND, self.cpa, 0, 0, 0)
+        if self.ctrl & STATUS_PEND and not self.shown:
+            # Intermediate status that nobody has seen goes into the halt's.
+            self.ctrl &= ~STCTL
+        self._post(Interruption(scsw, 0, bytes(32), True))
+
+    def csch(self) -> int:
+        """CLEAR SUBCHANNEL: 0 clear pending, start and halt gone; 3 not operational."""
+        if not self._operational():
+            return 3
+        self.counters.clears += 1
+        self._drop_program()
+        self.backlog = deque(i for i in self.backlog if not i.solicited)
+        self.shown = False
+        self._set(Scsw(ctrl=CLEAR | CLEAR_PEND))
+        self.erw = 0
+        self.ecw = bytes(32)
+        self.pnom = 0
+        self._executor.soon(self._perform_clear)
+        return 0
+
+    def _perform_clear(self) -> None:
+        """The clear function: the device is reset, and status pending alone is what follows."""
+        if not self.ctrl & CLEAR_PEND:
+            return
+        self.device.reset()
+        self.ctrl = 0
+        self._post(Interruption(Scsw(ctrl=CLEAR | STATUS_PEND), 0, bytes(32), True))
+
+    def rsch(self) -> int:
+        """RESUME SUBCHANNEL: 0 resume pending, 1 status pending, 2 not applicable, 3."""
+        if not self._operational():
+            return 3
+        if self.ctrl & STATUS_PEND:
+            return 1
+        program = self.program
+        if (
+            self.ctrl & FCTL != START
+            or self.ctrl & RESUME_PEND
+            or program is None
+            or not program.orb.ctrl0 & c.ORB_CTRL0_MASK_SPND
+        ):
+            return 2
+        if self.ctrl & SUSPENDED:
+            self.ctrl |= RESUME_PEND
+            program.resume()
+        return 0
+
+    def xsch(self) -> int:
+        """CANCEL SUBCHANNEL: 0 the start function is gone, without an interruption; 1; 2; 3."""
+        if not self._operational():
+            return 3
+        if self.ctrl & STATUS_PEND:
+            return 1
+        if not self.ctrl & (START_PEND | RESUME_PEND | SUSPENDED) or self.ctrl & FCTL != START:
+            return 2
+        self._drop_program()
+        self.ctrl = 0
+        return 0
+
+    def stsch(self) -> bytes:
+        """STORE SUBCHANNEL: the 52 bytes of the SCHIB."""
+        return self.pmcw() + self.scsw() + bytes(12)
+
+    def msch(self, schib: bytes) -> int:
+        """MODIFY SUBCHANNEL from 52 bytes: 0 done, 1 status pending, 2 busy, 3 not operational.
+
+        OperandException for limit mode 3 and for reserved bits.
+        """
+        new = codec.PMCW.parse(schib[:28])
+        if new.flags & c.PMCW_FLAGS_MASK_LM == c.PMCW_FLAGS_MASK_LM or (
+            new.flags & PMCW_FLAGS_RESERVED
+        ):
+            raise OperandException
+        if not self.pmcw_flags & c.PMCW_FLAGS_MASK_DNV:
+            return 3
+        if self.ctrl & STATUS_PEND:
+            return 1
+        if self.ctrl & FCTL:
+            return 2
+        self.intparm = new.intparm
+        self.pmcw_flags = (
+            self.pmcw_flags & ~PMCW_FLAGS_MODIFIABLE | new.flags & PMCW_FLAGS_MODIFIABLE
+        )
+        self.lpm = new.lpm
+        self.pom = new.pom
+        self.mbi = new.mbi
+        self.chars = new.chars & PMCW_CHARS_MODIFIABLE
+        return 0
+
+    def tsch(self) -> tuple[int, bytes]:
+        """TEST SUBCHANNEL: condition code (0 status was pending, 1 it was not, 3), 96-byte IRB."""
+        if not self.enabled:
+            return 3, b""
+        irb = self.irb()
+        ctrl = self.ctrl
+        if not ctrl & STATUS_PEND:
+            return 1, irb
+        stctl = ctrl & STCTL
+        new = ctrl & ~STCTL
+        halted = ctrl & HALT and ctrl & SUSPENDED
+        if stctl != INTERMEDIATE_ONLY or halted:
+            # Device active outlives channel end: its device end is still to come.
+            new &= ~(FCTL | PENDINGS | c.SCSW_ACTL_SUBCH_ACTIVE)
+            if stctl & SECONDARY or not stctl & PRIMARY:
+                new &= ~ACTIVE
+        elif ctrl & SUSPENDED:
+            new &= ~RESUME_PEND
+        self.ctrl = new
+        self.flags &= ~(c.SCSW_FLAGS_MASK_PNO | c.SCSW_FLAGS_MASK_ZCC)
+        self.shown = False
+        self.counters.interruptions += 1
+        self._next_interruption()
+        return 0, irb
+
+    # --- what the status says -----------------------------------------------------------------
+
+    def pmcw(self) -> bytes:
+        """The 28 bytes of the PMCW."""
+        return codec.PMCW.struct.pack(
+            self.intparm, self.pmcw_flags, self.devno, self.lpm, self.pnom, self.lpum, self.pim,
+            self.mbi, self.pom, self.pam, self.chpid, self.chars,
+        )  # fmt: skip
+
+    def scsw(self) -> bytes:
+        """The 12 bytes of the SCSW as the hardware has it: scsw(h)."""
+        return _pack_scsw(self.flags, self.ctrl, self.cpa, self.dstat, self.cstat, self.count)
+
+    def irb(self) -> bytes:
+        """The 96 bytes of the IRB: SCSW, ESW (word 0 has the LPUM, word 1 the ERW), ECW, EMW."""
+        return b"".join((
+            _pack_scsw(self.flags, self.ctrl, self.cpa, self.dstat, self.cstat, self.count),
+            (self.lpum << 48 | self.erw).to_bytes(8, "big"),
+            _TWELVE_ZEROS,
+            self.ecw,
+            _EMW,
+        ))  # fmt: skip
+
+    # --- what the channel reports -------------------------------------------------------------
+
+    def note_active(self) -> None:
+        """The first command was accepted: subchannel and device are active."""
+        self.ctrl = self.ctrl & ~(START_PEND | RESUME_PEND | SUSPENDED) | ACTIVE
+        self.lpum = self.path_in_use
+
+    def note_pci(self) -> None:
+        """A CCW with the PCI flag became current: an intermediate interruption."""
+        self.note_active()
+        self._intermediate(self.flags, c.SCSW_CSTAT_PCI)
+
+    def note_initial_status(self) -> None:
+        """The first command got zero initial status: an intermediate interruption with Z."""
+        self.note_active()
+        self._intermediate(self.flags | c.SCSW_FLAGS_MASK_ZCC, 0)
+
+    def note_suspended(self, program: ChannelProgram, cstat: int) -> None:
+        """The suspend flag took effect; the interruption unless the ORB suppresses it (bit U).
+
+        *cstat* has the PCI bit if the CCW with the suspend flag has the PCI flag, too.
+        """
+        self.lpum = self.path_in_use
+        self.cpa = program.ccws.cpa
+        self.ctrl = self.ctrl & ~(ACTL | STCTL) | self.ctrl & STCTL | SUSPENDED
+        if not program.orb.ctrl0 & c.ORB_CTRL0_MASK_SSIC:
+            self._intermediate(self.flags, cstat)
+
+    def _intermediate(self, flags: int, cstat: int) -> None:
+        program = self.program
+        cpa = program.ccws.cpa if program is not None else self.cpa
+        scsw = Scsw(flags, self.ctrl & ~STCTL | INTERMEDIATE_ONLY, cpa, 0, cstat, 0)
+        self._post(Interruption(scsw, 0, self.ecw, True))
+
+    def lose_interruption(self) -> None:
+        """The ending status of the program that begins will be lost on its way."""
+        self._lost = True
+
+    def conclude(
+        self,
+        program: ChannelProgram,
+        dstat: int,
+        cstat: int,
+        count: int,
+        *,
+        device_active: bool = False,
+        deferred_cc: int = 0,
+    ) -> None:
+        """The start function of *program* ends: primary and, unless *device_active*, secondary status."""
+        if program.cancelled or program is not self.program:
+            return
+        self.lpum = program.io.path
+        if self._lost:
+            self.ctrl = self.ctrl & ~START_PEND | ACTIVE
+            return
+        self.program = None
+        stctl = PRIMARY | STATUS_PEND
+        actl = c.SCSW_ACTL_DEVICE_ACTIVE if device_active else 0
+        if not device_active:
+            stctl |= SECONDARY
+        if dstat & ~NORMAL_END or cstat & ~c.SCSW_CSTAT_PCI:
+            stctl |= ALERT
+        flags = self.flags & ~c.SCSW_FLAGS_MASK_CC | deferred_cc << 8
+        erw = 0
+        ecw = self.ecw
+        if dstat & c.SCSW_DSTAT_UNIT_CHECK and self.chars & c.PMCW_CHARS_MASK_CSENSE:
+            sense = self.device.take_sense()
+            erw = c.ERW_CONS | len(sense) << c.ERW_SCNT_SHIFT
+            ecw = sense.ljust(32, b"\0")
+            flags |= c.SCSW_FLAGS_MASK_ECTL
+        scsw = Scsw(flags, START | actl | stctl, program.ccws.cpa, dstat, cstat, count)
+        self._post(Interruption(scsw, erw, ecw, True))
+
+    def unsolicited(self, dstat: int) -> None:
+        """The device presents status by itself: attention, or the device end that was awaited."""
+        if self.program is not None and self.program.status and dstat & c.SCSW_DSTAT_DEVICE_END:
+            self.program.device_end(dstat)
+            return
+        if not self.enabled:
+            return
+        stctl = ALERT | STATUS_PEND
+        if self.ctrl & c.SCSW_ACTL_DEVICE_ACTIVE and dstat & c.SCSW_DSTAT_DEVICE_END:
+            stctl = SECONDARY | STATUS_PEND
+        interruption = Interruption(Scsw(0, stctl, 0, dstat, 0, 0), 0, bytes(32), False)
+        if self.ctrl & FCTL:
+            self.backlog.append(interruption)
+        else:
+            self._post(interruption)
+
+    # --- interruptions in order ---------------------------------------------------------------
+
+    def _post(self, new: Interruption) -> None:
+        """Make *new* the pending status, or queue it behind one that was not taken yet.
+
+        Only intermediate status on top of intermediate status merges: a PCI and a suspension.
+        """
+        scsw = new.scsw
+        if self.ctrl & STATUS_PEND:
+            if self.shown or self.ctrl & scsw.ctrl & STCTL != INTERMEDIATE_ONLY or (
+                scsw.ctrl & STCTL != INTERMEDIATE_ONLY
+            ):
+                self._queue(new)
+                return
+            scsw = scsw._replace(
+                flags=scsw.flags | self.flags & c.SCSW_FLAGS_MASK_ZCC,
+                cstat=scsw.cstat | self.cstat & c.SCSW_CSTAT_PCI,
+            )
+        self._set(scsw)
+        self.erw = new.erw
+        self.ecw = new.ecw
+        self._pending()
+
+    def _queue(self, new: Interruption) -> None:
+        self.backlog.append(new)
+        # What the hardware does meanwhile still shows in actl, while the shown status stays.
+        self.ctrl = self.ctrl & ~(FCTL | ACTL) | new.scsw.ctrl & (FCTL | ACTL)
+
+    def _next_interruption(self) -> None:
+        """The status was taken: the next in the queue becomes pending."""
+        if self.backlog and not self.ctrl & STATUS_PEND:
+            following = self.backlog[0]
+            if not following.solicited and self.ctrl & FCTL:
+                return
+            self.backlog.popleft()
+            self._post(following)
+
+    def _set(self, scsw: Scsw) -> None:
+        self.flags, self.ctrl, self.cpa, self.dstat, self.cstat, self.count = scsw
+
+    def _pending(self) -> None:
+        if self.observer is not None:
+            self.observer.interruption(self.irb())
+        self.on_status_pending()
+
+    def other_path(self, lpm: int) -> bool:
+        """Whether a path that *lpm* does not name is left (EACCES instead of ENODEV)."""
+        return self._operational() and bool(self.pam & self.pom & self.pim & ~lpm)
+
+    def show(self) -> bytes:
+        """The IRB for a client that will take it later by TSCH; from now on it does not change."""
+        self.shown = True
+        return self.irb()
+
+    # --- life ---------------------------------------------------------------------------------
+
+    def _drop_program(self) -> None:
+        program, self.program = self.program, None
+        if program is not None:
+            program.cancel()
+
+    def enable(self) -> None:
+        """What a driver does first: MSCH with E."""
+        self.pmcw_flags |= c.PMCW_FLAGS_MASK_ENA
+
+    def disable(self) -> None:
+        """The end of a driver: no function, no status, E off."""
+        self.quiesce()
+        self.pmcw_flags &= ~c.PMCW_FLAGS_MASK_ENA
+
+    def quiesce(self) -> None:
+        """Drop the function in progress and every status, without an interruption."""
+        self._drop_program()
+        self.backlog.clear()
+        self.device.reset()
+        self._set(Scsw())
+        self.erw = 0
+        self.ecw = bytes(32)
+        self.shown = False
+
+
+_TWELVE_ZEROS: Final = bytes(12)
+_EMW: Final = bytes(32)

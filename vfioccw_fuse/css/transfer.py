@@ -1,0 +1,278 @@
+"""The data movement of one command: from CCW counts and data addresses to storage and back.
+
+The device says how much it gives or takes; the channel walks the data chain, collects the pieces of
+storage and moves them in as few calls as it can. Rules: PoP 15, Data Chaining, Skipping, Incorrect
+Length, Program Check. With prefetch allowed (ORB bit P) the whole chain is collected first and moved
+at once; without it each CCW's data has moved before the next CCW is fetched, as a program that
+changes itself needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from regions import constants as c
+from regions.layouts import Orb
+
+from ..memory.space import AddressingError, AddressSpace, StorageLost
+from .ccw import CHAINS, CcwFetcher, ChannelCheck
+from .ida import SKIPPED, IdaMode, idaw_areas, midaw_areas
+
+Pieces = list[tuple[int, int]]
+"""(address, length) of parts of storage, in the order of use; address SKIPPED moves nothing."""
+
+INDIRECT = c.CCW_FLAG_IDA | c.CCW_FLAG_MIDA
+
+
+class Transfer:
+    """The channel's side of the current command; a `devices.base.DataTransfer`."""
+
+    __slots__ = (
+        "_areas",
+        "_ccws",
+        "_gathers",
+        "_ida",
+        "_key",
+        "_on_ccw",
+        "_piece",
+        "_space",
+        "backward",
+        "check",
+        "first",
+        "input",
+        "left",
+        "observed",
+        "over",
+        "path",
+        "skip",
+        "used",
+    )
+
+    def __init__(
+        self, space: AddressSpace, ccws: CcwFetcher, orb: Orb, on_ccw: Callable[[], None]
+    ) -> None:
+        """*on_ccw* is called for a data-chained CCW with the PCI flag, or any if `observed`."""
+        self._space = space
+        self._ccws = ccws
+        self._ida = IdaMode.of(orb.ctrl0)
+        self._key = orb.ctrl0 >> 12
+        self._gathers = orb.ctrl0 & c.ORB_CTRL0_MASK_PFCH != 0
+        self._on_ccw = on_ccw
+        self.observed = False
+        """Somebody follows every CCW."""
+        self.first = True
+        self.path = 0x80
+
+    def begin(self) -> None:
+        """The current CCW starts a command."""
+        code = self._ccws.code
+        self.input = code & 3 == 2 or code & 7 == 4
+        """The command moves data to storage: read, read backward or sense."""
+        self.backward = code & 0x0F == 0x0C
+        self.check = 0
+        """Subchannel status of an error that the channel met while it moved data."""
+        self.over = False
+        """The device wanted to move more than the CCW counts allow."""
+        self.used = False
+        """The device moved data, or asked to: the command is not immediate."""
+        self._load()
+
+    def _load(self) -> None:
+        """Make the current CCW's data area the one in use."""
+        ccws = self._ccws
+        self.left = ccws.count
+        """Residual count of the current CCW, in bytes."""
+        self._piece = (0, 0)
+        flags = ccws.flags
+        self.skip = self.input and flags & c.CCW_FLAG_SKIP != 0
+        self._areas: Iterator[tuple[int, int]] | None = None
+        if flags & INDIRECT and not self.skip:
+            if flags & c.CCW_FLAG_IDA:
+                self._areas = idaw_areas(
+                    self._space, self._ida, self._key, ccws.cda, ccws.count, backward=self.backward
+                )
+            else:
+                self._areas = midaw_areas(
+                    self._space, self._key, ccws.cda, ccws.count, backward=self.backward
+                )
+        elif self.skip:
+            self._piece = (SKIPPED, ccws.count)
+        elif self.backward:
+            self._piece = (ccws.cda - ccws.count + 1, ccws.count)
+        else:
+            self._piece = (ccws.cda, ccws.count)
+
+    @property
+    def chaining(self) -> bool:
+        """The CCW fetched last has command chaining."""
+        return self._ccws.flags & CHAINS == c.CCW_FLAG_CC
+
+    def _next_ccw(self) -> bool:
+        """Data chaining: fetch the next CCW of the chain; False when there is none or it is wrong."""
+        ccws = self._ccws
+        if not ccws.flags & c.CCW_FLAG_DC:
+            return False
+        try:
+            ccws.fetch(ccws.address + 8, chained_data=True)
+            if ccws.flags & c.CCW_FLAG_SUSPEND:
+                raise ChannelCheck(c.SCSW_CSTAT_PROG_CHECK)
+        except ChannelCheck as error:
+            self.check = error.cstat
+            return False
+        self._load()
+        if ccws.flags & c.CCW_FLAG_PCI or self.observed:
+            self._on_ccw()
+        return True
+
+    def _gather(self, limit: int) -> tuple[Pieces, int]:
+        """Take the next pieces of storage for at most *limit* bytes; gives them and their sum.
+
+        Stops early where the counts end (`over`), where the channel finds an error (`check`), and
+        without prefetch at the end of a CCW.
+        """
+        self.used = True
+        space = self._space
+        pieces: Pieces = []
+        total = 0
+        while total < limit and not self.check:
+            if not self.left:
+                if pieces and not self._gathers:
+                    break
+                if not self._next_ccw():
+                    self.over = not self.check
+                    break
+            address, length = self._piece
+            if not length:
+                try:
+                    assert self._areas is not None
+                    address, length = next(self._areas)
+                except ChannelCheck as error:
+                    self.check = error.cstat
+                    break
+            size = min(length, limit - total)
+            rest = length - size
+            if self.backward and address != SKIPPED:
+                self._piece = (address, rest)
+                address += rest
+            else:
+                self._piece = (address + size if address != SKIPPED else SKIPPED, rest)
+            if address != SKIPPED:
+                size = self._permitted(address, size)
+            if size:
+                if pieces and not self.backward and pieces[-1][0] >= 0 and (
+                    sum(pieces[-1]) == address
+                ):
+                    pieces[-1] = (pieces[-1][0], pieces[-1][1] + size)
+                else:
+                    pieces.append((address, size))
+                total += size
+                self.left -= size
+        return pieces, total
+
+    def _permitted(self, address: int, size: int) -> int:
+        """How much of a piece may be used; sets `check` when not all of it."""
+        space = self._space
+        last = space.find(address)
+        if last is None or address + size > last.end:
+            permitted = space.valid(address, size) if address >= 0 else 0
+            if self.backward and permitted < size:
+                permitted = 0
+            if permitted < size:
+                self.check = c.SCSW_CSTAT_PROG_CHECK
+                size = permitted
+        if space.keys is not None:
+            permitted = space.keys.permitted(address, size, self._key, store=self.input)
+            if permitted < size:
+                self.check = c.SCSW_CSTAT_PROT_CHECK
+                size = permitted
+        return size
+
+    def _lost(self) -> None:
+        """Mapped storage turned out to be gone (its file was cut): channel data check."""
+        self.check = c.SCSW_CSTAT_DATA_CHECK
+
+    def give(self, data: bytes | bytearray | memoryview, *, backward: bool = False) -> int:
+        """Device to storage; see `devices.base.DataTransfer.give`."""
+        self.backward = backward
+        size = len(data)
+        moved = 0
+        self.used = True
+        while moved < size and not self.check and not self.over:
+            pieces, _ = self._gather(size - moved)
+            for address, length in pieces:
+                if address != SKIPPED:
+                    start = size - moved - length if backward else moved
+                    part = data if length == size else data[start : start + length]
+                    try:
+                        self._space.write(address, part)
+                    except (AddressingError, StorageLost):
+                        self._lost()
+                        return moved
+                moved += length
+            self._ccws.forget()
+        return moved
+
+    def give_file(self, fd: int, offset: int, length: int) -> int:
+        """File to storage; see `devices.base.DataTransfer.give_file`."""
+        moved = 0
+        self.used = True
+        while moved < length and not self.check and not self.over:
+            pieces, total = self._gather(length - moved)
+            try:
+                done = self._space.fill(pieces, fd, offset + moved)
+            except (AddressingError, StorageLost):
+                self._lost()
+                return moved
+            self._ccws.forget()
+            moved += done
+            if done < total:
+                break
+        return moved
+
+    def take(self, length: int, *, variable: bool = False) -> bytes:
+        """Storage to device; see `devices.base.DataTransfer.take`."""
+        self.used = True
+        parts: list[bytes] = []
+        moved = 0
+        while moved < length and not self.over:
+            pieces, total = self._gather(length - moved)
+            if self.check:
+                raise ChannelCheck(self.check)
+            try:
+                parts.extend(self._space.read(*piece) for piece in pieces)
+            except (AddressingError, StorageLost):
+                raise ChannelCheck(c.SCSW_CSTAT_DATA_CHECK) from None
+            moved += total
+        if variable:
+            self.over = False
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def take_file(self, fd: int, offset: int, length: int) -> int:
+        """Storage to file; see `devices.base.DataTransfer.take_file`."""
+        moved = 0
+        self.used = True
+        while moved < length and not self.over:
+            pieces, total = self._gather(length - moved)
+            if self.check:
+                raise ChannelCheck(self.check)
+            try:
+                moved += self._space.drain(pieces, fd, offset + moved)
+            except (AddressingError, StorageLost):
+                raise ChannelCheck(c.SCSW_CSTAT_DATA_CHECK) from None
+            if not total:
+                break
+        return moved
+
+    def end(self) -> None:
+        """The device ended the operation: a count used up with data chaining fetches the next CCW."""
+        while self.used and not self.left and not self.check and self._next_ccw():
+            pass
+
+    def incorrect_length(self, *, suppressed_when_immediate: bool) -> bool:
+        """Whether the ending status has incorrect length (PoP 15, table of incorrect length)."""
+        flags = self._ccws.flags
+        if self.check or not (self.left or self.over):
+            return False
+        if not self.used and suppressed_when_immediate and not flags & c.CCW_FLAG_DC:
+            return False
+        return flags & (c.CCW_FLAG_SLI | c.CCW_FLAG_DC) != c.CCW_FLAG_SLI
