@@ -1,0 +1,285 @@
+"""Run a scenario on the channel subsystem and write down what happened.
+
+There is no client between scenario and channel: status stays pending until the scenario's own TSCH.
+The JSON is that of the recorded programs (`tests/vectors/README.md`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import trio
+
+from regions import codec
+
+from ..css.executor import TrioExecutor
+from ..css.subchannel import OperandException, Subchannel
+from ..devices.catalog import attach
+from ..devices.options import DeviceSpec
+from ..errors import UserError
+from ..memory.backing import BuiltInStorage
+from ..memory.space import PAGE, AddressSpace, StorageKeys
+
+Json = dict[str, Any]
+Trace = Callable[[str], None]
+
+OPERAND_EXCEPTION: Final = 21
+"""Program-interruption code of an operand exception."""
+WAIT: Final = 0.04
+"""Seconds after which an enabled wait finds that no interruption comes."""
+DRAINS: Final = 32
+"""Most interruptions that are taken after the last step."""
+
+
+class Images:
+    """The images that scenarios name: `images.json` of a directory."""
+
+    def __init__(self, directory: str) -> None:
+        """UserError if *directory* has an `images.json` that cannot be read."""
+        self.directory = directory
+        self._known: dict[str, Json] = {}
+        index = os.path.join(directory, "images.json")
+        if os.path.exists(index):
+            try:
+                with open(index, encoding="utf-8") as file:
+                    self._known = json.load(file)
+            except (OSError, ValueError) as error:
+                raise UserError(f"{index}: {error}") from None
+
+    @contextmanager
+    def fresh(self, device: Json) -> Iterator[tuple[DeviceSpec, str | None]]:
+        """A copy of the medium of *device* for one scenario: how to attach it, and its path."""
+        name = device.get("image")
+        entry = self._known.get(name, {}) if name else {}
+        if name and not entry:
+            raise UserError(f"{name}: no such image in {os.path.join(self.directory, 'images.json')}")
+        options = {}
+        if "control_unit" in entry:
+            options["cu"] = entry["control_unit"]
+        with tempfile.TemporaryDirectory(prefix="vfioccw-") as scratch:
+            path = None
+            if not ("medium" in entry and entry["medium"] is None):
+                path = os.path.join(scratch, entry.get("file", "medium"))
+                if "file" in entry:
+                    shutil.copyfile(os.path.join(self.directory, entry["file"]), path)
+                else:
+                    with open(path, "wb"):
+                        pass
+            spec = DeviceSpec(
+                device["type"], "0.0.0000", path or "", entry.get("readonly", False), options
+            )
+            yield spec, path
+
+
+def _digest(path: str | None) -> str:
+    if path is None:
+        return hashlib.sha256(b"").hexdigest()
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class Scenario:
+    """One scenario in progress: its storage, its subchannel, and the steps."""
+
+    def __init__(
+        self, source: Json, storage: BuiltInStorage, sch: Subchannel | None, trace: Trace | None
+    ) -> None:
+        self._source = source
+        self._storage = storage
+        self._space = AddressSpace([storage.range()])
+        self._sch = sch
+        self._trace = trace
+        self._interruption = False
+        self._news = trio.Event()
+        if sch is not None:
+            sch.on_status_pending = self._status_pending
+
+    def _status_pending(self) -> None:
+        self._interruption = True
+        self._news.set()
+
+    async def _interrupted(self, seconds: float) -> bool:
+        """Whether an interruption is pending within *seconds*."""
+        with trio.move_on_after(seconds):
+            while not self._interruption and self._sch is not None and self._sch.busy:
+                self._news = trio.Event()
+                await self._news.wait()
+        return self._interruption
+
+    async def step(self, step: Json) -> Json:
+        """Do one step; gives it with what happened."""
+        operation = step["op"]
+        done = {key: value for key, value in step.items() if key in _OPERANDS}
+        if operation == "store":
+            for address, data in step["memory"]:
+                self._space.write(address, bytes.fromhex(data))
+            if self._sch is not None and self._sch.program is not None:
+                self._sch.program.ccws.forget()
+        elif operation == "delay":
+            await trio.sleep(step["ms"] / 1000)
+        elif operation == "wait":
+            done["interrupt"] = await self._wait()
+        elif self._sch is None:
+            done["cc"] = 3
+        else:
+            self._instruction(self._sch, operation, step, done)
+        if self._trace is not None:
+            shown = " ".join(f"{key}={value}" for key, value in done.items() if key != "op")
+            self._trace(f"{operation:6} {shown}")
+        await trio.lowlevel.checkpoint()
+        return done
+
+    async def _wait(self) -> str | None:
+        if not await self._interrupted(WAIT) or self._sch is None:
+            return None
+        self._interruption = False
+        sch = self._sch
+        isc = sch.pmcw_flags >> 11 & 7
+        return f"{0x10000 | sch.number:08x}{sch.intparm:08x}{isc << 27:08x}"
+
+    def _instruction(self, sch: Subchannel, operation: str, step: Json, done: Json) -> None:
+        try:
+            match operation:
+                case "ssch":
+                    done["cc"] = sch.ssch(codec.ORB.parse(bytes.fromhex(step["orb"])))
+                case "hsch":
+                    done["cc"] = sch.hsch()
+                case "csch":
+                    done["cc"] = sch.csch()
+                case "rsch":
+                    done["cc"] = sch.rsch()
+                case "xsch":
+                    done["cc"] = sch.xsch()
+                case "stsch":
+                    done["cc"], done["schib"] = 0, sch.stsch().hex()
+                case "msch":
+                    done["cc"] = sch.msch(bytes.fromhex(step["schib"]))
+                case "tsch":
+                    cc, irb = sch.tsch()
+                    done["cc"] = cc
+                    if irb:
+                        done["irb"] = irb.hex()
+                    if cc == 0:
+                        self._interruption = sch.status_pending
+                case _:
+                    raise UserError(f"step {operation}: unknown; see the README of the vectors")
+        except OperandException:
+            done["cc"] = None
+            done["program_interrupt"] = OPERAND_EXCEPTION
+
+    async def run(self) -> list[Json]:
+        """Do all steps, then take what interruptions are left."""
+        steps = [await self.step(step) for step in self._source["steps"]]
+        for _ in range(DRAINS):
+            if not self._interruption:
+                break
+            steps.append(await self.step({"op": "wait"}))
+            steps.append(await self.step({"op": "tsch"}))
+        return steps
+
+
+_OPERANDS: Final = frozenset({"op", "orb", "mods", "memory", "ms", "program"})
+
+
+def _changes(fd: int, before: dict[int, bytes], size: int) -> list[list[Any]]:
+    """Ranges of storage that differ from *before* (page number to page; others are zero)."""
+    found: list[list[Any]] = []
+    zeros = bytes(PAGE)
+    for page in range(size // PAGE):
+        old = before.get(page, zeros)
+        new = os.pread(fd, PAGE, page * PAGE)
+        if new == old:
+            continue
+        start = None
+        for place in range(PAGE + 1):
+            differs = place < PAGE and new[place] != old[place]
+            if differs and start is None:
+                start = place
+            elif not differs and start is not None:
+                address = page * PAGE + start
+                if found and found[-1][0] + len(found[-1][1]) // 2 == address:
+                    found[-1][1] += new[start:place].hex()
+                else:
+                    found.append([address, new[start:place].hex()])
+                start = None
+    return found
+
+
+async def run_scenario(source: Json, images: Images, trace: Trace | None = None) -> Json:
+    """Run *source*; gives it with the steps, `memory_after` and `image_after` as they came out.
+
+    UserError if the scenario itself is wrong; whatever its programs do wrong is a result.
+    """
+    try:
+        device = source["device"]
+        size = source["memory_size"]
+        with tempfile.TemporaryDirectory(prefix="vfioccw-") as scratch:
+            storage = BuiltInStorage(scratch, size)
+            try:
+                with images.fresh(device) as (spec, path):
+                    return await _run(source, storage, spec, path, trace)
+            finally:
+                storage.close()
+    except (KeyError, TypeError, ValueError) as error:
+        name = source.get("name", "scenario")
+        raise UserError(f"{name}: not a scenario: {type(error).__name__} {error}") from error
+
+
+async def _run(
+    source: Json, storage: BuiltInStorage, spec: DeviceSpec, path: str | None, trace: Trace | None
+) -> Json:
+    space = AddressSpace([storage.range()])
+    for address, data in source["memory"]:
+        space.write(address, bytes.fromhex(data))
+    stored = [piece for step in source["steps"] if step["op"] == "store" for piece in step["memory"]]
+    before_image = _digest(path)
+    device = attach(spec)
+    try:
+        async with trio.open_nursery() as nursery:
+            sch = None
+            if "schid" not in source["device"]:
+                space.keys = StorageKeys()
+                sch = Subchannel("0.0.0000", device, space, TrioExecutor(nursery))
+                sch.chars = int(bool(source["device"].get("csense")))
+                sch.enable()
+            nursery.start_soon(device.service)
+            base = {
+                page: os.pread(storage.fd, PAGE, page * PAGE)
+                for address, data in [*source["memory"], *stored]
+                for page in range(address // PAGE, (address + len(data) // 2) // PAGE + 1)
+            }
+            for address, data in stored:
+                _overlay(base, address, bytes.fromhex(data))
+            steps = await Scenario(source, storage, sch, trace).run()
+            if sch is not None:
+                sch.quiesce()
+            nursery.cancel_scope.cancel()
+    finally:
+        device.close()
+    after_image = _digest(path)
+    return {
+        **{key: source[key] for key in ("name", "group", "device", "memory_size", "memory")
+           if key in source},
+        "steps": steps,
+        "memory_after": _changes(storage.fd, base, storage.size),
+        "image_after": {
+            "sha256_before": before_image,
+            "sha256_after": after_image,
+            "changed": after_image != before_image,
+        },
+    }  # fmt: skip
+
+
+def _overlay(pages: dict[int, bytes], address: int, data: bytes) -> None:
+    """Put *data* at *address* into a picture of storage made of pages."""
+    for offset, byte in enumerate(data):
+        page, place = divmod(address + offset, PAGE)
+        old = pages.get(page, bytes(PAGE))
+        pages[page] = old[:place] + bytes([byte]) + old[place + 1 :]
