@@ -1,0 +1,91 @@
+"""What the driver checks of a channel program before SSCH when the ORB allows prefetch.
+
+Linux copies the program then (vfio_ccw_cp.c); we only have to refuse what it refuses: a segment of
+more than 255 CCWs (EINVAL), and a CCW or an IDAL that is not mapped (EFAULT). All else is the
+channel's to find.
+"""
+
+from __future__ import annotations
+
+import errno
+from struct import unpack_from
+from typing import Final
+
+from regions import codec
+from regions import constants as c
+from regions.layouts import Orb
+
+from ..memory.space import AddressingError, AddressSpace, StorageLost
+
+LONGEST_SEGMENT: Final = 255
+"""Most CCWs of a segment: CCWs up to one without chaining."""
+_CHAINS: Final = c.CCW_FLAG_DC | c.CCW_FLAG_CC
+_ENDS: Final = bytes(0 if flags & _CHAINS else 1 for flags in range(256))
+_IDA: Final = bytes(1 if flags & c.CCW_FLAG_IDA else 0 for flags in range(256))
+_TIC_FORMAT0: Final = bytes(1 if code & 0x0F == c.CCW_CMD_TIC else 0 for code in range(256))
+_TIC_FORMAT1: Final = bytes(1 if code == c.CCW_CMD_TIC else 0 for code in range(256))
+
+
+def check_program(space: AddressSpace, orb: Orb) -> int:
+    """0, or the errno with which the driver refuses the program of *orb*."""
+    try:
+        return _check_segments(space, orb)
+    except (AddressingError, StorageLost):
+        return errno.EFAULT
+
+
+def _check_segments(space: AddressSpace, orb: Orb) -> int:
+    format1 = orb.ctrl0 & c.ORB_CTRL0_MASK_FMT != 0
+    flags_at = 1 if format1 else 4
+    address_at, address_size = (4, 4) if format1 else (1, 3)
+    is_tic = _TIC_FORMAT1 if format1 else _TIC_FORMAT0
+    heads = [orb.cpa]
+    segments: list[tuple[int, int]] = []
+    while heads:
+        head = heads.pop()
+        if any(start <= head < end for start, end in segments):
+            continue
+        length = space.valid(head, (LONGEST_SEGMENT + 1) * 8) & ~7
+        if not length:
+            return errno.EFAULT
+        block = space.read(head, length)
+        flags = block[flags_at::8]
+        tics = block[0::8].translate(is_tic)
+        ends = flags.translate(_ENDS)
+        end = ends.find(1)
+        tic = tics.find(1)
+        if tic >= 0 and (end < 0 or tic <= end):
+            end = tic
+            target = tic * 8 + address_at
+            heads.append(int.from_bytes(block[target : target + address_size], "big"))
+        if end < 0:
+            return errno.EINVAL if length > LONGEST_SEGMENT * 8 else errno.EFAULT
+        if end >= LONGEST_SEGMENT:
+            return errno.EINVAL
+        segments.append((head, head + (end + 1) * 8))
+        indirect = flags.translate(_IDA)
+        place = indirect.find(1, 0, end + 1)
+        while place >= 0:
+            if not _idal_mapped(space, orb, block, place * 8):
+                return errno.EFAULT
+            place = indirect.find(1, place + 1, end + 1)
+    return 0
+
+
+def _idal_mapped(space: AddressSpace, orb: Orb, block: bytes, place: int) -> bool:
+    """Whether every IDAW that the CCW at *place* needs lies in mapped storage."""
+    if orb.ctrl0 & c.ORB_CTRL0_MASK_FMT:
+        _, _, count, address = codec.CCW1.struct.unpack_from(block, place)
+    else:
+        _, high, low, _, _, count = codec.CCW0.struct.unpack_from(block, place)
+        address = high << 16 | low
+    if not count:
+        return True
+    format2 = orb.ctrl0 & c.ORB_CTRL0_MASK_C64 != 0
+    size = 8 if format2 else 4
+    unit = 4096 if format2 and not orb.ctrl0 & c.ORB_CTRL0_MASK_I2K else 2048
+    if space.valid(address, size) < size:
+        return False
+    (first,) = unpack_from(">Q" if format2 else ">I", space.read(address, size))
+    words = (first % unit + count + unit - 1) // unit
+    return space.valid(address, words * size) == words * size

@@ -1,0 +1,142 @@
+"""What people read and write: `state`, `control` and the lines of `trace`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from regions import constants as c
+
+from ..devices.options import BEHAVIOUR_WORDS
+from ..errors import UserError
+from .device import CcwDevice
+from .fsm import Function
+
+CONTROL_WORDS: Final = BEHAVIOUR_WORDS | {"csense", "order"}
+"""Words that `control` understands."""
+
+
+def control_text(device: CcwDevice) -> str:
+    """What `control` shows: one `word=value` a line, in the form in which it can be written."""
+    words = {
+        **device.sch.behaviour.words(),
+        "csense": "on" if device.sch.chars & c.PMCW_CHARS_MASK_CSENSE else "off",
+        "order": device.order,
+    }
+    return "".join(f"{word}={value}\n" for word, value in words.items())
+
+
+def apply_control(device: CcwDevice, text: str) -> None:
+    """Do what was written into `control`: words apart by blanks, commas or lines.
+
+    UserError names what is wrong; then nothing has changed.
+    """
+    words: dict[str, str] = {}
+    for word in text.replace(",", " ").split():
+        name, equals, value = word.partition("=")
+        if name not in CONTROL_WORDS or not equals:
+            raise UserError(f"{word}: control takes {', '.join(sorted(CONTROL_WORDS))} =value")
+        words[name] = value
+    switch_subchannel(device, words)
+
+
+def switch_subchannel(device: CcwDevice, words: dict[str, str]) -> None:
+    """Set fault, timing, concurrent sense and byte order; UserError changes nothing."""
+    order = words.get("order", device.order)
+    if order not in ("big", "host"):
+        raise UserError(f"order={order}: big or host")
+    csense = words.get("csense", "on" if device.sch.chars & c.PMCW_CHARS_MASK_CSENSE else "off")
+    if csense not in ("on", "off", ""):
+        raise UserError(f"csense={csense}: on or off")
+    device.sch.behaviour.apply(words)
+    device.order = order
+    mask = c.PMCW_CHARS_MASK_CSENSE
+    device.sch.chars = device.sch.chars & ~mask | (0 if csense == "off" else mask)
+
+
+def state_text(device: CcwDevice) -> str:
+    """What `state` shows: `key: value` lines."""
+    from regions import descriptions
+
+    sch = device.sch
+    counters = sch.counters
+    lines = [
+        f"subchannel: {sch.schid}",
+        f"device: {sch.device.name}",
+        f"interface: {device.interface}",
+        f"order: {device.order}",
+        f"fsm: {device.state.name}",
+        f"scsw: {sch.scsw().hex()}",
+        *(f"scsw.{row.field}: {row.value} {row.meaning}".rstrip()
+          for row in descriptions.describe_scsw(sch.scsw())),
+        f"pmcw: {sch.pmcw().hex()}",
+        *(f"pmcw.{row.field}: {row.value} {row.meaning}".rstrip()
+          for row in descriptions.describe_pmcw(sch.pmcw())),
+        f"delay: {sch.behaviour.delay:g}s",
+        f"fault: {sch.behaviour.fault.value}",
+        f"interruptions_shown: {int(sch.shown)}",
+        f"interruptions_queued: {len(sch.backlog)}",
+        f"starts: {counters.starts}",
+        f"halts: {counters.halts}",
+        f"clears: {counters.clears}",
+        f"interruptions: {counters.interruptions}",
+        f"ebusy_status_pending: {device.counters.ebusy_status_pending}",
+        f"ebusy_busy: {device.counters.ebusy_busy}",
+        f"resets: {device.counters.resets}",
+    ]  # fmt: skip
+    for irq, name in zip(device.irqs.values(), ("io_irq", "crw_irq", "req_irq"), strict=False):
+        seen = irq.statistics()
+        where = "a client's eventfd" if seen.attached else f"count {seen.count}"
+        lines.append(f"{name}: {seen.signals} signals, {where}")
+    return "\n".join(lines) + "\n"
+
+
+class Tracer:
+    """Turns what a device does into lines; a `css.subchannel.Observer`."""
+
+    def __init__(self, device: CcwDevice, write: Callable[[str], None]) -> None:
+        """*write* gets each line, with its newline."""
+        self._device = device
+        self._write = write
+        self._start = time.monotonic()
+
+    def start(self) -> None:
+        """Follow the device from now on."""
+        self._start = time.monotonic()
+        self._device.tracer = self
+        self._device.sch.observer = self
+
+    def stop(self) -> None:
+        """Follow it no more."""
+        self._device.tracer = None
+        self._device.sch.observer = None
+
+    def _line(self, what: str, text: str) -> None:
+        seconds = time.monotonic() - self._start
+        self._write(f"{seconds:12.6f} {self._device.sch.schid} {what:5} {text}\n")
+
+    def instruction(self, function: Function, cc: int) -> None:
+        """An I/O instruction got its condition code."""
+        text = f"cc {cc}"
+        program = self._device.sch.program
+        if function is Function.START and cc == 0 and program is not None:
+            from regions import descriptions
+
+            text += f"  {descriptions.line_orb(program.orb)}"
+        self._line(function.value, text)
+
+    def ccw(self, address: int, code: int, flags: int, count: int, cda: int, status: int) -> None:
+        """A CCW was executed, or fetched for its data area (*status* 0)."""
+        from regions import descriptions
+        from regions.layouts import Ccw1
+
+        ccw = Ccw1(code, flags, count, cda)
+        ending = f"  -> unit status {status:02x}" if status else "  (data chained)"
+        self._line("ccw", f"{address:08x} {descriptions.line_ccw(ccw)}{ending}")
+
+    def interruption(self, irb: bytes) -> None:
+        """The subchannel became status pending."""
+        from regions import codec, descriptions
+
+        self._line("irb", descriptions.line_irb(codec.IRB.parse(irb)))
