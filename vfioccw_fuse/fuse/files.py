@@ -1,0 +1,313 @@
+"""The kinds of files in a subchannel's directory.
+
+Each answers `read`, `write`, `poll`, `release` for one of its openers; errors are OSError with the
+errno of the contract. Files whose requests may wait say so (`waits`) and have coroutines instead.
+"""
+
+from __future__ import annotations
+
+import errno
+import select
+import stat
+from collections.abc import Callable
+from typing import ClassVar, Final
+
+import pyfuse3
+
+from regions import constants as c
+from regions.table import Region as Row
+
+from ..errors import UserError
+from ..vfio.device import CcwDevice
+from ..vfio.irq import Irq
+from ..vfio.regions import Region, Regions, check_write
+from ..vfio.text import Tracer, apply_control, control_text, state_text
+from .blocked import BlockedRequests, Line, Opener
+from .irqfiles import IrqFile
+
+READY: Final = select.POLLIN | select.POLLOUT
+TRACE_BACKLOG: Final = 1 << 20
+"""Bytes of trace kept for a reader that does not read; what comes then is counted as lost."""
+
+
+class File:
+    """A file whose requests are answered at once."""
+
+    waits: ClassVar[bool] = False
+    """Requests are the coroutines `read_waiting` and `write_waiting` instead."""
+    mode: int = stat.S_IFREG | 0o600
+    """Type and permission bits."""
+    size: int = 0
+    """st_size in bytes."""
+
+    def opened(self, opener: Opener) -> None:
+        """Somebody opened it."""
+
+    def read(self, opener: Opener, offset: int, size: int) -> bytes:
+        """At most *size* bytes from *offset*; fewer at the end."""
+        raise OSError(errno.EINVAL, "not readable")
+
+    def write(self, opener: Opener, offset: int, data: bytes) -> int:
+        """Write *data* at *offset*; gives how much was taken, which is all."""
+        raise OSError(errno.EINVAL, "not writable")
+
+    async def read_waiting(self, opener: Opener, size: int) -> bytes:
+        """As `read`, where it may wait; offsets mean nothing."""
+        raise pyfuse3.FUSEError(errno.EINVAL)
+
+    async def write_waiting(self, opener: Opener, data: bytes) -> int:
+        """As `write`, where it may wait."""
+        raise pyfuse3.FUSEError(errno.EINVAL)
+
+    def poll(self, opener: Opener, handle: pyfuse3.PollHandle | None) -> int:
+        """POLLIN and POLLOUT as they are now; *handle* wants to be told of the next change."""
+        return READY
+
+    def release(self, opener: Opener) -> None:
+        """*opener* closed it for the last time."""
+
+    def shutdown(self) -> None:
+        """The subchannel is going away: nobody may wait any longer."""
+
+
+class RegionFile(File):
+    """One region as a file of exactly its size: reads are cut at the end, writes are not."""
+
+    def __init__(self, row: Row, region: Region) -> None:
+        self._row = row
+        self._region = region
+        self.size = row.size
+        self.mode = stat.S_IFREG | (0o600 if row.writable else 0o400)
+        # Bound here once: this is the hot path.
+        self._read = region.read
+
+    def read(self, opener: Opener, offset: int, size: int) -> bytes:
+        """See `File.read`."""
+        left = self.size - offset
+        if left <= 0 or not size:
+            return b""
+        return self._read(offset, size if size < left else left)
+
+    def write(self, opener: Opener, offset: int, data: bytes) -> int:
+        """See `File.write`; EINVAL past the end, and on a read-only region."""
+        size = len(data)
+        check_write(self._row, offset, size)
+        if size:
+            self._region.write(offset, data)
+        return size
+
+
+class DeviceFile(File):
+    """All regions behind one file, as a vfio device fd: the position has the index in it."""
+
+    def __init__(self, device: CcwDevice, regions: Regions) -> None:
+        self._device = device
+        self._regions = regions
+        self._openers = 0
+        self.size = len(device.regions) << c.REGION_OFFSET_SHIFT
+
+    def opened(self, opener: Opener) -> None:
+        """Count: the last close is a RESET."""
+        self._openers += 1
+
+    def read(self, opener: Opener, offset: int, size: int) -> bytes:
+        """EINVAL for an access that passes the region's end, as in the kernel."""
+        row, region, place = self._regions.find(offset)
+        if place + size > row.size:
+            raise OSError(errno.EINVAL, f"read past the end of {row.name}")
+        return region.read(place, size) if size else b""
+
+    def write(self, opener: Opener, offset: int, data: bytes) -> int:
+        """See `RegionFile.write`."""
+        row, region, place = self._regions.find(offset)
+        check_write(row, place, len(data))
+        if data:
+            region.write(place, data)
+        return len(data)
+
+    def release(self, opener: Opener) -> None:
+        """The last close acts as VFIO_DEVICE_RESET."""
+        self._openers -= 1
+        if not self._openers:
+            self._device.reset()
+
+
+class BytesFile(File):
+    """Bytes that never change: the info structs."""
+
+    mode = stat.S_IFREG | 0o400
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.size = len(data)
+
+    def read(self, opener: Opener, offset: int, size: int) -> bytes:
+        """See `File.read`."""
+        return self._data[offset : offset + size]
+
+
+class TextFile(File):
+    """Text made when a reader begins at offset 0, so that what it reads on belongs together."""
+
+    def __init__(
+        self,
+        make: Callable[[], str],
+        apply: Callable[[str], None] | None = None,
+        mode: int = stat.S_IFREG | 0o600,
+    ) -> None:
+        """*make* gives the text; *apply* takes what is written, and raises UserError if wrong."""
+        self._make = make
+        self._apply = apply
+        self._texts: dict[Opener, bytes] = {}
+        self.mode = mode
+
+    def read(self, opener: Opener, offset: int, size: int) -> bytes:
+        """See `File.read`."""
+        if offset == 0 or opener not in self._texts:
+            self._texts[opener] = self._make().encode()
+        return self._texts[opener][offset : offset + size]
+
+    def write(self, opener: Opener, offset: int, data: bytes) -> int:
+        """EINVAL for what cannot be understood; nothing has changed then."""
+        if self._apply is None:
+            raise OSError(errno.EINVAL, "read-only")
+        try:
+            self._apply(data.decode("ascii"))
+        except (UserError, UnicodeDecodeError) as error:
+            raise OSError(errno.EINVAL, str(error)) from None
+        return len(data)
+
+    def release(self, opener: Opener) -> None:
+        """Forget the opener's text."""
+        self._texts.pop(opener, None)
+
+
+class ResetFile(File):
+    """Write "1": VFIO_DEVICE_RESET."""
+
+    mode = stat.S_IFREG | 0o200
+
+    def __init__(self, device: CcwDevice) -> None:
+        self._device = device
+
+    def write(self, opener: Opener, offset: int, data: bytes) -> int:
+        """EINVAL for anything but "1"."""
+        if data.strip(b"\0\n ") != b"1":
+            raise OSError(errno.EINVAL, 'write "1"')
+        self._device.reset()
+        return len(data)
+
+
+class InterruptFile(File):
+    """An irq as a file with eventfd semantics; see `irqfiles.IrqFile`."""
+
+    waits = True
+
+    def __init__(self, irq: Irq, blocked: BlockedRequests) -> None:
+        self._file = IrqFile(irq, blocked)
+        self.poll = self._file.poll  # type: ignore[method-assign]  # one call less per poll
+
+    async def read_waiting(self, opener: Opener, size: int) -> bytes:
+        """8 bytes in host order."""
+        return await self._file.read(opener, size)
+
+    async def write_waiting(self, opener: Opener, data: bytes) -> int:
+        """8 bytes in host order."""
+        return await self._file.write(opener, data)
+
+    def release(self, opener: Opener) -> None:
+        """Forget the opener's poll handle."""
+        self._file.release(opener)
+
+    def shutdown(self) -> None:
+        """ENODEV to all who wait."""
+        self._file.shutdown()
+
+
+class TraceFile(File):
+    """Every instruction, CCW and interruption as a line; reads wait for the next, as `tail -f`."""
+
+    waits = True
+    mode = stat.S_IFREG | 0o400
+
+    def __init__(self, device: CcwDevice, blocked: BlockedRequests) -> None:
+        self._tracer = Tracer(device, self._write_line)
+        self._blocked = blocked
+        self._line = Line()
+        self._texts: dict[Opener, bytearray] = {}
+        self._lost: dict[Opener, int] = {}
+        self._handles: dict[Opener, pyfuse3.PollHandle] = {}
+
+    def opened(self, opener: Opener) -> None:
+        """The first opener starts the trace: without one it costs nothing."""
+        if not self._texts:
+            self._tracer.start()
+        self._texts[opener] = bytearray()
+        self._lost[opener] = 0
+
+    def _write_line(self, line: str) -> None:
+        data = line.encode()
+        for opener, text in self._texts.items():
+            if len(text) > TRACE_BACKLOG:
+                self._lost[opener] += 1
+                continue
+            if self._lost[opener]:
+                text += f"... {self._lost[opener]} lines lost\n".encode()
+                self._lost[opener] = 0
+            text += data
+        self._line.finish_all()
+        handles, self._handles = self._handles, {}
+        for handle in handles.values():
+            handle.notify()
+
+    async def read_waiting(self, opener: Opener, size: int) -> bytes:
+        """Lines as they come; EAGAIN for O_NONBLOCK."""
+        text = self._texts[opener]
+        while not text:
+            if opener.nonblock:
+                raise pyfuse3.FUSEError(errno.EAGAIN)
+            await self._blocked.wait(opener, self._line)
+        data = bytes(text[:size])
+        del text[:size]
+        return data
+
+    def poll(self, opener: Opener, handle: pyfuse3.PollHandle | None) -> int:
+        """POLLIN while there are lines."""
+        if handle is not None:
+            self._handles[opener] = handle
+        return select.POLLIN if self._texts.get(opener) else 0
+
+    def release(self, opener: Opener) -> None:
+        """The last one stops the trace."""
+        self._texts.pop(opener, None)
+        self._lost.pop(opener, None)
+        self._handles.pop(opener, None)
+        if not self._texts:
+            self._tracer.stop()
+
+    def shutdown(self) -> None:
+        """ENODEV to all who wait."""
+        self._line.fail_all(errno.ENODEV)
+
+
+def files_of(device: CcwDevice, blocked: BlockedRequests) -> dict[str, File]:
+    """The files of one subchannel's directory by name, except its symlink `memory`."""
+    from regions import table
+
+    regions = Regions(device)
+    interface = device.interface
+    made: dict[str, File] = {"device": DeviceFile(device, regions)}
+    for row in device.regions:
+        made[row.name] = RegionFile(row, regions.by_index[row.index])
+    made["device_info"] = BytesFile(table.device_info(interface))
+    made["region_info"] = BytesFile(table.region_info(interface))
+    made["irq_info"] = BytesFile(table.irq_info(interface))
+    for irq in table.irqs_of(interface):
+        made[irq.name] = InterruptFile(device.irqs[irq.index], blocked)
+    made["reset"] = ResetFile(device)
+    made["control"] = TextFile(
+        lambda: control_text(device), lambda text: apply_control(device, text)
+    )
+    made["state"] = TextFile(lambda: state_text(device), mode=stat.S_IFREG | 0o400)
+    made["trace"] = TraceFile(device, blocked)
+    return made

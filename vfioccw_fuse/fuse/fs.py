@@ -1,0 +1,268 @@
+"""The mount as pyfuse3 sees it: inodes, names, open files.
+
+Inode 1 is the mount, 2 `irqfd`; subchannel n of the mount has 64 inodes from 64 (n + 1), the first of
+them its directory. A request goes from here to the file in one step.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import time
+from typing import Final
+
+import pyfuse3
+
+from ..vfio.device import CcwDevice
+from .blocked import BlockedRequests, Opener
+from .files import File, files_of
+
+ROOT: Final = int(pyfuse3.ROOT_INODE)
+IRQFD: Final = 2
+STRIDE: Final = 64
+"""Inodes that belong to one subchannel."""
+FOREVER: Final = 3600.0
+"""Seconds for which the kernel may keep names and attributes; what changes is invalidated."""
+
+
+class SubchannelDirectory:
+    """One subchannel's directory: its files, made when somebody first looks into it."""
+
+    __slots__ = ("_blocked", "_files", "device", "inode", "names")
+
+    def __init__(self, inode: int, device: CcwDevice, blocked: BlockedRequests) -> None:
+        self.inode = inode
+        """The directory's inode; its files follow it."""
+        self.device = device
+        """What it shows."""
+        self._blocked = blocked
+        self._files: dict[int, File] | None = None
+        self.names: dict[str, int] = {}
+        """File name to inode."""
+
+    @property
+    def files(self) -> dict[int, File]:
+        """Its files by inode; the symlink `memory` is not among them."""
+        if self._files is None:
+            made = files_of(self.device, self._blocked)
+            self._files = {}
+            for number, (name, file) in enumerate(made.items(), start=self.inode + 2):
+                self._files[number] = file
+                self.names[name] = number
+            self.names["memory"] = self.inode + 1
+        return self._files
+
+    def shutdown(self) -> None:
+        """Nobody may wait in one of its files any longer."""
+        for file in (self._files or {}).values():
+            file.shutdown()
+
+
+class FileSystem(pyfuse3.Operations):
+    """The operations of the mount. Every handler but those of waiting files answers at once."""
+
+    supports_dot_lookup = False
+    enable_writeback_cache = False
+
+    def __init__(self, blocked: BlockedRequests, irqfd: str, memory: str) -> None:
+        """*irqfd* and *memory* are what the symlinks of these names say."""
+        super().__init__()
+        self._blocked = blocked
+        self._irqfd = irqfd.encode()
+        self._memory = memory.encode()
+        self.directories: dict[str, SubchannelDirectory] = {}
+        """Subchannel id to directory."""
+        self._by_inode: dict[int, SubchannelDirectory] = {}
+        self._open: dict[int, tuple[File, Opener]] = {}
+        self._next_handle = 1
+        self._next_block = 1
+        self._uid = os.getuid()
+        self._gid = os.getgid()
+        self._born = time.time_ns()
+
+    def add(self, device: CcwDevice) -> SubchannelDirectory:
+        """Show *device*."""
+        directory = SubchannelDirectory(STRIDE * self._next_block, device, self._blocked)
+        self._next_block += 1
+        self.directories[device.sch.schid] = directory
+        self._by_inode[directory.inode] = directory
+        # The io region must be there before the first interruption.
+        _ = directory.files
+        return directory
+
+    # --- names and attributes -----------------------------------------------------------------
+
+    def _attributes(self, inode: int) -> pyfuse3.EntryAttributes:
+        entry = pyfuse3.EntryAttributes()
+        entry.st_ino = pyfuse3.InodeT(inode)
+        entry.st_uid = self._uid
+        entry.st_gid = self._gid
+        entry.st_atime_ns = entry.st_mtime_ns = entry.st_ctime_ns = self._born
+        entry.st_nlink = 1
+        entry.entry_timeout = entry.attr_timeout = FOREVER
+        entry.st_blksize = 4096
+        if inode == ROOT:
+            entry.st_mode = stat.S_IFDIR | 0o700
+            entry.st_nlink = 2 + len(self.directories)
+        elif inode == IRQFD:
+            entry.st_mode = stat.S_IFLNK | 0o777
+            entry.st_size = len(self._irqfd)
+        else:
+            directory = self._directory(inode)
+            place = inode % STRIDE
+            if place == 0:
+                entry.st_mode = stat.S_IFDIR | 0o700
+                entry.st_nlink = 2
+            elif place == 1:
+                entry.st_mode = stat.S_IFLNK | 0o777
+                entry.st_size = len(self._memory)
+            else:
+                file = directory.files[inode]
+                entry.st_mode = file.mode
+                entry.st_size = file.size
+        return entry
+
+    def _directory(self, inode: int) -> SubchannelDirectory:
+        try:
+            return self._by_inode[inode - inode % STRIDE]
+        except KeyError:
+            raise pyfuse3.FUSEError(errno.ENOENT) from None
+
+    async def getattr(
+        self, inode: pyfuse3.InodeT, ctx: pyfuse3.RequestContext
+    ) -> pyfuse3.EntryAttributes:
+        """stat(2)."""
+        return self._attributes(inode)
+
+    async def lookup(
+        self, parent_inode: pyfuse3.InodeT, name: bytes, ctx: pyfuse3.RequestContext
+    ) -> pyfuse3.EntryAttributes:
+        """Find a name in a directory; ENOENT."""
+        return self._attributes(self._find(parent_inode, os.fsdecode(name)))
+
+    def _find(self, parent: int, name: str) -> int:
+        if parent == ROOT:
+            if name == "irqfd":
+                return IRQFD
+            found = self.directories.get(name)
+            if found is not None:
+                return found.inode
+        elif parent in self._by_inode:
+            inode = self._by_inode[parent].names.get(name)
+            if inode is not None:
+                return inode
+        raise pyfuse3.FUSEError(errno.ENOENT)
+
+    async def readlink(
+        self, inode: pyfuse3.InodeT, ctx: pyfuse3.RequestContext
+    ) -> pyfuse3.FileNameT:
+        """The targets of `irqfd` and `memory`."""
+        return pyfuse3.FileNameT(self._irqfd if inode == IRQFD else self._memory)
+
+    async def setattr(
+        self,
+        inode: pyfuse3.InodeT,
+        attr: pyfuse3.EntryAttributes,
+        fields: pyfuse3.SetattrFields,
+        fh: pyfuse3.FileHandleT | None,
+        ctx: pyfuse3.RequestContext,
+    ) -> pyfuse3.EntryAttributes:
+        """Truncation is accepted and ignored; modes and owners are fixed (EPERM)."""
+        if fields.update_mode or fields.update_uid or fields.update_gid:
+            raise pyfuse3.FUSEError(errno.EPERM)
+        return self._attributes(inode)
+
+    async def access(
+        self, inode: pyfuse3.InodeT, mode: int, ctx: pyfuse3.RequestContext
+    ) -> bool:
+        """The kernel checks modes itself (default_permissions)."""
+        return True
+
+    async def statfs(self, ctx: pyfuse3.RequestContext) -> pyfuse3.StatvfsData:
+        """There is nothing to fill up."""
+        data = pyfuse3.StatvfsData()
+        data.f_bsize = data.f_frsize = 4096
+        data.f_namemax = 255
+        return data
+
+    async def opendir(
+        self, inode: pyfuse3.InodeT, ctx: pyfuse3.RequestContext
+    ) -> pyfuse3.FileHandleT:
+        """A directory's handle is its inode."""
+        return pyfuse3.FileHandleT(inode)
+
+    async def readdir(
+        self, fh: pyfuse3.FileHandleT, start_id: int, token: pyfuse3.ReaddirToken
+    ) -> None:
+        """The names of a directory."""
+        if fh == ROOT:
+            names = [("irqfd", IRQFD)]
+            names += [(name, d.inode) for name, d in sorted(self.directories.items())]
+        else:
+            names = list(self._directory(fh).names.items())
+        for number, (name, inode) in enumerate(names[start_id:], start=start_id + 1):
+            if not pyfuse3.readdir_reply(
+                token, pyfuse3.FileNameT(name.encode()), self._attributes(inode), number
+            ):
+                break
+
+    # --- open files ---------------------------------------------------------------------------
+
+    async def open(
+        self, inode: pyfuse3.InodeT, flags: int, ctx: pyfuse3.RequestContext
+    ) -> pyfuse3.FileInfo:
+        """Every file is direct_io: a page cache would show an old IRB."""
+        directory = self._directory(inode)
+        file = directory.files[inode]
+        name = next(n for n, number in directory.names.items() if number == inode)
+        opener = Opener(
+            f"/{directory.device.sch.schid}/{name}", ctx.pid, ctx.uid, bool(flags & os.O_NONBLOCK)
+        )
+        handle = self._next_handle
+        self._next_handle += 1
+        file.opened(opener)
+        self._open[handle] = (file, opener)
+        return pyfuse3.FileInfo(fh=pyfuse3.FileHandleT(handle), direct_io=True)
+
+    async def read(self, fh: pyfuse3.FileHandleT, off: int, size: int) -> bytes:
+        """pread(2)."""
+        file, opener = self._open[fh]
+        if file.waits:
+            return await file.read_waiting(opener, size)
+        try:
+            return file.read(opener, off, size)
+        except OSError as error:
+            raise pyfuse3.FUSEError(error.errno or errno.EIO) from None
+
+    async def write(self, fh: pyfuse3.FileHandleT, off: int, buf: bytes) -> int:
+        """pwrite(2)."""
+        file, opener = self._open[fh]
+        if file.waits:
+            return await file.write_waiting(opener, buf)
+        try:
+            return file.write(opener, off, buf)
+        except OSError as error:
+            raise pyfuse3.FUSEError(error.errno or errno.EIO) from None
+
+    async def poll(
+        self,
+        inode: pyfuse3.InodeT,
+        fh: pyfuse3.FileHandleT,
+        handle: pyfuse3.PollHandle | None,
+        ctx: pyfuse3.RequestContext,
+    ) -> int:
+        """poll(2), select(2), epoll_wait(2)."""
+        file, opener = self._open[fh]
+        return file.poll(opener, handle)
+
+    async def flush(self, fh: pyfuse3.FileHandleT) -> None:
+        """close(2) of one descriptor; nothing is kept back."""
+
+    async def fsync(self, fh: pyfuse3.FileHandleT, datasync: bool) -> None:
+        """fsync(2); nothing is kept back."""
+
+    async def release(self, fh: pyfuse3.FileHandleT) -> None:
+        """The last descriptor of an open file is closed."""
+        file, opener = self._open.pop(fh)
+        file.release(opener)

@@ -1,0 +1,260 @@
+"""One mount from its devices to its end: what `vfioccw mount` runs.
+
+Crash-only: all that outlives a killed server (its storage on tmpfs, the dead mount point) is removed
+by a small process that waits for the server's end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import shutil
+import signal
+import stat
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import pyfuse3
+import trio
+
+from regions import table
+
+from ..css.executor import TrioExecutor
+from ..css.subchannel import Subchannel
+from ..devices.base import Device
+from ..devices.catalog import attach
+from ..devices.options import DeviceSpec
+from ..errors import UserError
+from ..memory.backing import BuiltInStorage
+from ..memory.space import AddressSpace
+from ..vfio.device import CcwDevice
+from ..vfio.fsm import Event
+from ..vfio.text import CONTROL_WORDS, switch_subchannel
+from .blocked import BlockedRequests
+from .fs import FileSystem
+from .irqfd import IrqfdServer
+from .workers import Workers
+
+TMPFS: Final = "/dev/shm"
+"""Where guest storage lies."""
+_CLEANER: Final = """
+read -r clean
+rm -rf -- "$1"
+[ "$clean" = clean ] || exec fusermount3 -u -z -q -- "$2"
+"""
+"""Waits for the server's end, which closes its standard input; "clean" says that it was in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class MountOptions:
+    """What to mount."""
+
+    devices: tuple[DeviceSpec, ...] = ()
+    """The devices; each has its subchannel id."""
+    interface: str = "full"
+    """The interface of every subchannel that does not name its own."""
+    memory: int = 16 << 20
+    """Size of the built-in guest storage in bytes."""
+
+
+def serve(mountpoint: str, options: MountOptions, ready: Callable[[], None]) -> int:
+    """Mount at *mountpoint* and serve until it is unmounted or SIGTERM or SIGINT comes; gives 0.
+
+    *ready* is called when the mount is usable. Before that UserError says what is wrong: the mount
+    point, /dev/fuse, an image, an option. Nothing is left behind then.
+    """
+    check_mountpoint(mountpoint)
+    _raise_file_limit()
+    with contextlib.ExitStack() as stack:
+        devices = [stack.enter_context(_attached(spec)) for spec in _distinct(options.devices)]
+        directory = tempfile.mkdtemp(prefix="vfioccw-", dir=TMPFS)
+        stack.callback(shutil.rmtree, directory, ignore_errors=True)
+        storage = BuiltInStorage(directory, options.memory)
+        mount = Mount(mountpoint, options, devices, storage)
+        with _cleaner(directory, mountpoint):
+            mount.init()
+            try:
+                trio.run(mount.run, ready)
+            finally:
+                mount.close()
+    return 0
+
+
+class Mount:
+    """A mount and all that belongs to it."""
+
+    def __init__(
+        self,
+        mountpoint: str,
+        options: MountOptions,
+        devices: list[Device],
+        storage: BuiltInStorage,
+    ) -> None:
+        self._mountpoint = os.path.realpath(mountpoint)
+        self._options = options
+        self._devices = devices
+        self._storage = storage
+        self.workers = Workers()
+        """The session's workers."""
+        self._blocked = BlockedRequests(self._mountpoint, self.workers)
+        self._irqfd = IrqfdServer(self._irqs_of)
+        self._irqfd.open()
+        self.fs = FileSystem(self._blocked, os.fspath(self._irqfd.path), storage.path)
+        """The file system."""
+
+    def _irqs_of(self, schid: str) -> dict[int, object]:  # type: ignore[type-arg]
+        return self.fs.directories[schid].device.irqs  # type: ignore[return-value]
+
+    def init(self) -> None:
+        """Mount; UserError if that fails. libfuse writes why to stderr, which is caught here."""
+        options = set(pyfuse3.default_options)
+        options |= {"fsname=vfioccw", "subtype=vfioccw"}
+        with _captured_stderr() as said:
+            try:
+                pyfuse3.init(self.fs, self._mountpoint, options)
+            except RuntimeError:
+                self._irqfd.close()
+                reason = said().strip().splitlines() or ["mount failed"]
+                raise UserError(f"{self._mountpoint}: {reason[-1]}") from None
+
+    async def run(self, ready: Callable[[], None]) -> None:
+        """Serve until the end."""
+        async with trio.open_nursery() as nursery:
+            executor = TrioExecutor(nursery, None if self.workers.stock else self.workers.after_reply)
+            default = table.interface_of(self._options.interface)
+            for spec, device in zip(self._options.devices, self._devices, strict=True):
+                space = AddressSpace([self._storage.range()])
+                sch = Subchannel(spec.schid, device, space, executor, spec.behaviour())
+                interface = spec.options.get("interface")
+                ccw_device = CcwDevice(sch, table.interface_of(interface) if interface else default)
+                switch_subchannel(
+                    ccw_device,
+                    {k: v for k, v in spec.options.items() if k in CONTROL_WORDS - {"delay", "fault"}},
+                )
+                self.fs.add(ccw_device)
+                ccw_device.event(Event.OPEN)
+                nursery.start_soon(device.service)
+            self.workers.at_end(self._end_of_session)
+            nursery.start_soon(self._blocked.run)
+            nursery.start_soon(self._irqfd.serve)
+            await nursery.start(self._obey_signals)
+            nursery.start_soon(_call, ready)
+            await self.workers.run_session()
+            for directory in self.fs.directories.values():
+                directory.device.event(Event.CLOSE)
+            nursery.cancel_scope.cancel()
+
+    def _end_of_session(self) -> None:
+        self._blocked.shutdown()
+        for directory in self.fs.directories.values():
+            directory.shutdown()
+
+    async def _obey_signals(self, task_status: trio.TaskStatus[None]) -> None:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+            task_status.started()
+            async for _ in signals:
+                self.workers.stop()
+
+    def close(self) -> None:
+        """Detach the mount if it still is there, also while files are open."""
+        self._irqfd.close()
+        if os.path.ismount(self._mountpoint):
+            subprocess.run(
+                ["fusermount3", "-u", "-z", "-q", "--", self._mountpoint],
+                check=False, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )  # fmt: skip
+        pyfuse3.close(unmount=False)
+        self._storage.close()
+
+
+async def _call(function: Callable[[], None]) -> None:
+    function()
+
+
+def _distinct(specs: tuple[DeviceSpec, ...]) -> tuple[DeviceSpec, ...]:
+    seen: set[str] = set()
+    for spec in specs:
+        if spec.schid in seen:
+            raise UserError(f"--device {spec.type}@{spec.schid}: two devices with this subchannel id")
+        seen.add(spec.schid)
+    return specs
+
+
+@contextlib.contextmanager
+def _attached(spec: DeviceSpec) -> Iterator[Device]:
+    device = attach(spec)
+    try:
+        yield device
+    finally:
+        device.close()
+
+
+def check_mountpoint(mountpoint: str) -> None:
+    """UserError unless a FUSE file system can be mounted at *mountpoint*."""
+    if not os.path.exists("/dev/fuse"):
+        raise UserError("/dev/fuse: not there; load the fuse module (modprobe fuse)")
+    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        raise UserError("/dev/fuse: no permission; be root, or let your user read and write it")
+    if shutil.which("fusermount3") is None:
+        raise UserError("fusermount3: not found; install the package fuse3")
+    try:
+        found = os.stat(mountpoint)
+    except FileNotFoundError:
+        raise UserError(f"{mountpoint}: no such directory; make it first (mkdir)") from None
+    except OSError as error:
+        remedy = f"end what is mounted there first (fusermount3 -u {mountpoint})"
+        raise UserError(f"{mountpoint}: {error.strerror}; {remedy}") from None
+    if not stat.S_ISDIR(found.st_mode):
+        raise UserError(f"{mountpoint}: not a directory; a mount point must be one")
+    if os.path.ismount(mountpoint):
+        raise UserError(f"{mountpoint}: busy, something is mounted there; see vfioccw umount")
+    with contextlib.suppress(PermissionError):
+        if os.listdir(mountpoint):
+            raise UserError(f"{mountpoint}: not empty; mount on an empty directory")
+
+
+def _raise_file_limit() -> None:
+    """Every device holds its image open: take what the system grants."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+@contextlib.contextmanager
+def _captured_stderr() -> Iterator[Callable[[], str]]:
+    """What libfuse and fusermount3 write to descriptor 2 meanwhile."""
+    saved = os.dup(2)
+    with tempfile.TemporaryFile() as caught:
+        os.dup2(caught.fileno(), 2)
+
+        def said() -> str:
+            caught.seek(0)
+            return caught.read().decode(errors="replace")
+
+        try:
+            yield said
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+
+
+@contextlib.contextmanager
+def _cleaner(directory: str, mountpoint: str) -> Iterator[None]:
+    """A process that cleans up should we be killed."""
+    process = subprocess.Popen(
+        ["/bin/sh", "-c", _CLEANER, "vfioccw-cleaner", directory, mountpoint],
+        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True, cwd="/",
+    )  # fmt: skip
+    try:
+        yield
+        assert process.stdin is not None
+        process.stdin.write(b"clean\n")
+    finally:
+        assert process.stdin is not None
+        process.stdin.close()
+        process.wait()
