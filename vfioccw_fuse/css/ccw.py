@@ -1,4 +1,4 @@
-"""CCWs: fetched from storage, decoded, and checked as chapter 15 of the Principles of Operation says.
+"""CCWs: fetched from storage, decoded, checked as chapter 15 of the Principles of Operation says.
 
 `CcwFetcher` gives one CCW after another, follows TIC, and raises `ChannelCheck` where the
 architecture detects a program check (or protection or channel control check) at CCW fetch.
@@ -24,7 +24,7 @@ _unpack0 = codec.CCW0.struct.unpack_from
 _unpack1 = codec.CCW1.struct.unpack_from
 
 
-class ChannelCheck(Exception):  # noqa: N818 - the architecture's word
+class ChannelCheck(Exception):
     """The channel ends the program: *cstat* is the subchannel-status bit (program check, ...)."""
 
     def __init__(self, cstat: int) -> None:
@@ -55,13 +55,15 @@ class CcwFetcher:
         "valid_flags",
     )
 
-    def __init__(self, space: AddressSpace, orb: Orb) -> None:
+    def __init__(self, space: AddressSpace, orb: Orb, fetched: bytes) -> None:
+        """*fetched* is storage from the first CCW on, as far as it was fetched before."""
         self._space = space
         self._format1 = orb.ctrl0 & c.ORB_CTRL0_MASK_FMT != 0
         self._prefetch = orb.ctrl0 & c.ORB_CTRL0_MASK_PFCH != 0
         self._key = orb.ctrl0 >> 12
-        self._block = b""
-        self._base = self._end = 0
+        self._block = fetched
+        self._base = orb.cpa
+        self._end = len(fetched) if not orb.cpa & 7 else 0
         self.valid_flags = 0xFF
         if not orb.ctrl1 & c.ORB_CTRL1_MASK_MIDAW:
             self.valid_flags &= ~c.CCW_FLAG_MIDA
@@ -113,9 +115,12 @@ class CcwFetcher:
             else:
                 code, high, low, flags, _, count = _unpack0(self._block, place)
                 cda = high << 16 | low
-            if code & 0x0F != c.CCW_CMD_TIC or (self._format1 and code != c.CCW_CMD_TIC):
+            if code & 0x0F != c.CCW_CMD_TIC:
                 break
-            if transferred or first or (self._format1 and (flags or count or cda >> 31)):
+            # Format 0 ignores what format 1 wants to be zero.
+            if self._format1 and (code != c.CCW_CMD_TIC or flags or count or cda >> 31):
+                raise ChannelCheck(c.SCSW_CSTAT_PROG_CHECK)
+            if transferred or first:
                 raise ChannelCheck(c.SCSW_CSTAT_PROG_CHECK)
             if cda & 7 or (self._space.valid(cda, 8) < 8):
                 raise ChannelCheck(c.SCSW_CSTAT_PROG_CHECK)
@@ -132,6 +137,6 @@ class CcwFetcher:
             or (count == 0 and (not self._format1 or flags & c.CCW_FLAG_DC or chained_data))
             or cda >> 31
             or flags & ~self.valid_flags
-            or flags & c.CCW_FLAG_MIDA and flags & (c.CCW_FLAG_IDA | c.CCW_FLAG_SKIP)
+            or (flags & c.CCW_FLAG_MIDA and flags & (c.CCW_FLAG_IDA | c.CCW_FLAG_SKIP))
         ):
             raise ChannelCheck(c.SCSW_CSTAT_PROG_CHECK)

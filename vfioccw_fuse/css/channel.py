@@ -1,8 +1,8 @@
 """The interpreter: one channel program from its first CCW to its ending status.
 
-A `ChannelProgram` is run, not awaited: `run` executes CCWs until the program ends or has to wait, and
-says for what. Who waits, and may be cancelled meanwhile, is the executor's matter. The steps have the
-names that chapter 15 of the Principles of Operation gives them.
+A `ChannelProgram` is run, not awaited: `run` executes CCWs until the program ends or has to wait,
+and says for what. Who waits, and may be cancelled meanwhile, is the executor's matter. The steps
+have the names that chapter 15 of the Principles of Operation gives them.
 """
 
 from __future__ import annotations
@@ -25,8 +25,11 @@ if TYPE_CHECKING:
 
     from .subchannel import Subchannel
 
+ISIC: Final = c.ORB_CTRL0_MASK_ISIC
+UNUSUAL: Final = 0xFF & ~(ENDED | SM)
+"""Unit status that ends a program."""
 BURST: Final = 256
-"""Commands after which a program lets others have their turn: an endless TIC loop starves nobody."""
+"""Commands after which a program lets others have their turn: no TIC loop starves anybody."""
 
 
 class Pause(enum.Enum):
@@ -35,6 +38,10 @@ class Pause(enum.Enum):
     TURN = "lets others have their turn"
     HANG = "the device never ends the command"
     EVENT = "until `woken`: RSCH, or the device end that a chain waits for"
+
+
+def _nobody_waits() -> None:
+    """What `ChannelProgram.on_wake` is until somebody waits."""
 
 
 class ChannelProgram:
@@ -48,13 +55,9 @@ class ChannelProgram:
         "_commands",
         "_fault",
         "_fetch_next",
-        "_resuming",
         "_sch",
-        "_sense",
-        "_suspend_control",
         "cancelled",
         "ccws",
-        "format1_immediate",
         "io",
         "on_wake",
         "orb",
@@ -63,21 +66,14 @@ class ChannelProgram:
         "woken",
     )
 
-    def __init__(self, sch: Subchannel, orb: Orb) -> None:
+    def __init__(self, sch: Subchannel, orb: Orb, fetched: bytes = b"") -> None:
         self._sch = sch
         self.orb = orb
-        self.ccws = CcwFetcher(sch.space, orb)
+        self.ccws = CcwFetcher(sch.space, orb, fetched)
         self.io = Transfer(sch.space, self.ccws, orb, self._data_chained)
-        self._suspend_control = orb.ctrl0 & c.ORB_CTRL0_MASK_SPND != 0
-        # Format 1 counts an immediate command's length unless the ORB suppresses it (bit L).
-        self.format1_immediate = bool(
-            orb.ctrl0 & c.ORB_CTRL0_MASK_FMT and not orb.ctrl1 & c.ORB_CTRL1_MASK_ILS
-        )
         self._fetch_next: int | None = orb.cpa
         self._commands = 0
-        self._resuming = False
         self._fault = Fault.NONE
-        self._sense = b""
         self.status = 0
         """Unit status that the command in progress has presented: channel end, until device end."""
         self.cancelled = False
@@ -86,7 +82,7 @@ class ChannelProgram:
         """The scope of the task that runs the program, once it has one."""
         self.woken = False
         """`Pause.EVENT` is over, perhaps before anybody waited; who waited resets it."""
-        self.on_wake: Callable[[], None] = lambda: None
+        self.on_wake: Callable[[], None] = _nobody_waits
         """Called when `woken` becomes true; whoever waits puts its own here."""
 
     def cancel(self) -> None:
@@ -111,7 +107,8 @@ class ChannelProgram:
                 device.begin()
                 io.path = sch.path_in_use
                 io.observed = sch.observer is not None
-                self._fault = sch.behaviour.take_fault()
+                if sch.behaviour.fault is not Fault.NONE:
+                    self._fault = sch.behaviour.take_fault()
             while True:
                 address = self._fetch_next
                 if address is not None:
@@ -134,7 +131,10 @@ class ChannelProgram:
                 io.end()
                 if io.observed:
                     self._observe(status)
-                self._initiated(status)
+                self._commands += 1
+                if self._commands == 1 and self.orb.ctrl0 & ISIC and status & CE:
+                    # Zero initial status: the interruption that the ORB asks for.
+                    sch.note_initial_status()
                 if status & (CE | DE) == CE:
                     return self._channel_end(status)
                 if not self._chain(status):
@@ -152,18 +152,17 @@ class ChannelProgram:
         self.on_wake()
 
     def _fetch(self, address: int) -> bool:
-        """CCW fetch under command chaining or at the start; True if its suspend flag took effect."""
+        """CCW fetch at the start or under command chaining; True if it suspends the program."""
         ccws = self.ccws
         ccws.fetch(address, first=not self._commands)
         flags = ccws.flags
-        if flags & c.CCW_FLAG_SUSPEND and not self._resuming:
-            if not self._suspend_control:
+        if flags & c.CCW_FLAG_SUSPEND:
+            if not self.orb.ctrl0 & c.ORB_CTRL0_MASK_SPND:
                 raise ChannelCheck(c.SCSW_CSTAT_PROG_CHECK)
             self._fetch_next = ccws.address
             pci = c.SCSW_CSTAT_PCI if flags & c.CCW_FLAG_PCI else 0
             self._sch.note_suspended(self, pci)
             return True
-        self._resuming = False
         if not ccws.code & 0x0F:
             raise ChannelCheck(c.SCSW_CSTAT_PROG_CHECK)
         if flags & c.CCW_FLAG_PCI:
@@ -171,9 +170,8 @@ class ChannelProgram:
         return False
 
     def resume(self) -> None:
-        """RSCH took effect: the CCW with the suspend flag is fetched anew and executed."""
+        """RSCH took effect: the CCW is fetched anew, and suspends again if it still says so."""
         self.ccws.forget()
-        self._resuming = True
         # Suspension ended the chain at the device: what it had located is lost.
         self._sch.device.begin()
         self._wake()
@@ -205,27 +203,26 @@ class ChannelProgram:
             return False
         return True
 
-    def _initiated(self, status: int) -> None:
-        """The first command was accepted: the initial-status interruption, if the ORB asks for it."""
-        self._commands += 1
-        if self._commands == 1 and self.orb.ctrl0 & c.ORB_CTRL0_MASK_ISIC and status & CE:
-            self._sch.note_initial_status()
-
     def _chain(self, status: int) -> bool:
         """Incorrect length, then command chaining; False if the program ended here."""
         io = self.io
         flags = self.ccws.flags
-        self.io.first = False
+        io.first = False
         cstat = io.check
-        if not status & ~(ENDED | SM) and io.incorrect_length(
-            suppressed_when_immediate=not self.format1_immediate
-        ):
+        if (io.left or io.over) and not status & UC and self._incorrect_length():
             cstat |= c.SCSW_CSTAT_INCORR_LEN
-        if cstat or status & ~(ENDED | SM) or flags & CHAINS != c.CCW_FLAG_CC:
+        if cstat or status & UNUSUAL or flags & CHAINS != c.CCW_FLAG_CC:
             self._sch.conclude(self, status, cstat, io.left)
             return False
         self._fetch_next = self.ccws.address + (16 if status & SM else 8)
         return True
+
+    def _incorrect_length(self) -> bool:
+        """Whether this ending is an incorrect length that is not suppressed."""
+        orb = self.orb
+        # Format 1 counts an immediate command's length unless the ORB suppresses it (bit L).
+        counts = orb.ctrl0 & c.ORB_CTRL0_MASK_FMT and not orb.ctrl1 & c.ORB_CTRL1_MASK_ILS
+        return self.io.incorrect_length(suppressed_when_immediate=not counts)
 
     def _channel_end(self, status: int) -> Pause | None:
         """Channel end without device end: primary status, or a chain that waits for device end."""
@@ -234,7 +231,7 @@ class ChannelProgram:
             self._sch.note_active()
             return Pause.EVENT
         cstat = self.io.check
-        if self.io.incorrect_length(suppressed_when_immediate=not self.format1_immediate):
+        if self._incorrect_length():
             cstat |= c.SCSW_CSTAT_INCORR_LEN
         self._sch.conclude(self, status, cstat, self.io.left, device_active=not status & UC)
         return None

@@ -1,8 +1,8 @@
 """Programs get their time: at once where one can run through, as a cancellable task where it waits.
 
-A program that meets no wait costs no task: its CCWs run right after the instruction that started it
-was answered. What waits (a delay, a hang, a suspended program, a console) is a trio task in a cancel
-scope of its own, which clear, halt, cancel and reset cancel.
+A program that meets no wait costs no task: its CCWs run right after the instruction that started
+it was answered. What waits (a delay, a hang, a suspended program, a console) is a trio task in a
+cancel scope of its own, which clear, halt, cancel and reset cancel.
 """
 
 from __future__ import annotations

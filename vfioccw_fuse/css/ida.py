@@ -1,4 +1,4 @@
-"""Where the data of one CCW lies: directly, or by IDAWs or MIDAWs (PoP 15, CCW indirect data addressing).
+"""Where the data of one CCW lies: directly, or by IDAWs or MIDAWs (PoP 15, Indirect Addressing).
 
 `data_areas` gives the pieces of storage in the order in which the channel uses them. A list that is
 wrong at its nth word is used up to there: the pieces before it are good, then comes the check.
@@ -20,7 +20,6 @@ SKIPPED: Final = -1
 PAGE: Final = 4096
 
 
-
 class IdaMode(NamedTuple):
     """What the ORB says of indirect data addresses."""
 
@@ -37,7 +36,7 @@ class IdaMode(NamedTuple):
 
 
 def _words(space: AddressSpace, address: int, wanted: int, size: int, key: int) -> bytes:
-    """At most *wanted* list words of *size* bytes each from *address*; ChannelCheck if not even one."""
+    """At most *wanted* words of *size* bytes from *address*; ChannelCheck if not even one."""
     length = space.valid(address, wanted * size) // size * size
     if not length:
         raise ChannelCheck(c.SCSW_CSTAT_PROG_CHECK)
@@ -101,9 +100,7 @@ def midaw_areas(
     while count > 0:
         if address // PAGE != start // PAGE:
             raise ChannelCheck(c.SCSW_CSTAT_PROG_CHECK)
-        reserved, flags, length, data = unpack_from(
-            ">5sBHQ", _words(space, address, 1, 16, key)
-        )
+        reserved, flags, length, data = unpack_from(">5sBHQ", _words(space, address, 1, 16, key))
         address += 16
         last = bool(flags & c.MIDAW_FLAG_LAST)
         low = data - length + 1 if backward else data
@@ -112,7 +109,7 @@ def midaw_areas(
             or flags & ~(c.MIDAW_FLAG_LAST | c.MIDAW_FLAG_SKIP)
             or not length
             or length > count
-            or last != (length == count)
+            or (last and length != count)
             or low < 0
             or (not flags & c.MIDAW_FLAG_SKIP and low // PAGE != (low + length - 1) // PAGE)
         ):

@@ -50,9 +50,17 @@ ORB_IN_SCSW: Final = (
     | c.ORB_CTRL0_MASK_SSIC
 )
 """Bits of the ORB that a start function copies into the same places of the SCSW."""
+ENABLED: Final = c.PMCW_FLAGS_MASK_ENA
+TRANSPORT_MODE: Final = c.ORB_CTRL0_MASK_TRANSPORT
 ORB_CTRL1_RESERVED: Final = 0x3E
 """Bits of the ORB's last control byte that must be zero."""
-NORMAL_END: Final = c.SCSW_DSTAT_CHANNEL_END | c.SCSW_DSTAT_DEVICE_END
+ABNORMAL_DSTAT: Final = 0xFF & ~(c.SCSW_DSTAT_CHANNEL_END | c.SCSW_DSTAT_DEVICE_END)
+ABNORMAL_CSTAT: Final = 0xFF & ~c.SCSW_CSTAT_PCI
+"""Device and subchannel status that make the ending an unusual one: alert status."""
+UNIT_CHECK: Final = c.SCSW_DSTAT_UNIT_CHECK
+CONCURRENT_SENSE: Final = c.PMCW_CHARS_MASK_CSENSE
+KEPT_FLAGS: Final = 0xFFFF & ~c.SCSW_FLAGS_MASK_CC
+NO_ECW: Final = bytes(c.ECW_SIZE)
 PMCW_CHARS_MODIFIABLE: Final = c.PMCW_CHARS_MASK_CSENSE
 PMCW_FLAGS_MODIFIABLE: Final = (
     c.PMCW_FLAGS_MASK_ISC | c.PMCW_FLAGS_MASK_ENA | c.PMCW_FLAGS_MASK_LM | c.PMCW_FLAGS_MASK_MME
@@ -60,9 +68,10 @@ PMCW_FLAGS_MODIFIABLE: Final = (
 PMCW_FLAGS_RESERVED: Final = 0x4000
 
 _pack_scsw = codec.SCSW.struct.pack
+_pack_irb = codec.IRB.struct.pack
 
 
-class OperandException(Exception):  # noqa: N818 - the architecture's word
+class OperandException(Exception):
     """The operand of an instruction is not what it must be (PoP 14): a program interruption."""
 
 
@@ -145,7 +154,7 @@ class Subchannel:
         self.chars = 0
         self.flags = self.ctrl = self.cpa = self.dstat = self.cstat = self.count = 0
         self.erw = 0
-        self.ecw = bytes(32)
+        self.ecw = NO_ECW
         self.program: ChannelProgram | None = None
         """The start function in progress."""
         self.shown = False
@@ -173,7 +182,9 @@ class Subchannel:
     @property
     def busy(self) -> bool:
         """Status may come by itself: a function is in progress that is not suspended."""
-        return self.ctrl & (HALT_PEND | CLEAR_PEND) != 0 or self.program is not None and self.ctrl & (SUSPENDED | RESUME_PEND) != SUSPENDED
+        return self.ctrl & (HALT_PEND | CLEAR_PEND) != 0 or (
+            self.program is not None and self.ctrl & (SUSPENDED | RESUME_PEND) != SUSPENDED
+        )
 
     @property
     def path_in_use(self) -> int:
@@ -186,23 +197,18 @@ class Subchannel:
 
     # --- instructions -------------------------------------------------------------------------
 
-    def ssch(self, orb: Orb) -> int:
+    def ssch(self, orb: Orb, fetched: bytes = b"") -> int:
         """START SUBCHANNEL: 0 started, 1 status pending, 2 busy, 3 not operational.
 
+        *fetched*: storage from the first CCW on that a driver prefetched, where the ORB allows it.
         OperandException for an ORB that is not valid; it comes before any condition code.
         """
-        if (
-            orb.cpa >> 31
-            or orb.ctrl0 & c.ORB_CTRL0_MASK_TRANSPORT
-            or orb.ctrl1 & ORB_CTRL1_RESERVED
-        ):
+        if orb.cpa >> 31 or orb.ctrl0 & TRANSPORT_MODE or orb.ctrl1 & ORB_CTRL1_RESERVED:
             raise OperandException
-        if not self._operational():
+        if not self.pmcw_flags & ENABLED or self.behaviour.fault is Fault.NOT_OPERATIONAL:
             return 3
-        if self.ctrl & STATUS_PEND:
-            return 1
-        if self.ctrl & FCTL:
-            return 2
+        if self.ctrl & (STATUS_PEND | FCTL):
+            return 1 if self.ctrl & STATUS_PEND else 2
         if not orb.lpm & self.pam & self.pom:
             return 3
         self.counters.starts += 1
@@ -214,7 +220,7 @@ class Subchannel:
         self.dstat = self.cstat = self.count = self.erw = 0
         self.pnom = 0
         self._lost = False
-        self.program = program = ChannelProgram(self, orb)
+        self.program = program = ChannelProgram(self, orb, fetched)
         self._executor.launch(program, self.behaviour.delay)
         return 0
 
@@ -245,7 +251,7 @@ class Subchannel:
         if self.ctrl & STATUS_PEND and not self.shown:
             # Intermediate status that nobody has seen goes into the halt's.
             self.ctrl &= ~STCTL
-        self._post(Interruption(scsw, 0, bytes(32), True))
+        self._post(scsw)
 
     def csch(self) -> int:
         """CLEAR SUBCHANNEL: 0 clear pending, start and halt gone; 3 not operational."""
@@ -257,7 +263,7 @@ class Subchannel:
         self.shown = False
         self._set(Scsw(ctrl=CLEAR | CLEAR_PEND))
         self.erw = 0
-        self.ecw = bytes(32)
+        self.ecw = NO_ECW
         self.pnom = 0
         self._executor.soon(self._perform_clear)
         return 0
@@ -268,7 +274,7 @@ class Subchannel:
             return
         self.device.reset()
         self.ctrl = 0
-        self._post(Interruption(Scsw(ctrl=CLEAR | STATUS_PEND), 0, bytes(32), True))
+        self._post(Scsw(ctrl=CLEAR | STATUS_PEND))
 
     def rsch(self) -> int:
         """RESUME SUBCHANNEL: 0 resume pending, 1 status pending, 2 not applicable, 3."""
@@ -336,9 +342,14 @@ class Subchannel:
         if not self.enabled:
             return 3, b""
         irb = self.irb()
-        ctrl = self.ctrl
-        if not ctrl & STATUS_PEND:
+        if not self.ctrl & STATUS_PEND:
             return 1, irb
+        self.take_status()
+        return 0, irb
+
+    def take_status(self) -> None:
+        """What TSCH does to a subchannel that is status pending; the next status follows."""
+        ctrl = self.ctrl
         stctl = ctrl & STCTL
         new = ctrl & ~STCTL
         halted = ctrl & HALT and ctrl & SUSPENDED
@@ -353,8 +364,8 @@ class Subchannel:
         self.flags &= ~(c.SCSW_FLAGS_MASK_PNO | c.SCSW_FLAGS_MASK_ZCC)
         self.shown = False
         self.counters.interruptions += 1
-        self._next_interruption()
-        return 0, irb
+        if self.backlog:
+            self._next_interruption()
 
     # --- what the status says -----------------------------------------------------------------
 
@@ -371,13 +382,10 @@ class Subchannel:
 
     def irb(self) -> bytes:
         """The 96 bytes of the IRB: SCSW, ESW (word 0 has the LPUM, word 1 the ERW), ECW, EMW."""
-        return b"".join((
-            _pack_scsw(self.flags, self.ctrl, self.cpa, self.dstat, self.cstat, self.count),
-            (self.lpum << 48 | self.erw).to_bytes(8, "big"),
-            _TWELVE_ZEROS,
-            self.ecw,
-            _EMW,
-        ))  # fmt: skip
+        return _pack_irb(
+            self.flags, self.ctrl, self.cpa, self.dstat, self.cstat, self.count,
+            self.lpum << 16, self.erw, 0, 0, self.ecw, _EMW,
+        )  # fmt: skip
 
     # --- what the channel reports -------------------------------------------------------------
 
@@ -411,7 +419,7 @@ class Subchannel:
         program = self.program
         cpa = program.ccws.cpa if program is not None else self.cpa
         scsw = Scsw(flags, self.ctrl & ~STCTL | INTERMEDIATE_ONLY, cpa, 0, cstat, 0)
-        self._post(Interruption(scsw, 0, self.ecw, True))
+        self._post(scsw)
 
     def lose_interruption(self) -> None:
         """The ending status of the program that begins will be lost on its way."""
@@ -427,7 +435,7 @@ class Subchannel:
         device_active: bool = False,
         deferred_cc: int = 0,
     ) -> None:
-        """The start function of *program* ends: primary and, unless *device_active*, secondary status."""
+        """The start function ends: primary and, unless *device_active*, secondary status."""
         if program.cancelled or program is not self.program:
             return
         self.lpum = program.io.path
@@ -435,22 +443,20 @@ class Subchannel:
             self.ctrl = self.ctrl & ~START_PEND | ACTIVE
             return
         self.program = None
-        stctl = PRIMARY | STATUS_PEND
-        actl = c.SCSW_ACTL_DEVICE_ACTIVE if device_active else 0
-        if not device_active:
-            stctl |= SECONDARY
-        if dstat & ~NORMAL_END or cstat & ~c.SCSW_CSTAT_PCI:
+        stctl = PRIMARY | STATUS_PEND if device_active else PRIMARY | SECONDARY | STATUS_PEND
+        if dstat & ABNORMAL_DSTAT or cstat & ABNORMAL_CSTAT:
             stctl |= ALERT
-        flags = self.flags & ~c.SCSW_FLAGS_MASK_CC | deferred_cc << 8
+        flags = self.flags & KEPT_FLAGS | deferred_cc << 8
         erw = 0
-        ecw = self.ecw
-        if dstat & c.SCSW_DSTAT_UNIT_CHECK and self.chars & c.PMCW_CHARS_MASK_CSENSE:
+        ecw = NO_ECW
+        if dstat & UNIT_CHECK and self.chars & CONCURRENT_SENSE:
             sense = self.device.take_sense()
             erw = c.ERW_CONS | len(sense) << c.ERW_SCNT_SHIFT
-            ecw = sense.ljust(32, b"\0")
+            ecw = sense.ljust(c.ECW_SIZE, b"\0")
             flags |= c.SCSW_FLAGS_MASK_ECTL
+        actl = c.SCSW_ACTL_DEVICE_ACTIVE if device_active else 0
         scsw = Scsw(flags, START | actl | stctl, program.ccws.cpa, dstat, cstat, count)
-        self._post(Interruption(scsw, erw, ecw, True))
+        self._post(scsw, erw, ecw)
 
     def unsolicited(self, dstat: int) -> None:
         """The device presents status by itself: attention, or the device end that was awaited."""
@@ -462,39 +468,39 @@ class Subchannel:
         stctl = ALERT | STATUS_PEND
         if self.ctrl & c.SCSW_ACTL_DEVICE_ACTIVE and dstat & c.SCSW_DSTAT_DEVICE_END:
             stctl = SECONDARY | STATUS_PEND
-        interruption = Interruption(Scsw(0, stctl, 0, dstat, 0, 0), 0, bytes(32), False)
+        scsw = Scsw(ctrl=stctl, dstat=dstat)
         if self.ctrl & FCTL:
-            self.backlog.append(interruption)
+            self.backlog.append(Interruption(scsw, 0, NO_ECW, False))
         else:
-            self._post(interruption)
+            self._post(scsw, solicited=False)
 
     # --- interruptions in order ---------------------------------------------------------------
 
-    def _post(self, new: Interruption) -> None:
-        """Make *new* the pending status, or queue it behind one that was not taken yet.
+    def _post(self, scsw: Scsw, erw: int = 0, ecw: bytes = NO_ECW, solicited: bool = True) -> None:
+        """Make this the pending status, or queue it behind one that was not taken yet.
 
         Only intermediate status on top of intermediate status merges: a PCI and a suspension.
         """
-        scsw = new.scsw
         if self.ctrl & STATUS_PEND:
-            if self.shown or self.ctrl & scsw.ctrl & STCTL != INTERMEDIATE_ONLY or (
-                scsw.ctrl & STCTL != INTERMEDIATE_ONLY
+            if (
+                self.shown
+                or self.ctrl & STCTL != INTERMEDIATE_ONLY
+                or scsw.ctrl & STCTL != INTERMEDIATE_ONLY
             ):
-                self._queue(new)
+                self.backlog.append(Interruption(scsw, erw, ecw, solicited))
+                # What the hardware does meanwhile shows in fctl and actl, under the old status.
+                self.ctrl = self.ctrl & ~(FCTL | ACTL) | scsw.ctrl & (FCTL | ACTL)
                 return
             scsw = scsw._replace(
                 flags=scsw.flags | self.flags & c.SCSW_FLAGS_MASK_ZCC,
                 cstat=scsw.cstat | self.cstat & c.SCSW_CSTAT_PCI,
             )
         self._set(scsw)
-        self.erw = new.erw
-        self.ecw = new.ecw
-        self._pending()
-
-    def _queue(self, new: Interruption) -> None:
-        self.backlog.append(new)
-        # What the hardware does meanwhile still shows in actl, while the shown status stays.
-        self.ctrl = self.ctrl & ~(FCTL | ACTL) | new.scsw.ctrl & (FCTL | ACTL)
+        self.erw = erw
+        self.ecw = ecw
+        if self.observer is not None:
+            self.observer.interruption(self.irb())
+        self.on_status_pending()
 
     def _next_interruption(self) -> None:
         """The status was taken: the next in the queue becomes pending."""
@@ -503,15 +509,10 @@ class Subchannel:
             if not following.solicited and self.ctrl & FCTL:
                 return
             self.backlog.popleft()
-            self._post(following)
+            self._post(following.scsw, following.erw, following.ecw, following.solicited)
 
     def _set(self, scsw: Scsw) -> None:
         self.flags, self.ctrl, self.cpa, self.dstat, self.cstat, self.count = scsw
-
-    def _pending(self) -> None:
-        if self.observer is not None:
-            self.observer.interruption(self.irb())
-        self.on_status_pending()
 
     def other_path(self, lpm: int) -> bool:
         """Whether a path that *lpm* does not name is left (EACCES instead of ENODEV)."""
@@ -545,9 +546,8 @@ class Subchannel:
         self.device.reset()
         self._set(Scsw())
         self.erw = 0
-        self.ecw = bytes(32)
+        self.ecw = NO_ECW
         self.shown = False
 
 
-_TWELVE_ZEROS: Final = bytes(12)
 _EMW: Final = bytes(32)

@@ -1,10 +1,10 @@
 """The data movement of one command: from CCW counts and data addresses to storage and back.
 
-The device says how much it gives or takes; the channel walks the data chain, collects the pieces of
-storage and moves them in as few calls as it can. Rules: PoP 15, Data Chaining, Skipping, Incorrect
-Length, Program Check. With prefetch allowed (ORB bit P) the whole chain is collected first and moved
-at once; without it each CCW's data has moved before the next CCW is fetched, as a program that
-changes itself needs.
+The device says how much it gives or takes; the channel walks the data chain, collects the pieces
+of storage and moves them in as few calls as it can. Rules: PoP 15, Data Chaining, Skipping,
+Incorrect Length, Program Check. With prefetch allowed (ORB bit P) the whole chain is collected
+first and moved at once; without it each CCW's data has moved before the next CCW is fetched, as a
+program that changes itself needs.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class Transfer:
         "_areas",
         "_ccws",
         "_gathers",
-        "_ida",
         "_key",
         "_on_ccw",
+        "_orb",
         "_piece",
         "_space",
         "backward",
@@ -54,7 +54,7 @@ class Transfer:
         """*on_ccw* is called for a data-chained CCW with the PCI flag, or any if `observed`."""
         self._space = space
         self._ccws = ccws
-        self._ida = IdaMode.of(orb.ctrl0)
+        self._orb = orb
         self._key = orb.ctrl0 >> 12
         self._gathers = orb.ctrl0 & c.ORB_CTRL0_MASK_PFCH != 0
         self._on_ccw = on_ccw
@@ -88,8 +88,9 @@ class Transfer:
         self._areas: Iterator[tuple[int, int]] | None = None
         if flags & INDIRECT and not self.skip:
             if flags & c.CCW_FLAG_IDA:
+                mode = IdaMode.of(self._orb.ctrl0)
                 self._areas = idaw_areas(
-                    self._space, self._ida, self._key, ccws.cda, ccws.count, backward=self.backward
+                    self._space, mode, self._key, ccws.cda, ccws.count, backward=self.backward
                 )
             else:
                 self._areas = midaw_areas(
@@ -108,7 +109,7 @@ class Transfer:
         return self._ccws.flags & CHAINS == c.CCW_FLAG_CC
 
     def _next_ccw(self) -> bool:
-        """Data chaining: fetch the next CCW of the chain; False when there is none or it is wrong."""
+        """Data chaining: fetch the next CCW; False when there is none or it is wrong."""
         ccws = self._ccws
         if not ccws.flags & c.CCW_FLAG_DC:
             return False
@@ -131,7 +132,6 @@ class Transfer:
         without prefetch at the end of a CCW.
         """
         self.used = True
-        space = self._space
         pieces: Pieces = []
         total = 0
         while total < limit and not self.check:
@@ -159,8 +159,11 @@ class Transfer:
             if address != SKIPPED:
                 size = self._permitted(address, size)
             if size:
-                if pieces and not self.backward and pieces[-1][0] >= 0 and (
-                    sum(pieces[-1]) == address
+                if (
+                    pieces
+                    and not self.backward
+                    and pieces[-1][0] >= 0
+                    and (sum(pieces[-1]) == address)
                 ):
                     pieces[-1] = (pieces[-1][0], pieces[-1][1] + size)
                 else:
@@ -264,7 +267,7 @@ class Transfer:
         return moved
 
     def end(self) -> None:
-        """The device ended the operation: a count used up with data chaining fetches the next CCW."""
+        """The operation ended: a count used up with data chaining fetches the next CCW."""
         while self.used and not self.left and not self.check and self._next_ccw():
             pass
 

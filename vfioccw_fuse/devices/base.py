@@ -1,8 +1,9 @@
 """The device's side of the I/O interface: commands, unit status, sense.
 
-One handler per command, chosen by a table that the class builds from its decorated methods, so that a
-device reads like its manual. Rules: Principles of Operation, chapter 16 (device status) and the
-device manuals; common commands (No-Operation, Sense, Sense ID) are ESA/390 Common I/O-Device Commands.
+One handler per command, chosen by a table that the class builds from its decorated methods, so
+that a device reads like its manual. Rules: Principles of Operation, chapter 16 (device status) and
+the device manuals; common commands (No-Operation, Sense, Sense ID) are ESA/390 Common I/O-Device
+Commands.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ class DataTransfer(Protocol):
         ...
 
 
-class UnitCheck(Exception):  # noqa: N818 - the architecture's word for it
+class UnitCheck(Exception):
     """A command ends with unit check: raise it in a handler.
 
     *sense* becomes the device's sense data; *status* is the unit status, by default channel end,
@@ -90,8 +91,11 @@ class UnitCheck(Exception):  # noqa: N818 - the architecture's word for it
         self.status = status
 
 
-class NotReady(Exception):  # noqa: N818 - not an error: the operator is awaited
-    """A handler must wait for *event* before it can move data; the channel calls it again then."""
+class NotReady(Exception):
+    """A handler must wait for *event*; the channel then calls it again.
+
+    What it has taken before stays taken: the transfer goes on where the handler left it.
+    """
 
     def __init__(self, event: trio.Event) -> None:
         super().__init__("device waits")
@@ -186,7 +190,7 @@ class Device:
         """Detach the medium; all that was written is with the operating system."""
 
     async def service(self) -> None:
-        """What the device does by itself while it is attached (an operator's console); default none."""
+        """What the device does by itself while attached (an operator's console); default none."""
 
     @command(c.CCW_CMD_NOOP)
     def no_operation(self, io: DataTransfer) -> int | None:

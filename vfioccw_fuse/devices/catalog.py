@@ -16,6 +16,14 @@ TYPES: Final[dict[str, tuple[str, str]]] = {
     "fba": ("fba", "Fba"),
     "9336": ("fba", "Fba"),
     "3370": ("fba", "Fba3370"),
+    "3390": ("eckd", "Eckd3390"),
+    "3420": ("tape", "Tape3420"),
+    "3480": ("tape", "Tape3480"),
+    "3490": ("tape", "Tape3490"),
+    "3505": ("unitrec", "Reader3505"),
+    "3525": ("unitrec", "Punch3525"),
+    "1403": ("unitrec", "Printer1403"),
+    "3215": ("console", "Console3215"),
 }
 """Type name: module below this package and class. Imported when first used, as start-up counts."""
 

@@ -14,10 +14,8 @@ from regions import constants as c
 
 from ..errors import UserError
 from .base import (
-
     SENSE_COMMAND_REJECT,
     SENSE_EQUIPMENT_CHECK,
-
     DataTransfer,
     Device,
     UnitCheck,
@@ -198,7 +196,7 @@ class Fba(Device):
         return None
 
     def characteristics(self) -> bytes:
-        """The 32 bytes of device characteristics (devices.md of the recorded programs; dasd_fba.h)."""
+        """The 32 bytes of device characteristics, as Linux's dasd_fba.h reads them."""
         return b"".join((
             bytes([0x30, 0x08, 0x21, self.device_type]),
             BLOCK.to_bytes(2, "big"),
@@ -245,5 +243,3 @@ def open_image(path: str, readonly: bool) -> tuple[int, int]:
         reason = error.strerror or str(error)
         raise UserError(f"{path}: {reason}; a regular image file is needed") from None
     return fd, size
-
-

@@ -160,7 +160,9 @@ class DeviceSpec:
         if readonly not in (None, ""):
             raise UserError(f"--device {text}: readonly takes no value")
         Behaviour().apply(options)
-        return cls(match["type"].lower(), parse_schid(match["schid"]), path, readonly == "", options)
+        return cls(
+            match["type"].lower(), parse_schid(match["schid"]), path, readonly == "", options
+        )
 
     def behaviour(self) -> Behaviour:
         """The timing and faults that the options ask for."""

@@ -1,7 +1,7 @@
 """The mount as pyfuse3 sees it: inodes, names, open files.
 
-Inode 1 is the mount, 2 `irqfd`; subchannel n of the mount has 64 inodes from 64 (n + 1), the first of
-them its directory. A request goes from here to the file in one step.
+Inode 1 is the mount, 2 `irqfd`; subchannel n of the mount has 64 inodes from 64 (n + 1), the first
+of them its directory. A request goes from here to the file in one step.
 """
 
 from __future__ import annotations
@@ -173,9 +173,7 @@ class FileSystem(pyfuse3.Operations):
             raise pyfuse3.FUSEError(errno.EPERM)
         return self._attributes(inode)
 
-    async def access(
-        self, inode: pyfuse3.InodeT, mode: int, ctx: pyfuse3.RequestContext
-    ) -> bool:
+    async def access(self, inode: pyfuse3.InodeT, mode: int, ctx: pyfuse3.RequestContext) -> bool:
         """The kernel checks modes itself (default_permissions)."""
         return True
 

@@ -1,7 +1,7 @@
 """One mount from its devices to its end: what `vfioccw mount` runs.
 
-Crash-only: all that outlives a killed server (its storage on tmpfs, the dead mount point) is removed
-by a small process that waits for the server's end.
+Crash-only: all that outlives a killed server (its storage on tmpfs, the dead mount point) is
+removed by a small process that waits for the server's end.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from ..memory.backing import BuiltInStorage
 from ..memory.space import AddressSpace
 from ..vfio.device import CcwDevice
 from ..vfio.fsm import Event
+from ..vfio.irq import Irq
 from ..vfio.text import CONTROL_WORDS, switch_subchannel
 from .blocked import BlockedRequests
 from .fs import FileSystem
@@ -46,7 +47,7 @@ read -r clean
 rm -rf -- "$1"
 [ "$clean" = clean ] || exec fusermount3 -u -z -q -- "$2"
 """
-"""Waits for the server's end, which closes its standard input; "clean" says that it was in order."""
+"""Waits for the server's end, which closes its standard input; "clean" says all is in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +107,8 @@ class Mount:
         self.fs = FileSystem(self._blocked, os.fspath(self._irqfd.path), storage.path)
         """The file system."""
 
-    def _irqs_of(self, schid: str) -> dict[int, object]:  # type: ignore[type-arg]
-        return self.fs.directories[schid].device.irqs  # type: ignore[return-value]
+    def _irqs_of(self, schid: str) -> dict[int, Irq]:
+        return self.fs.directories[schid].device.irqs
 
     def init(self) -> None:
         """Mount; UserError if that fails. libfuse writes why to stderr, which is caught here."""
@@ -124,7 +125,9 @@ class Mount:
     async def run(self, ready: Callable[[], None]) -> None:
         """Serve until the end."""
         async with trio.open_nursery() as nursery:
-            executor = TrioExecutor(nursery, None if self.workers.stock else self.workers.after_reply)
+            executor = TrioExecutor(
+                nursery, None if self.workers.stock else self.workers.after_reply
+            )
             default = table.interface_of(self._options.interface)
             for spec, device in zip(self._options.devices, self._devices, strict=True):
                 space = AddressSpace([self._storage.range()])
@@ -133,7 +136,11 @@ class Mount:
                 ccw_device = CcwDevice(sch, table.interface_of(interface) if interface else default)
                 switch_subchannel(
                     ccw_device,
-                    {k: v for k, v in spec.options.items() if k in CONTROL_WORDS - {"delay", "fault"}},
+                    {
+                        k: v
+                        for k, v in spec.options.items()
+                        if k in CONTROL_WORDS - {"delay", "fault"}
+                    },
                 )
                 self.fs.add(ccw_device)
                 ccw_device.event(Event.OPEN)
@@ -180,7 +187,9 @@ def _distinct(specs: tuple[DeviceSpec, ...]) -> tuple[DeviceSpec, ...]:
     seen: set[str] = set()
     for spec in specs:
         if spec.schid in seen:
-            raise UserError(f"--device {spec.type}@{spec.schid}: two devices with this subchannel id")
+            raise UserError(
+                f"--device {spec.type}@{spec.schid}: two devices with this subchannel id"
+            )
         seen.add(spec.schid)
     return specs
 

@@ -13,7 +13,7 @@ LARGEST = 2 << 30
 
 
 class BuiltInStorage:
-    """The file behind `memory`: mode 0600, *size* bytes, sparse, so untouched storage costs nothing."""
+    """The file behind `memory`: mode 0600, sparse, so that untouched storage costs nothing."""
 
     def __init__(self, directory: str, size: int) -> None:
         """Make the file in *directory*; UserError if *size* is not 4 KiB to 2 GiB in pages."""

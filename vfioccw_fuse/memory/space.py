@@ -1,9 +1,10 @@
 """Absolute storage as a channel sees it: mapped ranges of files and processes, and storage keys.
 
 Nothing here is ever dereferenced by Python: bytes are read and written by pread and pwrite on the
-backing file, bulk data by preadv and pwritev between a device's file and the mapping. A backing file
-that was cut short therefore gives a short count or EFAULT, which is an I/O error for the guest, and
-never a SIGBUS for the mount. Ranges: VFIO_IOMMU_MAP_DMA of linux/vfio.h; keys: PoP chapter 3.
+backing file, bulk data by preadv and pwritev between a device's file and the mapping. A backing
+file that was cut short therefore gives a short count or EFAULT, which is an I/O error for the
+guest, and never a SIGBUS for the mount. Ranges: VFIO_IOMMU_MAP_DMA of linux/vfio.h; keys: PoP
+chapter 3.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ class AddressingError(Exception):
     """An address is outside every mapped range (PoP: invalid address, a program check)."""
 
 
-class StorageLost(Exception):  # noqa: N818 - a condition of the guest's storage, not of ours
+class StorageLost(Exception):
     """A mapped range has no storage behind it: its file was cut, or its process is gone."""
 
 

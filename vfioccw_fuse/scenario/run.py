@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -59,7 +60,9 @@ class Images:
         name = device.get("image")
         entry = self._known.get(name, {}) if name else {}
         if name and not entry:
-            raise UserError(f"{name}: no such image in {os.path.join(self.directory, 'images.json')}")
+            raise UserError(
+                f"{name}: no such image in {os.path.join(self.directory, 'images.json')}"
+            )
         options = {}
         if "control_unit" in entry:
             options["cu"] = entry["control_unit"]
@@ -89,13 +92,20 @@ class Scenario:
     """One scenario in progress: its storage, its subchannel, and the steps."""
 
     def __init__(
-        self, source: Json, storage: BuiltInStorage, sch: Subchannel | None, trace: Trace | None
+        self,
+        source: Json,
+        storage: BuiltInStorage,
+        sch: Subchannel | None,
+        soon: deque[Callable[[], None]],
+        trace: Trace | None,
     ) -> None:
+        """*soon*: what the executor was asked to do after the instruction in progress."""
         self._source = source
         self._storage = storage
         self._space = AddressSpace([storage.range()])
         self._sch = sch
         self._trace = trace
+        self._soon = soon
         self._interruption = False
         self._news = trio.Event()
         if sch is not None:
@@ -130,6 +140,8 @@ class Scenario:
             done["cc"] = 3
         else:
             self._instruction(self._sch, operation, step, done)
+        while self._soon:
+            self._soon.popleft()()
         if self._trace is not None:
             shown = " ".join(f"{key}={value}" for key, value in done.items() if key != "op")
             self._trace(f"{operation:6} {shown}")
@@ -238,15 +250,20 @@ async def _run(
     space = AddressSpace([storage.range()])
     for address, data in source["memory"]:
         space.write(address, bytes.fromhex(data))
-    stored = [piece for step in source["steps"] if step["op"] == "store" for piece in step["memory"]]
+    stored = [
+        piece for step in source["steps"] if step["op"] == "store" for piece in step["memory"]
+    ]
     before_image = _digest(path)
     device = attach(spec)
     try:
         async with trio.open_nursery() as nursery:
             sch = None
+            soon: deque[Callable[[], None]] = deque()
             if "schid" not in source["device"]:
                 space.keys = StorageKeys()
-                sch = Subchannel("0.0.0000", device, space, TrioExecutor(nursery))
+                sch = Subchannel(
+                    "0.0.0000", device, space, TrioExecutor(nursery, soon.append), chpids=b"\x0a"
+                )
                 sch.chars = int(bool(source["device"].get("csense")))
                 sch.enable()
             nursery.start_soon(device.service)
@@ -257,7 +274,7 @@ async def _run(
             }
             for address, data in stored:
                 _overlay(base, address, bytes.fromhex(data))
-            steps = await Scenario(source, storage, sch, trace).run()
+            steps = await Scenario(source, storage, sch, soon, trace).run()
             if sch is not None:
                 sch.quiesce()
             nursery.cancel_scope.cancel()

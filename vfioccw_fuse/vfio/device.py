@@ -1,7 +1,8 @@
 """One vfio-ccw device: requests into instructions, condition codes into errnos, status into IRBs.
 
-All state changes happen in plain calls from one thread, none of which waits: that is the lock of the
-thread's mutex discussion. The regions' bytes are in `regions.py`, the state machine in `fsm.py`.
+All state changes happen in plain calls from one thread, none of which waits: that is the lock of
+the thread's mutex discussion. The regions' bytes are in `regions.py`, the state machine in
+`fsm.py`.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from ..css.subchannel import (
 )
 from .fsm import AFTER, CC_ERRNO, REFUSED, TABLE, Action, Event, Function, State, after
 from .irq import Irq
-from .prefetch import check_program
+from .prefetch import prefetch_program
 
 if TYPE_CHECKING:
     from .text import Tracer
@@ -80,7 +81,7 @@ class CcwDevice:
         self.tracer: Tracer | None = None
         """Who writes down instructions and their condition codes."""
         self.last_command = 0
-        """The last command as a bit of the cmd_region; SSCH through the io_region counts as SSCH."""
+        """The last command as its cmd_region bit; SSCH through the io_region counts as SSCH."""
         self.last_cc = 0
         """Its condition code."""
         self._io_irq = self.irqs[c.VFIO_CCW_IO_IRQ_INDEX]
@@ -94,9 +95,7 @@ class CcwDevice:
         action = TABLE[self.state][event]
         if action is Action.OPEN:
             self.sch.enable()
-        elif action is Action.CLOSE:
-            self.sch.disable()
-        elif action is Action.NOTOPER:
+        elif action is Action.CLOSE or action is Action.NOTOPER:
             self.sch.disable()
         self.state = AFTER.get(action, self.state)
 
@@ -188,12 +187,13 @@ class CcwDevice:
             return errno.EOPNOTSUPP
         if orb.cpa >> 31:
             return errno.EINVAL
+        fetched = b""
         if orb.ctrl0 & c.ORB_CTRL0_MASK_PFCH:
-            refused = check_program(sch.space, orb)
+            refused, fetched = prefetch_program(sch.space, orb)
             if refused:
                 return refused
         try:
-            cc = sch.ssch(orb)
+            cc = sch.ssch(orb, fetched)
         except OperandException:
             return errno.EINVAL
         result = self._conclude(Function.START, c.VFIO_CCW_ASYNC_CMD_SSCH, cc)
@@ -223,7 +223,7 @@ class CcwDevice:
         """A client read the shown IRB: that is its TSCH, and the next one is shown."""
         sch = self.sch
         if sch.shown and sch.ctrl & STATUS_PEND:
-            sch.tsch()
+            sch.take_status()
 
     # --- channel reports ----------------------------------------------------------------------
 

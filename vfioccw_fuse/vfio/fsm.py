@@ -1,8 +1,8 @@
 """The finite state machine of a vfio-ccw device: one table, at a glance.
 
-Two rules: nothing here does I/O, waits, or imports anything of trio, FUSE or Construct; and no other
-file decides what a state allows. States and events have the names of Linux's vfio_ccw_private.h, and
-the actions those of vfio_ccw_fsm.c, without their prefixes.
+Two rules: nothing here does I/O, waits, or imports anything of trio, FUSE or Construct; and no
+other file decides what a state allows. States and events have the names of Linux's
+vfio_ccw_private.h, and the actions those of vfio_ccw_fsm.c, without their prefixes.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from typing import Final
 
 class State(enum.IntEnum):
     """Where a device is (enum vfio_ccw_state, the same numbers)."""
+
+    __hash__ = int.__hash__
 
     NOT_OPER = 0
     """The subchannel is gone: only removal leads here."""
@@ -29,6 +31,8 @@ class State(enum.IntEnum):
 
 class Event(enum.IntEnum):
     """What can happen (enum vfio_ccw_event, the same numbers)."""
+
+    __hash__ = int.__hash__
 
     NOT_OPER = 0
     """The subchannel is removed."""
@@ -47,6 +51,8 @@ class Event(enum.IntEnum):
 class Action(enum.Enum):
     """What the driver does about an event. The value is its explanation."""
 
+    __hash__ = object.__hash__  # the tables are looked up for every request
+
     NOP = "nothing"
     NOTOPER = "the subchannel is gone: drop everything"
     OPEN = "enable the subchannel (MSCH with E)"
@@ -64,6 +70,8 @@ class Action(enum.Enum):
 
 class Function(enum.Enum):
     """What a request asks the subchannel to do, and so what an acceptance means for the state."""
+
+    __hash__ = object.__hash__
 
     START = "ssch"
     HALT = "hsch"

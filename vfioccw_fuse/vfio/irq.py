@@ -141,11 +141,11 @@ class Irq:
 
     def _write(self, n: int) -> bool:
         """Write `n` to the attached eventfd; False if there is no room. Never blocks."""
-        # POLLOUT promises room for 1 only; the count of a larger write is asked for.
-        if self._room is not None and (
-            not self._room.poll(0) or (n > 1 and eventfd_count(self.eventfd) + n > COUNTER_MAX)
-        ):
-            return False
+        # POLLOUT promises room for 1 only; zero fits even into a full one.
+        if self._room is not None and n:
+            fits = self._room.poll(0) if n == 1 else eventfd_count(self.eventfd) + n <= COUNTER_MAX
+            if not fits:
+                return False
         try:
             os.write(self.eventfd, n.to_bytes(COUNTER_BYTES, sys.byteorder))
         except BlockingIOError:

@@ -19,6 +19,8 @@ from ..memory.space import AddressingError, AddressSpace, StorageLost
 
 LONGEST_SEGMENT: Final = 255
 """Most CCWs of a segment: CCWs up to one without chaining."""
+FETCHED: Final = (LONGEST_SEGMENT + 1) * 8
+"""Bytes that are looked at for one segment: one CCW more than it may have."""
 _CHAINS: Final = c.CCW_FLAG_DC | c.CCW_FLAG_CC
 _ENDS: Final = bytes(0 if flags & _CHAINS else 1 for flags in range(256))
 _IDA: Final = bytes(1 if flags & c.CCW_FLAG_IDA else 0 for flags in range(256))
@@ -26,15 +28,24 @@ _TIC_FORMAT0: Final = bytes(1 if code & 0x0F == c.CCW_CMD_TIC else 0 for code in
 _TIC_FORMAT1: Final = bytes(1 if code == c.CCW_CMD_TIC else 0 for code in range(256))
 
 
-def check_program(space: AddressSpace, orb: Orb) -> int:
-    """0, or the errno with which the driver refuses the program of *orb*."""
+def prefetch_program(space: AddressSpace, orb: Orb) -> tuple[int, bytes]:
+    """0 and the storage from the program's first CCW on, or the errno that refuses the program."""
+    head = orb.cpa
+    length = space.valid(head, FETCHED) & ~7
+    if not length:
+        return errno.EFAULT, b""
     try:
-        return _check_segments(space, orb)
+        block = space.read(head, length)
+        code, flags = block[0], block[1 if orb.ctrl0 & c.ORB_CTRL0_MASK_FMT else 4]
+        if not flags & (_CHAINS | c.CCW_FLAG_IDA) and code & 0x0F != c.CCW_CMD_TIC:
+            # The one-CCW program needs no closer look.
+            return 0, block
+        return _check_segments(space, orb, block), block
     except (AddressingError, StorageLost):
-        return errno.EFAULT
+        return errno.EFAULT, b""
 
 
-def _check_segments(space: AddressSpace, orb: Orb) -> int:
+def _check_segments(space: AddressSpace, orb: Orb, block: bytes) -> int:
     format1 = orb.ctrl0 & c.ORB_CTRL0_MASK_FMT != 0
     flags_at = 1 if format1 else 4
     address_at, address_size = (4, 4) if format1 else (1, 3)
@@ -45,10 +56,10 @@ def _check_segments(space: AddressSpace, orb: Orb) -> int:
         head = heads.pop()
         if any(start <= head < end for start, end in segments):
             continue
-        length = space.valid(head, (LONGEST_SEGMENT + 1) * 8) & ~7
-        if not length:
+        if head != orb.cpa:
+            block = space.read(head, space.valid(head, FETCHED) & ~7)
+        if not block:
             return errno.EFAULT
-        block = space.read(head, length)
         flags = block[flags_at::8]
         tics = block[0::8].translate(is_tic)
         ends = flags.translate(_ENDS)
@@ -59,7 +70,7 @@ def _check_segments(space: AddressSpace, orb: Orb) -> int:
             target = tic * 8 + address_at
             heads.append(int.from_bytes(block[target : target + address_size], "big"))
         if end < 0:
-            return errno.EINVAL if length > LONGEST_SEGMENT * 8 else errno.EFAULT
+            return errno.EINVAL if len(block) == FETCHED else errno.EFAULT
         if end >= LONGEST_SEGMENT:
             return errno.EINVAL
         segments.append((head, head + (end + 1) * 8))
@@ -87,5 +98,5 @@ def _idal_mapped(space: AddressSpace, orb: Orb, block: bytes, place: int) -> boo
     if space.valid(address, size) < size:
         return False
     (first,) = unpack_from(">Q" if format2 else ">I", space.read(address, size))
-    words = (first % unit + count + unit - 1) // unit
+    words: int = (first % unit + count + unit - 1) // unit
     return space.valid(address, words * size) == words * size

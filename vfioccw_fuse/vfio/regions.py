@@ -22,8 +22,8 @@ from .device import CcwDevice
 ORB_END: Final = c.ORB_SIZE
 SCSW_END: Final = ORB_END + c.SCSW_SIZE
 IRB_END: Final = SCSW_END + c.IRB_SIZE
-CTRL_AT: Final = ORB_END + 2
-"""Where the SCSW's ctrl halfword, with fctl, lies in the io region."""
+FCTL_AT: Final = {"big": ORB_END + 2, "host": ORB_END + (3 if sys.byteorder == "little" else 2)}
+"""Where the byte of the SCSW with fctl lies in the io region, by the client's byte order."""
 
 _parse_big = codec.ORB.struct.unpack_from
 _parse_host = codec.ORB_HOST.struct.unpack_from
@@ -47,7 +47,7 @@ def _ret_code(result: int) -> bytes:
 
 
 class IoRegion:
-    """124 bytes: a command region while written, a status region at interrupts (the thread's way 1)."""
+    """124 bytes: a command region while written, a status region at interrupts ("way 1")."""
 
     __slots__ = ("_device", "_lands_only", "data")
 
@@ -83,10 +83,8 @@ class IoRegion:
         if end <= ORB_END and self._lands_only:
             return
         device = self._device
-        fctl = area[CTRL_AT : CTRL_AT + 2]
-        if device.order != "big" and sys.byteorder == "little":
-            fctl.reverse()
-        result = device.io_request(self.orb(), fctl[0] << 8 & c.SCSW_CTRL_MASK_FCTL)
+        fctl = area[FCTL_AT[device.order]] << 8 & c.SCSW_CTRL_MASK_FCTL
+        result = device.io_request(self.orb(), fctl)
         area[IRB_END:] = _ret_code(result)
         if result:
             raise OSError(result, "io_region request refused")
@@ -183,7 +181,7 @@ class Regions:
         """The contents in the order of the region table."""
 
     def find(self, position: int) -> tuple[Row, Region, int]:
-        """Region and offset in it for a *position* in the `device` file; EINVAL if there is none."""
+        """Region and offset in it for a *position* in `device`; EINVAL if there is none."""
         index = position >> c.REGION_OFFSET_SHIFT
         if index >= len(self._rows):
             raise OSError(errno.EINVAL, "no region has this index")
