@@ -1,0 +1,309 @@
+"""What every tape drive does: motion, reading, writing, and saying what went wrong.
+
+A program may move a tape over a million blocks with one command. Such a motion is done in slices:
+after each the handler raises `NotReady` with an event that has already happened, so that other
+subchannels have their turn and a halt or clear gets through; called again, it goes on from where
+the tape is. A halt in the middle leaves the tape there, as on a drive.
+
+Sources: the descriptions of the 3803/3420 (GA32-0020) and 3490 (GA32-0127), Linux's tape_std, and
+the recorded programs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, Final, TypeVar
+
+import trio
+
+from regions import constants as c
+
+from ...errors import UserError
+from ..base import ENDED, UE, DataTransfer, Device, NotReady, UnitCheck, command
+from ..options import DeviceSpec
+from .aws import EARLY_WARNING, AwsTape, MediumError
+from .sense import TROUBLES, Condition, DriveState, unit_status
+
+NO_TAPE: Final = ("", "-", "*")
+"""Words instead of an image for a drive without a tape (`*` is Hercules' word)."""
+SLICE: Final = 1000
+"""Blocks passed before others have their turn: some milliseconds."""
+UNITS: Final = {"": 1, "K": 1 << 10, "KIB": 1 << 10, "M": 1 << 20, "MIB": 1 << 20, "G": 1 << 30,
+                "GIB": 1 << 30}  # fmt: skip
+"""Letters behind `length=`, and how many bytes each stands for."""
+
+Drive = TypeVar("Drive", bound="TapeDrive")
+
+
+@dataclass(slots=True)
+class _Flush:
+    """Writing out to the disk, in another thread."""
+
+    done: trio.Event
+    """Set when it has ended."""
+    succeeded: bool = False
+    """It ended well."""
+
+
+class TapeDrive(Device):
+    """A tape drive with a tape in the AWS format, or without one (image `-`).
+
+    Options: `readonly` protects the tape; `length=100MiB` makes it end there, with unit exception
+    on every write in the 128 KiB before. After Rewind Unload the drive has no tape until the
+    subchannel is removed and added, or mounted, again. A clear or a reset does not move the tape.
+    """
+
+    longest_block: ClassVar[int] = 65535
+    """Bytes of the longest block that the control unit writes."""
+    option_words = frozenset({"length"})
+    unload_status: ClassVar[int] = 0
+    """What the control unit adds to the unit status of Rewind Unload."""
+
+    def __init__(self, name: str, tape: AwsTape | None, device_number: int = 0) -> None:
+        super().__init__(name)
+        self.tape = tape
+        """The tape; None when the drive is empty."""
+        self.device_number = device_number
+        """Stands for a serial number in sense data."""
+        self.protected = False
+        """The program has protected the tape logically (Perform Subsystem Function)."""
+        self.previous: int | None = None
+        """Command code of the command before in this channel program."""
+        self._locating: int | None = None
+        self._flush: _Flush | None = None
+
+    @classmethod
+    def open(cls: type[Drive], spec: DeviceSpec) -> Drive:
+        """Attach the tape image that *spec* names, if any; UserError for what is no tape."""
+        capacity = None
+        if "length" in spec.options:
+            capacity = _parse_length(spec.options["length"])
+        tape = None
+        if spec.path not in NO_TAPE:
+            tape = AwsTape.open(spec.path, readonly=spec.readonly, capacity=capacity)
+        number = int(spec.schid.rpartition(".")[2], 16)
+        return cls(f"tape {cls.type_name} {spec.path}", tape, number)
+
+    def close(self) -> None:
+        """Take the tape out."""
+        if self.tape is not None:
+            self.tape.close()
+            self.tape = None
+
+    def begin(self) -> None:
+        """A new program: what chained commands left behind is gone."""
+        self.previous = None
+        self._locating = None
+        self._flush = None
+
+    def execute(self, code: int, io: DataTransfer) -> int:
+        """Do one command; trouble with the medium becomes the unit check that tells it."""
+        try:
+            status = super().execute(code, io)
+        except MediumError as error:
+            check = self.check(TROUBLES[error.trouble])
+            self.sense, status = check.sense, check.status
+        self.previous = code
+        return status
+
+    # ---------------------------------------------------------------------------------- sense
+    def check(self, condition: Condition) -> UnitCheck:
+        """The unit check that presents *condition*, to be raised."""
+        return UnitCheck(self.build_sense(condition), unit_status(condition))
+
+    def build_sense(self, condition: Condition) -> bytes:
+        """The model's sense data for *condition* and the drive as it is now."""
+        raise NotImplementedError
+
+    def state(self) -> DriveState:
+        """What sense data tells of the drive."""
+        tape = self.tape
+        if tape is None:
+            return DriveState(loaded=False)
+        protected = tape.readonly or self.protected
+        return DriveState(True, tape.at_load_point, protected, tape.past_early_warning)
+
+    def take_sense(self) -> bytes:
+        """The sense data of the last unit check, or else how the drive is."""
+        if not self.sense:
+            self.sense = self.build_sense(Condition.NONE)
+        return super().take_sense()
+
+    def reject(self, code: int) -> UnitCheck:
+        """What refuses command *code*."""
+        return self.check(Condition.REJECTED)
+
+    # --------------------------------------------------------------------------- for commands
+    def loaded(self) -> AwsTape:
+        """The tape; unit check (intervention required) when there is none."""
+        if self.tape is None:
+            raise self.check(Condition.UNLOADED)
+        return self.tape
+
+    def writable(self) -> AwsTape:
+        """The tape; unit check when there is none or it is protected."""
+        tape = self.loaded()
+        if tape.readonly or self.protected:
+            raise self.check(Condition.PROTECTED)
+        return tape
+
+    def move(self, tape: AwsTape, step: Callable[[], bool]) -> None:
+        """Do *step* until it gives False, in slices."""
+        for _ in range(SLICE):
+            if not step():
+                return
+        turn = trio.Event()
+        turn.set()
+        raise NotReady(turn)
+
+    def locate(self, tape: AwsTape, block: int) -> None:
+        """Go to block number *block*, in slices; unit check when the tape ends before."""
+        if block < tape.block_number:
+            tape.rewind()
+
+        def step() -> bool:
+            if tape.block_number < block:
+                tape.space_forward()
+            return tape.block_number < block
+
+        try:
+            self.move(tape, step)
+        except MediumError:
+            raise self.check(Condition.NOT_LOCATED) from None
+
+    def synchronize(self, tape: AwsTape) -> None:
+        """Let the program wait until what was written is on the disk."""
+        if tape.readonly:
+            return
+        if self._flush is None:
+            flush = tape.flusher()
+            self._flush = _Flush(trio.Event())
+            if trio.lowlevel.in_trio_run():
+                trio.lowlevel.spawn_system_task(_flush_in_thread, flush, self._flush)
+                raise NotReady(self._flush.done)
+            self._flush.succeeded = flush()
+        finished, self._flush = self._flush, None
+        if not finished.succeeded:
+            raise self.check(Condition.WRITE_CHECK)
+
+    @staticmethod
+    def written(tape: AwsTape) -> int:
+        """Unit status after something was written: unit exception near the end of the tape."""
+        return ENDED | (UE if tape.past_early_warning else 0)
+
+    # ------------------------------------------------------------------------------- commands
+    @command(c.CCW_CMD_NOOP)
+    def no_operation(self, io: DataTransfer) -> int | None:
+        """No-Operation; it needs a tape."""
+        self.loaded()
+        return None
+
+    @command(c.TAPE_READ_FORWARD)
+    def read(self, io: DataTransfer) -> int | None:
+        """Read: the next block; a tape mark gives no data and unit exception."""
+        data = self.loaded().read()
+        io.give(b"" if data is None else data)
+        return ENDED | UE if data is None else None
+
+    @command(c.TAPE_READ_BACKWARD)
+    def read_backward(self, io: DataTransfer) -> int | None:
+        """Read Backward: the block before, its last byte at the CCW's data address.
+
+        The data goes to the channel in the order of the tape; the channel stores it downwards. A
+        count shorter than the block gets the end of the block.
+        """
+        data = self.loaded().read_backward()
+        io.give(b"" if data is None else data, backward=True)
+        return ENDED | UE if data is None else None
+
+    @command(c.TAPE_WRITE)
+    def write(self, io: DataTransfer) -> int | None:
+        """Write one block, as long as the CCWs' counts."""
+        tape = self.writable()
+        data = io.take(self.longest_block + 1, variable=True)
+        if len(data) > self.longest_block:
+            raise self.check(Condition.BLOCK_TOO_LONG)
+        if data:
+            tape.write(data)
+        return self.written(tape)
+
+    @command(c.TAPE_WRITE_TAPE_MARK)
+    def write_tape_mark(self, io: DataTransfer) -> int | None:
+        """Write Tape Mark."""
+        tape = self.writable()
+        tape.write_mark()
+        return self.written(tape)
+
+    @command(c.TAPE_ERASE_GAP)
+    def erase_gap(self, io: DataTransfer) -> int | None:
+        """Erase Gap: there are no gaps in the file, so nothing moves."""
+        return self.written(self.writable())
+
+    @command(c.TAPE_DATA_SECURITY_ERASE)
+    def data_security_erase(self, io: DataTransfer) -> int | None:
+        """Data Security Erase: everything behind here; it must follow Erase Gap."""
+        if self.previous != c.TAPE_ERASE_GAP:
+            self.loaded()
+            raise self.check(Condition.REJECTED)
+        self.writable().erase()
+        return None
+
+    @command(c.TAPE_REWIND)
+    def rewind(self, io: DataTransfer) -> int | None:
+        """Rewind to the load point."""
+        self.loaded().rewind()
+        return None
+
+    @command(c.TAPE_REWIND_UNLOAD)
+    def rewind_unload(self, io: DataTransfer) -> int | None:
+        """Rewind Unload: the drive is empty then, which it says with a unit check."""
+        self.loaded()
+        self.close()
+        check = self.check(Condition.HAS_UNLOADED)
+        check.status |= self.unload_status
+        raise check
+
+    @command(c.TAPE_FORSPACE_BLOCK)
+    def forward_space_block(self, io: DataTransfer) -> int | None:
+        """Forward Space Block; unit exception when it was a tape mark."""
+        return None if self.loaded().space_forward() else ENDED | UE
+
+    @command(c.TAPE_BACKSPACE_BLOCK)
+    def backspace_block(self, io: DataTransfer) -> int | None:
+        """Backspace Block; unit exception when it was a tape mark."""
+        return None if self.loaded().space_backward() else ENDED | UE
+
+    @command(c.TAPE_FORSPACE_FILE)
+    def forward_space_file(self, io: DataTransfer) -> int | None:
+        """Forward Space File: behind the next tape mark, without unit exception."""
+        tape = self.loaded()
+        self.move(tape, tape.space_forward)
+        return None
+
+    @command(c.TAPE_BACKSPACE_FILE)
+    def backspace_file(self, io: DataTransfer) -> int | None:
+        """Backspace File: before the tape mark before; the load point is a unit check."""
+        tape = self.loaded()
+        self.move(tape, tape.space_backward)
+        return None
+
+
+async def _flush_in_thread(flush: Callable[[], bool], result: _Flush) -> None:
+    """Run *flush* where it may block, then wake the program."""
+    try:
+        result.succeeded = await trio.to_thread.run_sync(flush)
+    finally:
+        result.done.set()
+
+
+def _parse_length(text: str) -> int:
+    """Bytes of `length=100MiB`; UserError otherwise."""
+    digits = text.rstrip("".join(set("".join(UNITS) + "".join(UNITS).lower())))
+    unit = UNITS.get(text[len(digits) :].upper())
+    if not digits.isascii() or not digits.isdigit() or unit is None:
+        raise UserError(f"length={text}: a size such as 100MiB")
+    size = int(digits) * unit
+    if size < 2 * EARLY_WARNING:
+        raise UserError(f"length={text}: at least {2 * EARLY_WARNING // 1024}KiB")
+    return size

@@ -1,0 +1,47 @@
+"""The 3525: a card punch, whose stacker is a file of 80-byte cards in EBCDIC.
+
+Commands: the 3525's (GA21-9127) as far as Hercules has them; the stackers are one.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ...errors import UserError
+from ..base import DataTransfer, Device, command
+from ..options import DeviceSpec
+from .output import Output
+
+CARD: Final = 80
+"""Bytes of a card, one a column."""
+BLANK: Final = b"\x40"
+"""An EBCDIC blank: a column without holes."""
+
+
+class Punch3525(Device):
+    """A card punch. Its file is made when there is none; cards are added at its end."""
+
+    type_name = "3525"
+    sense_length = 1
+    sense_id = bytes.fromhex("ff 3505 01 3525 01")
+
+    def __init__(self, name: str, stacker: Output) -> None:
+        super().__init__(name)
+        self._stacker = stacker
+
+    @classmethod
+    def open(cls, spec: DeviceSpec) -> Punch3525:
+        """Attach the file that *spec* names; UserError when it is no stack of cards."""
+        if spec.readonly:
+            raise UserError(f"3525@{spec.schid}: a punch cannot be readonly; leave the word out")
+        return cls(f"punch 3525 {spec.path}", Output(spec.path, record=CARD))
+
+    def close(self) -> None:
+        """Let the file go."""
+        self._stacker.close()
+
+    @command(0x01, 0x41, 0x81)
+    def write_feed_select_stacker(self, io: DataTransfer) -> int | None:
+        """Write, Feed, Select Stacker: one card; columns that the program leaves out are blank."""
+        self._stacker.write(io.take(CARD).ljust(CARD, BLANK))
+        return None

@@ -1,0 +1,179 @@
+"""The 3505: a card reader, whose hopper is a file.
+
+With `ebcdic`, the default, the file is a plain row of 80-byte cards; with `ascii` each line of a
+text is a card, translated to EBCDIC and filled with blanks. Behind the last card the operator would
+have to put more in: intervention required. With `eof` he has pressed END OF FILE: unit exception,
+once. Cards that are added to the file later are read.
+
+Commands: the 3505's (GA21-9124) as far as Hercules has them: every read feeds its card, so that a
+Feed alone has nothing left to do, and the stackers are one.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import Final, Protocol
+
+from ...errors import UserError
+from ..base import (
+    ENDED,
+    SENSE_DATA_CHECK,
+    SENSE_EQUIPMENT_CHECK,
+    SENSE_INTERVENTION_REQUIRED,
+    UE,
+    DataTransfer,
+    Device,
+    UnitCheck,
+    command,
+)
+from ..options import DeviceSpec
+
+CARD: Final = 80
+"""Bytes of a card, one a column."""
+BLANK: Final = 0x40
+"""An EBCDIC blank."""
+SENSE1_RETRY: Final = 0x10
+"""The command is to be tried again when the intervention is over."""
+LINE_LIMIT: Final = 4096
+"""Bytes in which the end of a text line is looked for."""
+
+NO_CARDS: Final = bytes([SENSE_INTERVENTION_REQUIRED, SENSE1_RETRY])
+
+READS: Final = tuple(code for code in range(256) if code & 0x17 == 0x02)
+"""Read, Feed, Select Stacker and Read Only: stacker, data mode and format bits are free."""
+FEEDS: Final = tuple(code for code in range(256) if code & 0x37 == 0x23)
+"""Feed, Select Stacker."""
+
+
+class Hopper(Protocol):
+    """Cards waiting to be read."""
+
+    def next(self) -> bytes | None:
+        """The next card, 80 bytes of EBCDIC; None when there is none. OSError when it jams."""
+        ...
+
+    @property
+    def empty(self) -> bool:
+        """There is no card."""
+        ...
+
+
+class CardFile:
+    """A hopper of 80-byte cards."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._offset = 0
+
+    def next(self) -> bytes | None:
+        """The next card; None behind the last whole one."""
+        card = os.pread(self._fd, CARD, self._offset)
+        if len(card) < CARD:
+            return None
+        self._offset += CARD
+        return card
+
+    @property
+    def empty(self) -> bool:
+        """No whole card is left."""
+        return os.fstat(self._fd).st_size < self._offset + CARD
+
+
+class TextFile:
+    """A hopper of text lines."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._offset = 0
+
+    def next(self) -> bytes | None:
+        """The next line as a card; UnitCheck (data check) when it is longer than a card."""
+        text = os.pread(self._fd, LINE_LIMIT, self._offset)
+        if not text:
+            return None
+        line, newline, _ = text.partition(b"\n")
+        self._offset += len(line) + len(newline)
+        columns = line.rstrip(b"\r").decode("utf-8", "replace").expandtabs(8)
+        if len(columns) > CARD:
+            raise UnitCheck(bytes([SENSE_DATA_CHECK]))
+        return columns.encode("cp037", "replace").ljust(CARD, bytes([BLANK]))
+
+    @property
+    def empty(self) -> bool:
+        """No line is left."""
+        return os.fstat(self._fd).st_size <= self._offset
+
+
+class Reader3505(Device):
+    """A card reader. Options: `ebcdic` (default) or `ascii`; `eof`."""
+
+    type_name = "3505"
+    sense_length = 4
+    sense_id = bytes.fromhex("ff 2821 01 3505 01")
+    option_words = frozenset({"ebcdic", "ascii", "eof"})
+
+    def __init__(self, name: str, fd: int, hopper: Hopper, *, end_of_file: bool = False) -> None:
+        """*fd* is the file behind *hopper*, which the device closes."""
+        super().__init__(name)
+        self._fd = fd
+        self._hopper = hopper
+        self._end_of_file = end_of_file
+        self._ran_empty = False
+
+    @classmethod
+    def open(cls, spec: DeviceSpec) -> Reader3505:
+        """Attach the file that *spec* names; UserError when it is no deck of cards."""
+        if "ascii" in spec.options and "ebcdic" in spec.options:
+            raise UserError(f"3505@{spec.schid}: ebcdic or ascii, not both")
+        try:
+            fd = os.open(spec.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError as error:
+            reason = os.strerror(error.errno or 0)
+            raise UserError(f"{spec.path}: {reason}; name a file of cards") from None
+        status = os.fstat(fd)
+        text = "ascii" in spec.options
+        if not stat.S_ISREG(status.st_mode) or (not text and status.st_size % CARD):
+            os.close(fd)
+            what = f"{status.st_size} bytes are not whole cards of {CARD} bytes"
+            if not stat.S_ISREG(status.st_mode):
+                what = "not a file"
+            raise UserError(f"{spec.path}: {what}; add `ascii` if it is a text")
+        hopper = TextFile(fd) if text else CardFile(fd)
+        name = f"reader 3505 {spec.path}"
+        return cls(name, fd, hopper, end_of_file="eof" in spec.options)
+
+    def close(self) -> None:
+        """Let the file go."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def take_sense(self) -> bytes:
+        """The sense data; a reader that ran out of cards tells so without being asked to read."""
+        if not self.sense and self._ran_empty and self._hopper.empty:
+            self.sense = NO_CARDS
+        return super().take_sense()
+
+    @command(*READS)
+    def read(self, io: DataTransfer) -> int | None:
+        """Read a card, and feed the next."""
+        try:
+            card = self._hopper.next()
+        except OSError:
+            raise UnitCheck(bytes([SENSE_EQUIPMENT_CHECK])) from None
+        if card is not None:
+            self._ran_empty = False
+            io.give(card)
+            return None
+        if self._end_of_file and not self._ran_empty:
+            self._ran_empty = True
+            io.give(b"")
+            return ENDED | UE
+        self._ran_empty = True
+        raise UnitCheck(NO_CARDS)
+
+    @command(*FEEDS)
+    def feed(self, io: DataTransfer) -> int | None:
+        """Feed, Select Stacker: the card was fed when it was read."""
+        return None
