@@ -10,7 +10,7 @@ import errno
 import os
 import stat
 import time
-from typing import Final
+from typing import Any, Final, NoReturn
 
 import pyfuse3
 
@@ -57,6 +57,11 @@ class SubchannelDirectory:
         """Nobody may wait in one of its files any longer."""
         for file in (self._files or {}).values():
             file.shutdown()
+
+
+async def _names_are_fixed(*_: object) -> NoReturn:
+    """Names come and go with subchannels, not by a client's wish: EPERM."""
+    raise pyfuse3.FUSEError(errno.EPERM)
 
 
 class FileSystem(pyfuse3.Operations):
@@ -183,6 +188,15 @@ class FileSystem(pyfuse3.Operations):
         data.f_bsize = data.f_frsize = 4096
         data.f_namemax = 255
         return data
+
+    create: Any = _names_are_fixed
+    mknod: Any = _names_are_fixed
+    mkdir: Any = _names_are_fixed
+    symlink: Any = _names_are_fixed
+    link: Any = _names_are_fixed
+    rename: Any = _names_are_fixed
+    unlink: Any = _names_are_fixed
+    rmdir: Any = _names_are_fixed
 
     async def opendir(
         self, inode: pyfuse3.InodeT, ctx: pyfuse3.RequestContext

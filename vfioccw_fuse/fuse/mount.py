@@ -80,6 +80,11 @@ def serve(mountpoint: str, options: MountOptions, ready: Callable[[], None]) -> 
             mount.init()
             try:
                 trio.run(mount.run, ready)
+            except BaseExceptionGroup as group:
+                wrong, _ = group.split(UserError)
+                if wrong is None:
+                    raise
+                raise next(_leaves(wrong)) from None
             finally:
                 mount.close()
     return 0
@@ -181,6 +186,15 @@ class Mount:
 
 async def _call(function: Callable[[], None]) -> None:
     function()
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    """The exceptions in *group*, however deep."""
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
 
 
 def _distinct(specs: tuple[DeviceSpec, ...]) -> tuple[DeviceSpec, ...]:

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import shutil
+import struct
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -22,14 +23,16 @@ from regions import codec
 
 from ..css.executor import TrioExecutor
 from ..css.subchannel import OperandException, Subchannel
+from ..css.trace import Trace
 from ..devices.catalog import attach
 from ..devices.options import DeviceSpec
 from ..errors import UserError
 from ..memory.backing import BuiltInStorage
-from ..memory.space import PAGE, AddressSpace, StorageKeys
+from ..memory.space import PAGE, AddressingError, AddressSpace, StorageKeys
 
 Json = dict[str, Any]
-Trace = Callable[[str], None]
+Tell = Callable[[str], None]
+"""Takes one line of a trace."""
 
 OPERAND_EXCEPTION: Final = 21
 """Program-interruption code of an operand exception."""
@@ -97,7 +100,7 @@ class Scenario:
         storage: BuiltInStorage,
         sch: Subchannel | None,
         soon: deque[Callable[[], None]],
-        trace: Trace | None,
+        trace: Tell | None,
     ) -> None:
         """*soon*: what the executor was asked to do after the instruction in progress."""
         self._source = source
@@ -197,6 +200,8 @@ class Scenario:
         return steps
 
 
+_MALFORMED: Final = (KeyError, TypeError, ValueError, AttributeError, struct.error, AddressingError)
+"""What a scenario that is none makes happen."""
 _OPERANDS: Final = frozenset({"op", "orb", "mods", "memory", "ms", "program"})
 
 
@@ -224,7 +229,7 @@ def _changes(fd: int, before: dict[int, bytes], size: int) -> list[list[Any]]:
     return found
 
 
-async def run_scenario(source: Json, images: Images, trace: Trace | None = None) -> Json:
+async def run_scenario(source: Json, images: Images, trace: Tell | None = None) -> Json:
     """Run *source*; gives it with the steps, `memory_after` and `image_after` as they came out.
 
     UserError if the scenario itself is wrong; whatever its programs do wrong is a result.
@@ -239,13 +244,13 @@ async def run_scenario(source: Json, images: Images, trace: Trace | None = None)
                     return await _run(source, storage, spec, path, trace)
             finally:
                 storage.close()
-    except (KeyError, TypeError, ValueError) as error:
+    except _MALFORMED as error:
         name = source.get("name", "scenario")
         raise UserError(f"{name}: not a scenario: {type(error).__name__} {error}") from error
 
 
 async def _run(
-    source: Json, storage: BuiltInStorage, spec: DeviceSpec, path: str | None, trace: Trace | None
+    source: Json, storage: BuiltInStorage, spec: DeviceSpec, path: str | None, trace: Tell | None
 ) -> Json:
     space = AddressSpace([storage.range()])
     for address, data in source["memory"]:
@@ -255,6 +260,8 @@ async def _run(
     ]
     before_image = _digest(path)
     device = attach(spec)
+    problem: Exception | None = None
+    steps: list[Json] = []
     try:
         async with trio.open_nursery() as nursery:
             sch = None
@@ -264,6 +271,10 @@ async def _run(
                 sch = Subchannel(
                     "0.0.0000", device, space, TrioExecutor(nursery, soon.append), chpids=b"\x0a"
                 )
+                if trace is not None:
+                    sch.observer = Trace(
+                        lambda what, text: trace(f"       {what} {text}"), spec.type
+                    )
                 sch.chars = int(bool(source["device"].get("csense")))
                 sch.enable()
             nursery.start_soon(device.service)
@@ -274,16 +285,20 @@ async def _run(
             }
             for address, data in stored:
                 _overlay(base, address, bytes.fromhex(data))
-            steps = await Scenario(source, storage, sch, soon, trace).run()
+            try:
+                steps = await Scenario(source, storage, sch, soon, trace).run()
+            except (*_MALFORMED, UserError) as error:
+                problem = error
             if sch is not None:
                 sch.quiesce()
             nursery.cancel_scope.cancel()
     finally:
         device.close()
+    if problem is not None:
+        raise problem
     after_image = _digest(path)
     return {
-        **{key: source[key] for key in ("name", "group", "device", "memory_size", "memory")
-           if key in source},
+        **{key: value for key, value in source.items() if key != "alt_3_13"},
         "steps": steps,
         "memory_after": _changes(storage.fd, base, storage.size),
         "image_after": {
@@ -291,7 +306,7 @@ async def _run(
             "sha256_after": after_image,
             "changed": after_image != before_image,
         },
-    }  # fmt: skip
+    }
 
 
 def _overlay(pages: dict[int, bytes], address: int, data: bytes) -> None:

@@ -31,7 +31,7 @@ from .irq import Irq
 from .prefetch import prefetch_program
 
 if TYPE_CHECKING:
-    from .text import Tracer
+    from ..css.trace import Trace
 
 COMMANDS: Final[dict[int, Function]] = {
     c.VFIO_CCW_ASYNC_CMD_HSCH: Function.HALT,
@@ -78,7 +78,7 @@ class CcwDevice:
         self.crws: deque[tuple[int, int]] = deque()
         """Channel reports that wait to be read: flags, rsid."""
         self.counters = RequestCounters()
-        self.tracer: Tracer | None = None
+        self.trace: Trace | None = None
         """Who writes down instructions and their condition codes."""
         self.last_command = 0
         """The last command as its cmd_region bit; SSCH through the io_region counts as SSCH."""
@@ -166,8 +166,9 @@ class CcwDevice:
     def _conclude(self, function: Function, command: int, cc: int) -> int:
         self.last_command = command
         self.last_cc = cc
-        if self.tracer is not None:
-            self.tracer.instruction(function, cc)
+        if self.trace is not None:
+            program = self.sch.program if function is Function.START and cc == 0 else None
+            self.trace.instruction(function.value, cc, program.orb if program else None)
         if cc == 0:
             self.state = after(self.state, function)
             return 0

@@ -11,7 +11,6 @@ from regions import constants as c
 from ..devices.options import BEHAVIOUR_WORDS
 from ..errors import UserError
 from .device import CcwDevice
-from .fsm import Function
 
 CONTROL_WORDS: Final = BEHAVIOUR_WORDS | {"csense", "order"}
 """Words that `control` understands."""
@@ -93,50 +92,26 @@ def state_text(device: CcwDevice) -> str:
 
 
 class Tracer:
-    """Turns what a device does into lines; a `css.subchannel.Observer`."""
+    """Follows one device and gives each line to a writer, with the time since it began."""
 
     def __init__(self, device: CcwDevice, write: Callable[[str], None]) -> None:
         """*write* gets each line, with its newline."""
         self._device = device
         self._write = write
-        self._start = time.monotonic()
+        self._start = 0.0
 
     def start(self) -> None:
         """Follow the device from now on."""
+        from ..css.trace import Trace
+
         self._start = time.monotonic()
-        self._device.tracer = self
-        self._device.sch.observer = self
+        trace = Trace(self._line, self._device.sch.device.type_name)
+        self._device.trace = self._device.sch.observer = trace
 
     def stop(self) -> None:
         """Follow it no more."""
-        self._device.tracer = None
-        self._device.sch.observer = None
+        self._device.trace = self._device.sch.observer = None
 
     def _line(self, what: str, text: str) -> None:
         seconds = time.monotonic() - self._start
         self._write(f"{seconds:12.6f} {self._device.sch.schid} {what:5} {text}\n")
-
-    def instruction(self, function: Function, cc: int) -> None:
-        """An I/O instruction got its condition code."""
-        text = f"cc {cc}"
-        program = self._device.sch.program
-        if function is Function.START and cc == 0 and program is not None:
-            from regions import descriptions
-
-            text += f"  {descriptions.line_orb(program.orb)}"
-        self._line(function.value, text)
-
-    def ccw(self, address: int, code: int, flags: int, count: int, cda: int, status: int) -> None:
-        """A CCW was executed, or fetched for its data area (*status* 0)."""
-        from regions import descriptions
-        from regions.layouts import Ccw1
-
-        ccw = Ccw1(code, flags, count, cda)
-        ending = f"  -> unit status {status:02x}" if status else "  (data chained)"
-        self._line("ccw", f"{address:08x} {descriptions.line_ccw(ccw)}{ending}")
-
-    def interruption(self, irb: bytes) -> None:
-        """The subchannel became status pending."""
-        from regions import codec, descriptions
-
-        self._line("irb", descriptions.line_irb(codec.IRB.parse(irb)))
