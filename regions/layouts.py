@@ -463,6 +463,182 @@ class CrwRegion(NamedTuple):
     """Zero."""
 
 
+# -------------------------------------------- regions beyond Linux's; header and own fields: host
+
+STATUS_REGION = Struct(
+    "version" / Int16un,
+    "size" / Int16un,
+    "fsm_state" / Int8ub,
+    "cc" / Int8ub,
+    "command" / Int16un,
+    "sequence" / Int64un,
+    "ret_code" / Int32un,
+    "deferred_cc" / Int8ub,
+    "reserved" / Bytes(3),
+    "scsw_area" / Bytes(c.SCSW_SIZE),
+    "pmcw_area" / Bytes(c.PMCW_SIZE),
+    "pending" / Int32un,
+    "reserved2" / Bytes(4),
+    "starts" / Int64un,
+    "halts" / Int64un,
+    "clears" / Int64un,
+    "interruptions" / Int64un,
+    "ebusy_status_pending" / Int64un,
+    "ebusy_busy" / Int64un,
+    "room" / Bytes(8),
+)
+
+
+class StatusRegion(NamedTuple):
+    """What became of the last command and how the subchannel is now, in one piece."""
+
+    version: int = c.STATUS_REGION_VERSION
+    """1; a higher one only adds fields."""
+    size: int = c.STATUS_REGION_SIZE
+    """Bytes of the region."""
+    fsm_state: int = 0
+    """0 NOT_OPER, 1 STANDBY, 2 IDLE, 3 CP_PROCESSING, 4 CP_PENDING (vfio_ccw_private.h)."""
+    cc: int = 0
+    """Exact condition code of the last command: tells status pending (1) from busy (2)."""
+    command: int = 0
+    """The last command as its `VFIO_CCW_ASYNC_CMD_*` bit; SSCH through the io region is SSCH."""
+    sequence: int = 0
+    """Even; grows with every change of what follows or precedes, never goes back."""
+    ret_code: int = 0
+    """Negated errno of the last command as 32 unsigned bits."""
+    deferred_cc: int = 0
+    """Deferred condition code of the last status, 0 to 3."""
+    reserved: bytes = bytes(3)
+    """Zero."""
+    scsw_area: bytes = bytes(c.SCSW_SIZE)
+    """scsw(h), the hardware's, big endian (`SCSW`)."""
+    pmcw_area: bytes = bytes(c.PMCW_SIZE)
+    """The PMCW with the path masks, big endian (`PMCW`)."""
+    pending: int = 0
+    """Interruptions that were not taken yet, the shown one included."""
+    reserved2: bytes = bytes(4)
+    """Zero."""
+    starts: int = 0
+    """Start functions accepted."""
+    halts: int = 0
+    """Halt functions accepted."""
+    clears: int = 0
+    """Clear functions accepted."""
+    interruptions: int = 0
+    """Interruptions taken."""
+    ebusy_status_pending: int = 0
+    """Commands that failed with EBUSY because of condition code 1."""
+    ebusy_busy: int = 0
+    """Commands that failed with EBUSY because of condition code 2."""
+    room: bytes = bytes(8)
+    """Zero; later versions."""
+
+
+PROGRAM_REGION_HEADER = Struct(
+    "version" / Int16un,
+    "size" / Int16un,
+    "running" / Int8ub,
+    "reserved" / Bytes(3),
+    "half_size" / Int16un,
+    "half_a" / Int16un,
+    "half_b" / Int16un,
+    "reserved2" / Bytes(2),
+)
+
+
+class ProgramRegionHeader(NamedTuple):
+    """The first 16 bytes of the program region; they are not writable."""
+
+    version: int = c.PROGRAM_REGION_VERSION
+    """1; a higher one only adds fields."""
+    size: int = c.PROGRAM_REGION_SIZE
+    """Bytes of the region."""
+    running: int = 0
+    """`PROGRAM_HALF_*`: the half whose program runs and which is locked."""
+    reserved: bytes = bytes(3)
+    """Zero."""
+    half_size: int = c.PROGRAM_HALF_SIZE
+    """Bytes of each half. A program's addresses are offsets in its half, from 0."""
+    half_a: int = c.PROGRAM_HALF_A_OFFSET
+    """Where half A begins in the region."""
+    half_b: int = c.PROGRAM_HALF_B_OFFSET
+    """Where half B begins in the region."""
+    reserved2: bytes = bytes(2)
+    """Zero."""
+
+
+MEASUREMENT_REGION = Struct(
+    "version" / Int16un,
+    "size" / Int16un,
+    "reserved" / Bytes(4),
+    "ssch_rsch_count" / Int32un,
+    "sample_count" / Int32un,
+    "device_connect_time" / Int32un,
+    "function_pending_time" / Int32un,
+    "device_disconnect_time" / Int32un,
+    "control_unit_queuing_time" / Int32un,
+    "device_active_only_time" / Int32un,
+    "device_busy_time" / Int32un,
+    "initial_command_response_time" / Int32un,
+    "reserved2" / Bytes(4),
+    "device_connect_ns" / Int64un,
+    "function_pending_ns" / Int64un,
+    "device_disconnect_ns" / Int64un,
+    "control_unit_queuing_ns" / Int64un,
+    "device_active_only_ns" / Int64un,
+    "device_busy_ns" / Int64un,
+    "initial_command_response_ns" / Int64un,
+    "room" / Bytes(24),
+)
+
+
+class MeasurementRegion(NamedTuple):
+    """The counts of the channel-measurement block (PoP 17; Linux cmf.c), times in two units."""
+
+    version: int = c.MEASUREMENT_REGION_VERSION
+    """1; a higher one only adds fields."""
+    size: int = c.MEASUREMENT_REGION_SIZE
+    """Bytes of the region."""
+    reserved: bytes = bytes(4)
+    """Zero."""
+    ssch_rsch_count: int = 0
+    """START and RESUME SUBCHANNEL that were accepted."""
+    sample_count: int = 0
+    """Start functions that ended and are in the times."""
+    device_connect_time: int = 0
+    """Time in which the channel executed commands, in units of 128 us, as all `_time`."""
+    function_pending_time: int = 0
+    """Time from SSCH to the first command."""
+    device_disconnect_time: int = 0
+    """Time in which the device had the command and moved no data."""
+    control_unit_queuing_time: int = 0
+    """Time in which the control unit queued; no control unit here does."""
+    device_active_only_time: int = 0
+    """Time from channel end to device end."""
+    device_busy_time: int = 0
+    """Time in which the device answered busy; it answers once, so there is none."""
+    initial_command_response_time: int = 0
+    """Time in which the device answered the first command."""
+    reserved2: bytes = bytes(4)
+    """Zero."""
+    device_connect_ns: int = 0
+    """As `device_connect_time`, in nanoseconds, as all `_ns`."""
+    function_pending_ns: int = 0
+    """As `function_pending_time`."""
+    device_disconnect_ns: int = 0
+    """As `device_disconnect_time`."""
+    control_unit_queuing_ns: int = 0
+    """As `control_unit_queuing_time`."""
+    device_active_only_ns: int = 0
+    """As `device_active_only_time`."""
+    device_busy_ns: int = 0
+    """As `device_busy_time`."""
+    initial_command_response_ns: int = 0
+    """As `initial_command_response_time`."""
+    room: bytes = bytes(24)
+    """Zero; later versions."""
+
+
 # ---------------------------------------------------------------------------- infos: linux/vfio.h
 
 DEVICE_INFO = Struct(

@@ -102,6 +102,27 @@ _REGIONS = (
         Interface.ASYNC,
         None,
     ),
+    _Row(
+        "status_region",
+        c.STATUS_REGION_SIZE,
+        c.VFIO_REGION_SUBTYPE_CCW_STATUS,
+        Interface.FULL,
+        None,
+    ),
+    _Row(
+        "program_region",
+        c.PROGRAM_REGION_SIZE,
+        c.VFIO_REGION_SUBTYPE_CCW_PROGRAM,
+        Interface.FULL,
+        Interface.FULL,
+    ),
+    _Row(
+        "measurement_region",
+        c.MEASUREMENT_REGION_SIZE,
+        c.VFIO_REGION_SUBTYPE_CCW_MEASUREMENT,
+        Interface.FULL,
+        None,
+    ),
 )
 
 _IRQS = (

@@ -163,6 +163,8 @@ def test_the_readme_lists_the_regions_there_are():
     ("heading", "layout"),
     [
         ("io_region\n", codec.IO_REGION),
+        ("status_region\n", codec.STATUS_REGION),
+        ("measurement_region\n", codec.MEASUREMENT_REGION),
         ("ORB (", codec.ORB),
         ("SCSW (", codec.SCSW),
         ("IRB (", codec.IRB),

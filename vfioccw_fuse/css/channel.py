@@ -8,6 +8,7 @@ have the names that chapter 15 of the Principles of Operation gives them.
 from __future__ import annotations
 
 import enum
+from time import perf_counter_ns
 from typing import TYPE_CHECKING, Final
 
 from regions import constants as c
@@ -15,6 +16,7 @@ from regions.layouts import Orb
 
 from ..devices.base import CE, DE, ENDED, SM, UC, NotReady
 from ..devices.options import Fault
+from ..memory.space import AddressSpace
 from .ccw import CHAINS, CcwFetcher, ChannelCheck
 from .transfer import Transfer
 
@@ -52,10 +54,12 @@ class ChannelProgram:
     """
 
     __slots__ = (
+        "_begun",
         "_commands",
         "_fault",
         "_fetch_next",
         "_sch",
+        "_since",
         "cancelled",
         "ccws",
         "io",
@@ -66,13 +70,20 @@ class ChannelProgram:
         "woken",
     )
 
-    def __init__(self, sch: Subchannel, orb: Orb, fetched: bytes = b"") -> None:
+    def __init__(
+        self, sch: Subchannel, orb: Orb, fetched: bytes = b"", space: AddressSpace | None = None
+    ) -> None:
+        """*space* is where the program and its data are; by default the subchannel's storage."""
+        if space is None:
+            space = sch.space
         self._sch = sch
         self.orb = orb
-        self.ccws = CcwFetcher(sch.space, orb, fetched)
-        self.io = Transfer(sch.space, self.ccws, orb, self._data_chained)
+        self.ccws = CcwFetcher(space, orb, fetched)
+        self.io = Transfer(space, self.ccws, orb, self._data_chained)
         self._fetch_next: int | None = orb.cpa
+        self._begun = False
         self._commands = 0
+        self._since = perf_counter_ns()
         self._fault = Fault.NONE
         self.status = 0
         """Unit status that the command in progress has presented: channel end, until device end."""
@@ -88,11 +99,32 @@ class ChannelProgram:
     def cancel(self) -> None:
         """End the program without a status (clear, halt, cancel, reset)."""
         self.cancelled = True
+        self._account_wait(perf_counter_ns())
         if self.scope is not None:
             self.scope.cancel()
 
     def run(self) -> Pause | trio.Event | None:
         """Go on until the program has ended (None) or must wait for what is given."""
+        begin = perf_counter_ns()
+        self._account_wait(begin)
+        pause = self._execute()
+        self._since = now = perf_counter_ns()
+        self._sch.measurement.device_connect_ns += now - begin
+        return pause
+
+    def _account_wait(self, now: int) -> None:
+        """Add the time since the last step to what it was spent with."""
+        measurement = self._sch.measurement
+        waited = now - self._since
+        if not self._begun:
+            measurement.function_pending_ns += waited
+        elif self.status:
+            measurement.device_active_only_ns += waited
+        elif not self._sch.ctrl & c.SCSW_ACTL_SUSP:
+            measurement.device_disconnect_ns += waited
+
+    def _execute(self) -> Pause | trio.Event | None:
+        """As `run`."""
         sch = self._sch
         device = sch.device
         io = self.io
@@ -103,9 +135,13 @@ class ChannelProgram:
                 status, self.status = self.status, 0
                 if not self._chain(status):
                     return None
-            elif not self._commands and self._fetch_next is not None:
+            elif not self._begun:
+                self._begun = True
+                io.path = sch.select_path(self.orb.lpm)
+                if not io.path:
+                    sch.conclude(self, 0, 0, 0, deferred_cc=3)
+                    return None
                 device.begin()
-                io.path = sch.path_in_use
                 io.observed = sch.observer is not None
                 if sch.behaviour.fault is not Fault.NONE:
                     self._fault = sch.behaviour.take_fault()

@@ -19,6 +19,8 @@ from ..devices.base import Device
 from ..devices.options import Behaviour, Fault
 from ..memory.space import AddressSpace
 from .channel import ChannelProgram
+from .measurement import Measurement
+from .paths import PathState
 
 START: Final = c.SCSW_FCTL_START_FUNC
 HALT: Final = c.SCSW_FCTL_HALT_FUNC
@@ -166,6 +168,12 @@ class Subchannel:
         self.observer: Observer | None = None
         """Who follows CCWs and interruptions."""
         self.counters = Counters()
+        self.measurement = Measurement()
+        """What the channel-measurement block counts."""
+        self.varied_off = 0
+        """Paths that the operating system does not use, as LPM bits."""
+        self.failed = 0
+        """Paths that do not answer, as LPM bits: selection finds them not operational."""
         self._lost = False
         device.attention = self.unsolicited
 
@@ -186,21 +194,16 @@ class Subchannel:
             self.program is not None and self.ctrl & (SUSPENDED | RESUME_PEND) != SUSPENDED
         )
 
-    @property
-    def path_in_use(self) -> int:
-        """The path that a program uses, as an LPM bit: the first that is left; 0 if none is."""
-        usable = self.lpm & self.pam & self.pom
-        return 1 << (usable.bit_length() - 1) if usable else 0
-
     def _operational(self) -> bool:
         return self.enabled and self.behaviour.fault is not Fault.NOT_OPERATIONAL
 
     # --- instructions -------------------------------------------------------------------------
 
-    def ssch(self, orb: Orb, fetched: bytes = b"") -> int:
+    def ssch(self, orb: Orb, fetched: bytes = b"", space: AddressSpace | None = None) -> int:
         """START SUBCHANNEL: 0 started, 1 status pending, 2 busy, 3 not operational.
 
         *fetched*: storage from the first CCW on that a driver prefetched, where the ORB allows it.
+        *space*: where program and data are, if not in the subchannel's storage.
         OperandException for an ORB that is not valid; it comes before any condition code.
         """
         if orb.cpa >> 31 or orb.ctrl0 & TRANSPORT_MODE or orb.ctrl1 & ORB_CTRL1_RESERVED:
@@ -209,10 +212,11 @@ class Subchannel:
             return 3
         if self.ctrl & (STATUS_PEND | FCTL):
             return 1 if self.ctrl & STATUS_PEND else 2
-        if not orb.lpm & self.pam & self.pom:
+        if not orb.lpm & self.pam & ~self.varied_off:
             return 3
         self.counters.starts += 1
-        self.lpm = orb.lpm
+        self.measurement.ssch_rsch_count += 1
+        self.lpm = orb.lpm & ~self.varied_off
         self.intparm = orb.intparm
         self.flags = orb.ctrl0 & ORB_IN_SCSW
         self.ctrl = START | START_PEND
@@ -220,7 +224,7 @@ class Subchannel:
         self.dstat = self.cstat = self.count = self.erw = 0
         self.pnom = 0
         self._lost = False
-        self.program = program = ChannelProgram(self, orb, fetched)
+        self.program = program = ChannelProgram(self, orb, fetched, space)
         self._executor.launch(program, self.behaviour.delay)
         return 0
 
@@ -290,6 +294,7 @@ class Subchannel:
             or not program.orb.ctrl0 & c.ORB_CTRL0_MASK_SPND
         ):
             return 2
+        self.measurement.ssch_rsch_count += 1
         if self.ctrl & SUSPENDED:
             self.ctrl |= RESUME_PEND
             program.resume()
@@ -305,6 +310,7 @@ class Subchannel:
             return 2
         self._drop_program()
         self.ctrl = 0
+        self._next_interruption()
         return 0
 
     def stsch(self) -> bytes:
@@ -392,7 +398,8 @@ class Subchannel:
     def note_active(self) -> None:
         """The first command was accepted: subchannel and device are active."""
         self.ctrl = self.ctrl & ~(START_PEND | RESUME_PEND | SUSPENDED) | ACTIVE
-        self.lpum = self.path_in_use
+        if self.program is not None:
+            self.lpum = self.program.io.path
 
     def note_pci(self) -> None:
         """A CCW with the PCI flag became current: an intermediate interruption."""
@@ -409,7 +416,7 @@ class Subchannel:
 
         *cstat* has the PCI bit if the CCW with the suspend flag has the PCI flag, too.
         """
-        self.lpum = self.path_in_use
+        self.lpum = program.io.path
         self.cpa = program.ccws.cpa
         self.ctrl = self.ctrl & ~(ACTL | STCTL) | self.ctrl & STCTL | SUSPENDED
         if not program.orb.ctrl0 & c.ORB_CTRL0_MASK_SSIC:
@@ -443,10 +450,13 @@ class Subchannel:
             self.ctrl = self.ctrl & ~START_PEND | ACTIVE
             return
         self.program = None
+        self.measurement.sample_count += 1
         stctl = PRIMARY | STATUS_PEND if device_active else PRIMARY | SECONDARY | STATUS_PEND
-        if dstat & ABNORMAL_DSTAT or cstat & ABNORMAL_CSTAT:
+        if dstat & ABNORMAL_DSTAT or cstat & ABNORMAL_CSTAT or deferred_cc:
             stctl |= ALERT
         flags = self.flags & KEPT_FLAGS | deferred_cc << 8
+        if self.pnom:
+            flags |= c.SCSW_FLAGS_MASK_PNO
         erw = 0
         ecw = NO_ECW
         if dstat & UNIT_CHECK and self.chars & CONCURRENT_SENSE:
@@ -514,9 +524,63 @@ class Subchannel:
     def _set(self, scsw: Scsw) -> None:
         self.flags, self.ctrl, self.cpa, self.dstat, self.cstat, self.count = scsw
 
+    # --- channel paths ------------------------------------------------------------------------
+
+    def installed_chpids(self) -> list[int]:
+        """The chpids of the installed paths, in the order of the paths."""
+        return [chpid for place, chpid in enumerate(self.chpid) if self.pim & 0x80 >> place]
+
+    def path_of(self, chpid: int) -> int:
+        """The LPM bit of the path with *chpid*; 0 if it does not lead here."""
+        for place, known in enumerate(self.chpid):
+            if known == chpid and self.pim & 0x80 >> place:
+                return 0x80 >> place
+        return 0
+
+    def set_path(self, path: int, state: PathState) -> None:
+        """Let the masks say that *path* (an LPM bit) is in *state*."""
+        self.varied_off &= ~path
+        self.failed &= ~path
+        if state is PathState.OFFLINE:
+            self.pam &= ~path
+            return
+        self.pam |= path
+        if state is PathState.VARIED_OFF:
+            self.varied_off |= path
+            self.lpm &= ~path
+        elif state is PathState.FAILED:
+            self.failed |= path
+        else:
+            self.lpm |= path
+            self.pom |= path
+            self.pnom &= ~path
+
+    def select_path(self, lpm: int) -> int:
+        """The path that a start function uses, as an LPM bit; 0 if none is operational.
+
+        What does not answer goes into PNOM and out of POM, and the next path is tried.
+        """
+        usable = lpm & self.pam & ~self.varied_off
+        while usable:
+            path = 1 << (usable.bit_length() - 1)
+            if not path & self.failed:
+                return path
+            self.pnom |= path
+            self.pom &= ~path
+            usable &= ~path
+        return 0
+
+    def lose_path(self, path: int) -> None:
+        """*path* went away: a program that uses it ends with interface-control check."""
+        program = self.program
+        if program is not None and self.ctrl & ACTIVE and program.io.path == path:
+            self._lost = False
+            self.conclude(program, 0, c.SCSW_CSTAT_INTF_CTRL_CHK, program.io.left)
+            program.cancel()
+
     def other_path(self, lpm: int) -> bool:
         """Whether a path that *lpm* does not name is left (EACCES instead of ENODEV)."""
-        return self._operational() and bool(self.pam & self.pom & self.pim & ~lpm)
+        return self._operational() and bool(self.pam & ~self.varied_off & ~lpm)
 
     def show(self) -> bytes:
         """The IRB for a client that will take it later by TSCH; from now on it does not change."""

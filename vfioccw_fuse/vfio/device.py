@@ -26,6 +26,7 @@ from ..css.subchannel import (
     OperandException,
     Subchannel,
 )
+from ..memory.space import AddressSpace
 from .fsm import AFTER, CC_ERRNO, REFUSED, TABLE, Action, Event, Function, State, after
 from .irq import Irq
 from .prefetch import prefetch_program
@@ -39,8 +40,15 @@ COMMANDS: Final[dict[int, Function]] = {
     c.VFIO_CCW_ASYNC_CMD_XSCH: Function.CANCEL,
     c.VFIO_CCW_ASYNC_CMD_RSCH: Function.RESUME,
     c.VFIO_CCW_ASYNC_CMD_SSCH: Function.START,
+    c.VFIO_CCW_ASYNC_CMD_SSCH_A: Function.START,
+    c.VFIO_CCW_ASYNC_CMD_SSCH_B: Function.START,
 }
 """The cmd_region's commands."""
+HALVES: Final = {
+    c.VFIO_CCW_ASYNC_CMD_SSCH_A: c.PROGRAM_HALF_A,
+    c.VFIO_CCW_ASYNC_CMD_SSCH_B: c.PROGRAM_HALF_B,
+}
+"""Commands that start a half of the program region."""
 LINUX_COMMANDS: Final = frozenset({c.VFIO_CCW_ASYNC_CMD_HSCH, c.VFIO_CCW_ASYNC_CMD_CSCH})
 """Those that the interface `async` has."""
 
@@ -84,6 +92,12 @@ class CcwDevice:
         """The last command as its cmd_region bit; SSCH through the io_region counts as SSCH."""
         self.last_cc = 0
         """Its condition code."""
+        self.last_errno = 0
+        """Its errno, 0 if it was accepted."""
+        self.half_space: Callable[[int], AddressSpace] | None = None
+        """Gives the address space of a half of the program region; set by it."""
+        self.running_half = c.PROGRAM_HALF_NONE
+        """The half of the program region whose program runs."""
         self._io_irq = self.irqs[c.VFIO_CCW_IO_IRQ_INDEX]
         self._fctl_requests = interface in (Interface.SCSW, Interface.FULL)
         sch.on_status_pending = self._interrupt
@@ -138,7 +152,8 @@ class CcwDevice:
         ):
             return errno.EINVAL
         if function is Function.START:
-            return self._start(orb)
+            half = HALVES.get(command)
+            return self._start(orb) if half is None else self._start_half(command, half)
         sch = self.sch
         instruction = {
             Function.HALT: sch.hsch,
@@ -170,13 +185,32 @@ class CcwDevice:
             program = self.sch.program if function is Function.START and cc == 0 else None
             self.trace.instruction(function.value, cc, program.orb if program else None)
         if cc == 0:
+            if function is Function.START:
+                self.running_half = HALVES.get(command, c.PROGRAM_HALF_NONE)
             self.state = after(self.state, function)
+            self.last_errno = 0
             return 0
+        self.last_errno = CC_ERRNO[cc]
         if cc == 1:
             self.counters.ebusy_status_pending += 1
         elif cc == 2:
             self.counters.ebusy_busy += 1
-        return CC_ERRNO[cc]
+        return self.last_errno
+
+    def _start_half(self, command: int, half: int) -> int:
+        """SSCH of the program in a half of the program region, without guest storage."""
+        sch = self.sch
+        if self.state is State.CP_PENDING:
+            return self._conclude(Function.START, command, 1 if sch.status_pending else 2)
+        if self.half_space is None:
+            return errno.EINVAL
+        orb = Orb(ctrl0=c.ORB_CTRL0_MASK_FMT, lpm=0xFF)
+        cc = sch.ssch(orb, space=self.half_space(half))
+        return self._conclude(Function.START, command, cc)
+
+    def half_is_locked(self, half: int) -> bool:
+        """Whether the program of *half* still runs."""
+        return self.running_half == half and self.state is State.CP_PENDING
 
     def _start(self, orb: Orb) -> int:
         sch = self.sch
@@ -199,7 +233,7 @@ class CcwDevice:
             return errno.EINVAL
         result = self._conclude(Function.START, c.VFIO_CCW_ASYNC_CMD_SSCH, cc)
         if cc == 3 and sch.other_path(orb.lpm):
-            return errno.EACCES
+            self.last_errno = result = errno.EACCES
         return result
 
     # --- interruptions ------------------------------------------------------------------------

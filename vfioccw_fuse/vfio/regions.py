@@ -8,15 +8,20 @@ of the contract, and `ret_code` holds it negated.
 from __future__ import annotations
 
 import errno
+import os
 import sys
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from regions import codec
 from regions import constants as c
 from regions.layouts import Orb
+from regions.layouts import ProgramRegionHeader as ProgramHeader
+from regions.layouts import StatusRegion as StatusLayout
 from regions.table import Interface
 from regions.table import Region as Row
 
+from ..memory.space import AddressSpace, Range
 from .device import CcwDevice
 
 ORB_END: Final = c.ORB_SIZE
@@ -161,6 +166,146 @@ class CrwRegion:
         raise OSError(errno.EINVAL, "crw_region is read-only")
 
 
+class StatusRegion:
+    """128 bytes: what became of the last command, and the subchannel as it is now, in one piece."""
+
+    __slots__ = ("_device", "_seen", "_sequence")
+
+    def __init__(self, device: CcwDevice) -> None:
+        self._device = device
+        self._sequence = 0
+        self._seen = b""
+
+    def read(self, offset: int, size: int) -> bytes:
+        """The status as it is; the sequence is even and has grown if anything changed."""
+        data = self._status(self._sequence)
+        if data != self._seen:
+            if self._seen:
+                self._sequence += 2
+            data = self._seen = self._status(self._sequence)
+        return data[offset : offset + size]
+
+    def _status(self, sequence: int) -> bytes:
+        device = self._device
+        sch = device.sch
+        counters = sch.counters
+        return codec.STATUS_REGION.pack(
+            StatusLayout(
+                fsm_state=device.state,
+                cc=device.last_cc,
+                command=device.last_command,
+                sequence=sequence,
+                ret_code=-device.last_errno & 0xFFFFFFFF,
+                deferred_cc=sch.flags >> 8 & 3,
+                scsw_area=sch.scsw(),
+                pmcw_area=sch.pmcw(),
+                pending=len(sch.backlog) + sch.status_pending,
+                starts=counters.starts,
+                halts=counters.halts,
+                clears=counters.clears,
+                interruptions=counters.interruptions,
+                ebusy_status_pending=device.counters.ebusy_status_pending,
+                ebusy_busy=device.counters.ebusy_busy,
+            )
+        )
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Not writable: the table refuses it before."""
+        raise OSError(errno.EINVAL, "status_region is read-only")
+
+
+class ProgramRegion:
+    """1008 bytes: a header and two halves, each a channel program with its small data.
+
+    Addresses in a half are offsets from its beginning. The half that runs is locked (EBUSY); the
+    other may be written meanwhile. The bytes lie in a file of no name, so that the channel treats
+    them as it treats storage.
+    """
+
+    __slots__ = ("_device", "_fd")
+
+    def __init__(self, device: CcwDevice) -> None:
+        self._device = device
+        self._fd = -1
+        device.half_space = self._space
+
+    def _file(self) -> int:
+        if self._fd < 0:
+            self._fd = os.memfd_create("vfioccw-program", os.MFD_CLOEXEC)
+            os.truncate(self._fd, c.PROGRAM_REGION_SIZE)
+        return self._fd
+
+    def _space(self, half: int) -> AddressSpace:
+        """What the program of *half* may address: the half, from address 0."""
+        return AddressSpace([Range(0, c.PROGRAM_HALF_SIZE, self._file(), _HALF_AT[half], None)])
+
+    def read(self, offset: int, size: int) -> bytes:
+        """The header, made anew, and the halves."""
+        running = self._device.running_half
+        if not self._device.half_is_locked(running):
+            running = c.PROGRAM_HALF_NONE
+        header = codec.PROGRAM_REGION_HEADER.pack(ProgramHeader(running=running))
+        data = header + os.pread(self._file(), c.PROGRAM_REGION_SIZE, len(header))
+        return data[offset : offset + size]
+
+    def write(self, offset: int, data: bytes) -> None:
+        """EINVAL for the header; EBUSY, and nothing written, for a half that runs."""
+        if offset < c.PROGRAM_HALF_A_OFFSET:
+            raise OSError(errno.EINVAL, "the header of program_region is read-only")
+        for half, start in _HALF_AT.items():
+            touched = offset < start + c.PROGRAM_HALF_SIZE and start < offset + len(data)
+            if touched and self._device.half_is_locked(half):
+                raise OSError(errno.EBUSY, "this half of program_region runs")
+        os.pwrite(self._file(), data, offset)
+
+
+_HALF_AT: Final = {
+    c.PROGRAM_HALF_A: c.PROGRAM_HALF_A_OFFSET,
+    c.PROGRAM_HALF_B: c.PROGRAM_HALF_B_OFFSET,
+}
+
+
+class MeasurementRegion:
+    """128 bytes: the counts of the channel-measurement block."""
+
+    __slots__ = ("_device",)
+
+    def __init__(self, device: CcwDevice) -> None:
+        self._device = device
+
+    def read(self, offset: int, size: int) -> bytes:
+        """The counts as they are."""
+        counts = self._device.sch.measurement
+        nanoseconds = {name: getattr(counts, name) for name in _TIMES}
+        units = {
+            name.removesuffix("_ns") + "_time": value // c.MEASUREMENT_UNIT_NS & 0xFFFFFFFF
+            for name, value in nanoseconds.items()
+        }
+        data = codec.MEASUREMENT_REGION.build(
+            ssch_rsch_count=counts.ssch_rsch_count & 0xFFFFFFFF,
+            sample_count=counts.sample_count & 0xFFFFFFFF,
+            **units,
+            **nanoseconds,
+        )
+        return data[offset : offset + size]
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Not writable: the table refuses it before."""
+        raise OSError(errno.EINVAL, "measurement_region is read-only")
+
+
+_TIMES: Final = tuple(name for name in codec.MEASUREMENT_REGION.fields if name.endswith("_ns"))
+
+_KINDS: Final[dict[str, Callable[[CcwDevice], Region]]] = {
+    "schib_region": SchibRegion,
+    "crw_region": CrwRegion,
+    "status_region": StatusRegion,
+    "program_region": ProgramRegion,
+    "measurement_region": MeasurementRegion,
+}
+"""Contents by region name, but for the two that belong together."""
+
+
 class Regions:
     """All regions of one device, by index."""
 
@@ -168,16 +313,15 @@ class Regions:
 
     def __init__(self, device: CcwDevice) -> None:
         io = IoRegion(device)
-        made: dict[str, Region] = {"io_region": io}
-        for row in device.regions:
-            if row.name == "cmd_region":
-                made[row.name] = CmdRegion(device, io)
-            elif row.name == "schib_region":
-                made[row.name] = SchibRegion(device)
-            elif row.name == "crw_region":
-                made[row.name] = CrwRegion(device)
         self._rows = device.regions
-        self.by_index: tuple[Region, ...] = tuple(made[row.name] for row in device.regions)
+        self.by_index: tuple[Region, ...] = tuple(
+            io
+            if row.name == "io_region"
+            else CmdRegion(device, io)
+            if row.name == "cmd_region"
+            else _KINDS[row.name](device)
+            for row in device.regions
+        )
         """The contents in the order of the region table."""
 
     def find(self, position: int) -> tuple[Row, Region, int]:
