@@ -1,0 +1,255 @@
+"""CKD images as files: the uncompressed format of the Hercules tools, read and written in place.
+
+A header of 512 bytes: `CKD_P370`, heads per cylinder (32 bits), bytes of a track's slot (32 bits),
+low byte of the device type (3390: 90), file sequence number, highest cylinder (16 bits), serial
+number of 12 ASCII characters; numbers are LITTLE endian. Then one slot per track, in order. A
+volume in several files has sequence numbers from 1 on and in all files but the last the highest
+cylinder; the last character of the file name before its first dot counts the files: vol_1.ckd,
+vol_2.ckd, ...
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import struct
+from bisect import bisect_right
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NamedTuple, Self
+
+from ...errors import UserError
+from .geometry import DEVICE_TYPE, HEADS, MOST_CYLINDERS
+from .track import SLOT
+
+HEADER_LENGTH: Final = 512
+MAGIC: Final = b"CKD_P370"
+MOST_FILES: Final = 27
+"""Files of one volume: suffixes 1 to 9, then A to R."""
+SERIAL_LENGTH: Final = 12
+
+_HEADER = struct.Struct("<8sIIBBH12s")
+_OTHER_FORMATS = {
+    b"CKD_C370": "a compressed CKD image; make an uncompressed copy with cckd2ckd",
+    b"CKD_S370": "a shadow file of a compressed CKD image; merge it, then convert it with cckd2ckd",
+    b"CKD_P064": "a 64-bit CKD image; make a CKD_P370 copy with dasdcopy",
+    b"CKD_C064": "a 64-bit compressed CKD image; make a CKD_P370 copy with dasdcopy",
+    b"CKD_S064": "a 64-bit shadow file; merge it and make a CKD_P370 copy with dasdcopy",
+    b"FBA_C370": "a compressed FBA image, not a 3390; make a raw copy and attach it as fba",
+}
+_OTHER_TYPES = {0x45: "9345", 0x50: "3350", 0x75: "3375", 0x80: "3380", 0x30: "3330", 0x40: "3340"}
+
+
+class Header(NamedTuple):
+    """The fields of a header, in their order."""
+
+    magic: bytes
+    heads: int
+    slot: int
+    """Bytes of a track."""
+    device: int
+    """Low byte of the device type."""
+    sequence: int
+    """0: the only file; 1 and up: this file's place among several."""
+    highest: int
+    """The highest cylinder in this file; 0: it is the last file."""
+    serial: bytes
+
+    def pack(self) -> bytes:
+        """The 512 bytes of the header."""
+        return _HEADER.pack(*self).ljust(HEADER_LENGTH, b"\0")
+
+
+def new_header(serial: str) -> Header:
+    """The header of a volume in one file; *serial* has 12 characters."""
+    return Header(MAGIC, HEADS, SLOT, DEVICE_TYPE & 0xFF, 0, 0, serial.encode("ascii"))
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """One of the files of a volume."""
+
+    path: str
+    fd: int
+    header: Header
+    tracks: int
+
+
+def _open_file(path: str, readonly: bool) -> _File:
+    """Open one file and check its header against its size; UserError with the remedy."""
+    flags = os.O_RDONLY if readonly else os.O_RDWR
+    try:
+        fd = os.open(path, flags | os.O_CLOEXEC)
+    except PermissionError:
+        hint = "" if readonly else "; attach it with readonly, or make it writable"
+        raise UserError(f"{path}: permission denied{hint}") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be opened: {error.strerror}") from None
+    try:
+        header, tracks = _check_file(path, fd)
+    except BaseException:
+        os.close(fd)
+        raise
+    return _File(path, fd, header, tracks)
+
+
+def _check_file(path: str, fd: int) -> tuple[Header, int]:
+    """The header of an open file and its number of tracks; UserError if it is no 3390 image."""
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode):
+        raise UserError(f"{path}: not an ordinary file; a 3390 needs a CKD image")
+    try:
+        raw = os.pread(fd, HEADER_LENGTH, 0)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    magic = raw[: len(MAGIC)]
+    if magic in _OTHER_FORMATS:
+        raise UserError(f"{path}: {_OTHER_FORMATS[magic]}")
+    if magic != MAGIC or len(raw) < HEADER_LENGTH:
+        raise UserError(
+            f"{path}: not a CKD image (it does not begin with a header CKD_P370 of 512 bytes); "
+            "make one with vfioccw image create 3390"
+        )
+    header = Header(*_HEADER.unpack_from(raw))
+    if header.device != DEVICE_TYPE & 0xFF:
+        other = _OTHER_TYPES.get(header.device, f"a device of type xx{header.device:02x}")
+        raise UserError(f"{path}: an image of {other}, not of a 3390; only 3390 is supported")
+    if (header.heads, header.slot) != (HEADS, SLOT):
+        raise UserError(
+            f"{path}: the header says {header.heads} heads and {header.slot} bytes a track, a 3390 "
+            f"has {HEADS} and {SLOT}; the header is damaged, use a copy of the image"
+        )
+    tracks, rest = divmod(status.st_size - HEADER_LENGTH, SLOT)
+    if rest or tracks <= 0 or tracks % HEADS:
+        raise UserError(
+            f"{path}: {status.st_size} bytes are not a header and whole cylinders of "
+            f"{HEADS * SLOT} bytes; it was cut short or not copied whole, use a complete copy"
+        )
+    return header, tracks
+
+
+def _sibling(path: str, sequence: int) -> str:
+    """The name of file number *sequence* of the volume whose first file is *path*."""
+    where = Path(path)
+    stem, dot, rest = where.name.partition(".")
+    suffix = str(sequence) if sequence <= 9 else chr(ord("A") + sequence - 10)
+    return str(where.with_name(stem[:-1] + suffix + dot + rest))
+
+
+class CkdImage:
+    """A volume on one file or several: reads and writes whole tracks or parts of them.
+
+    Nothing is kept: every access goes to the page cache, so that others who read the file see it.
+    """
+
+    def __init__(self, files: list[_File], readonly: bool) -> None:
+        """Use `CkdImage.open`; *files* are checked and in order."""
+        self._files = files
+        self._firsts: list[int] = []
+        total = 0
+        for file in files:
+            self._firsts.append(total)
+            total += file.tracks
+        self._only = files[0].fd if len(files) == 1 else -1
+        self.path = files[0].path
+        """The (first) file."""
+        self.paths = [file.path for file in files]
+        """All files, in order."""
+        self.readonly = readonly
+        """Opened for reading only: `write` must not be called."""
+        self.tracks = total
+        """Tracks of the volume."""
+        self.cylinders = total // HEADS
+        self.serial = _serial(files[0])
+        """Serial number, 12 characters; from the file's inode if the header has none."""
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], readonly: bool = False) -> Self:
+        """Open the volume that begins in file *path*; UserError says what is wrong with it."""
+        first = _open_file(os.fspath(path), readonly)
+        files = [first]
+        try:
+            if first.header.sequence > 1:
+                raise UserError(
+                    f"{path}: file {first.header.sequence} of a volume in several files; "
+                    "name the first one"
+                )
+            if first.header.sequence == 1:
+                _open_siblings(files, readonly)
+            cylinders = sum(file.tracks for file in files) // HEADS
+            if cylinders > MOST_CYLINDERS:
+                raise UserError(
+                    f"{path}: {cylinders} cylinders; at most {MOST_CYLINDERS} are supported"
+                )
+        except BaseException:
+            for file in files:
+                os.close(file.fd)
+            raise
+        return cls(files, readonly)
+
+    def _place(self, track: int, offset: int) -> tuple[int, int]:
+        """File descriptor and file offset of byte *offset* of the slot of *track*."""
+        if not (0 <= track < self.tracks and 0 <= offset <= SLOT):
+            raise ValueError(f"track {track}, offset {offset}")
+        if self._only >= 0:
+            return self._only, HEADER_LENGTH + track * SLOT + offset
+        index = bisect_right(self._firsts, track) - 1
+        return self._files[index].fd, HEADER_LENGTH + (track - self._firsts[index]) * SLOT + offset
+
+    def read_track(self, track: int, buffer: bytearray) -> bool:
+        """Fill *buffer* (SLOT bytes) with a track; False if the file ends first. OSError."""
+        fd, offset = self._place(track, 0)
+        return os.preadv(fd, [buffer], offset) == SLOT
+
+    def write(self, track: int, offset: int, data: bytes) -> None:
+        """Write *data* at *offset* in the slot of *track*, in one call. Raises OSError."""
+        fd, position = self._place(track, offset)
+        if offset + len(data) > SLOT:
+            raise ValueError(f"{len(data)} bytes at {offset} leave the slot")
+        done = os.pwrite(fd, data, position)
+        while done < len(data):  # a signal or a full disk cut it short; the latter raises now
+            done += os.pwrite(fd, data[done:], position + done)
+
+    def close(self) -> None:
+        """Give the files back; what was written is with the operating system."""
+        for file in self._files:
+            os.close(file.fd)
+        self._files = []
+        self._only = -1
+        self.tracks = 0
+
+
+def _open_siblings(files: list[_File], readonly: bool) -> None:
+    """Append the files after the first one; UserError if they do not belong together."""
+    cylinders = 0
+    while True:
+        file = files[-1]
+        cylinders += file.tracks // HEADS
+        highest = file.header.highest
+        if highest == 0:
+            return
+        if highest != cylinders - 1:
+            raise UserError(
+                f"{file.path}: the header says that it ends with cylinder {highest}, its size that "
+                f"it ends with {cylinders - 1}; use a complete copy"
+            )
+        sequence = len(files) + 1
+        if sequence > MOST_FILES:
+            raise UserError(f"{files[0].path}: a volume has at most {MOST_FILES} files")
+        path = _sibling(files[0].path, sequence)
+        if not os.path.exists(path):
+            raise UserError(f"{path}: missing; the volume goes on in this file, put it there")
+        file = _open_file(path, readonly)
+        files.append(file)
+        if file.header.sequence != sequence:
+            raise UserError(
+                f"{path}: is file {file.header.sequence} of a volume, file {sequence} belongs here"
+            )
+
+
+def _serial(file: _File) -> str:
+    """The serial number in the header, or 12 digits that stay the same for the file."""
+    text = file.header.serial.decode("ascii", "replace")
+    if text.isascii() and text.isalnum():
+        return text.upper()
+    return f"{os.fstat(file.fd).st_ino % 10**SERIAL_LENGTH:0{SERIAL_LENGTH}d}"

@@ -1,0 +1,337 @@
+"""Where the heads are: cylinder, head, and the place on the track; the chain's permissions.
+
+All commands that read, write or search start from here. `Orientation` holds what one channel
+program has established so far - the extent, the file mask, the domain of a Locate Record, which
+search was satisfied - and moves from record to record, over the index point and from track to
+track. Rules: 3990 reference, *Orientation*, *Multitrack Operations*, *Locate Record domain*.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Container
+from typing import Final
+
+from ..base import ENDED, UC, DataTransfer, Device, UnitCheck
+from . import codes, sense
+from .control_unit import ControlUnit
+from .geometry import HEADS, LONGEST_BLOCK
+from .image import CkdImage
+from .sense import Message
+from .track import Track
+
+
+class Place(enum.IntEnum):
+    """How far along the current record the heads are."""
+
+    INDEX = 0
+    """Behind the home address; the next count field is record 0's."""
+    COUNT = 1
+    """Behind the current record's count field."""
+    KEY = 2
+    """Behind its key."""
+    DATA = 3
+    """Behind its data; the next count field is the next record's."""
+    END = 4
+    """Behind the last record."""
+
+
+INDEX: Final = Place.INDEX
+COUNT: Final = Place.COUNT
+KEY: Final = Place.KEY
+DATA: Final = Place.DATA
+END: Final = Place.END
+
+
+PROVED_HOME_ADDRESS: Final = 1
+"""Search Home Address was satisfied, or the home address was written."""
+PROVED_ID: Final = 2
+"""Search ID Equal was satisfied on all five bytes."""
+PROVED_KEY: Final = 4
+"""Search Key Equal was satisfied on the whole key."""
+PROVED_WRITTEN: Final = 8
+"""Record 0, or a record, was just written."""
+PROVED_RECORD: Final = PROVED_ID | PROVED_KEY
+
+WRITE_CONTROL: Final = 0xC0
+"""File mask: which writes are permitted."""
+WRITE_INHIBITED: Final = 0x40
+WRITE_UPDATES: Final = 0x80
+WRITE_ALL: Final = 0xC0
+FORMAT_PERMITTED: Final = (0x00, WRITE_ALL)
+"""File masks that permit Write CKD; 00 forbids home address and record 0 only."""
+SEEK_CONTROL: Final = 0x18
+"""File mask: which seeks are permitted."""
+SEEK_ALL: Final = 0x00
+SEEK_CYLINDER_HEAD: Final = 0x08
+SEEK_NONE: Final = 0x18
+"""Neither seeks nor, outside a domain, multitrack operations."""
+
+NOTHING: Final[frozenset[int]] = frozenset()
+"""No command may follow."""
+
+INVALID_SEQUENCE: Final = Message.INVALID_SEQUENCE
+INVALID_PARAMETER: Final = Message.INVALID_PARAMETER
+
+
+class Orientation(Device):
+    """The mechanism and the state of one channel program; subclasses add the commands."""
+
+    sense_length = sense.LENGTH
+
+    def __init__(self, name: str, image: CkdImage, control_unit: ControlUnit) -> None:
+        super().__init__(name)
+        self.image = image
+        self.control_unit = control_unit
+        self.track = Track()
+        """The track under the heads. Loaded anew by every channel program."""
+        self.cylinder = self.head = 0
+        """Where the access mechanism is; it stays there between channel programs."""
+        self.begin()
+
+    # ------------------------------------------------------------------ one channel program
+
+    def begin(self) -> None:
+        """A channel program starts: the extent is the whole volume, nothing is permitted yet."""
+        self.track.number = -1  # others may have written the file since
+        self.place = INDEX
+        self.record = -1
+        """Index of the current record on the track; -1 at the index point."""
+        self.index_passed = False
+        """The index point was passed without transfer of data since a command that resets this."""
+        self.positioned = False
+        """A seek, Locate Record, Read IPL or Recalibrate was done."""
+        self.mask = 0
+        self.mask_set = False
+        self.extent_defined = False
+        self.attributes = 0
+        """Global attributes of Define Extent."""
+        self.block_size = LONGEST_BLOCK
+        self.first_track = 0
+        self.last_track = self.image.tracks - 1
+        self.ipl = False
+        """Read IPL was done."""
+        self.domain = 0
+        """Commands still to come in the domain of a Locate Record; 0: outside."""
+        self.operation = 0
+        """Operation code of the domain."""
+        self.whole_track_orientation = False
+        """The domain began at the home address or the index point."""
+        self.index_orientation = False
+        """The domain began at the index point."""
+        self.transfer_length = 0
+        """Transfer length factor: bytes of data that each write of the domain moves."""
+        self.transfer_length_given = False
+        self.count_suffix = False
+        """A Read Count ends the domain."""
+        self.stays_on_track = False
+        """Read Any and Write Any: even a multitrack command goes round the one track."""
+        self.track_set = 0
+        """Read Trackset: a bit for each track still to come, the next one at 0x8000."""
+        self.track_set_active = False
+        self.proof = 0
+        """What this command has shown (PROVED_ bits): a write outside a domain needs it."""
+        self.shown = 0
+        """What the command before has shown."""
+        self.previous = -1
+        """Command code of the command before; -1: there is none."""
+        self.commands_done = 0
+        self.only_next: Container[int] | None = None
+        """If not None, the only commands that may follow."""
+        self.subsystem_data = b""
+        """Prepared by Perform Subsystem Function for Read Subsystem Data."""
+
+    def execute(self, code: int, io: DataTransfer) -> int:
+        """Do one command: check that it may come here, run it, keep count of the domain."""
+        domain = self.domain
+        self.shown = self.proof
+        self.proof = 0
+        try:
+            handler = self.commands.get(code)
+            if handler is None:
+                raise self.rejected(Message.INVALID_COMMAND)
+            if self.only_next is not None:
+                if code not in self.only_next:
+                    raise self.rejected(INVALID_SEQUENCE)
+                self.only_next = None
+            if domain and code not in codes.DOMAIN and not self._idles_after_ipl(code):
+                raise self.rejected(INVALID_SEQUENCE)
+            status = handler(self, io)
+            if status is None:
+                status = ENDED
+        except UnitCheck as check:
+            status = self._end_with(check)
+        except OSError:
+            self.track.number = -1
+            status = self._end_with(
+                self.failed(sense.EQUIPMENT_CHECK, sense.PERMANENT_ERROR, sense.MEDIUM_ERROR)
+            )
+        if domain:
+            if not (self.stays_on_track and io.chaining and code & 0x7F == codes.READ_COUNT):
+                self.domain = domain - 1
+            if self.domain and not io.chaining and not status & UC:
+                status = self._end_with(
+                    self.failed(sense.COMMAND_REJECT | sense.INCOMPLETE_DOMAIN, 0)
+                )
+        self.previous = code
+        self.commands_done += 1
+        return status
+
+    def _end_with(self, check: UnitCheck) -> int:
+        self.sense = check.sense
+        return check.status
+
+    def _idles_after_ipl(self, code: int) -> bool:
+        """No-Operation may follow Read IPL although that has opened a domain."""
+        return code == codes.NO_OPERATION and self.previous == codes.READ_IPL
+
+    def reset(self) -> None:
+        """A clear signal: what was in progress is forgotten; path groups and reservation stay."""
+        super().reset()
+        self.begin()
+
+    def close(self) -> None:
+        """Give the image back."""
+        self.image.close()
+        self.track.number = -1
+
+    # ------------------------------------------------------------------ sense data
+
+    def failed(self, byte0: int, byte1: int, message: int = 0) -> UnitCheck:
+        """A unit check with these sense bytes, at the current cylinder and head."""
+        return UnitCheck(
+            sense.build(byte0, byte1, message, self.cylinder, self.head, self.image.cylinders)
+        )
+
+    def rejected(self, message: Message) -> UnitCheck:
+        """Command reject, format 0."""
+        return self.failed(sense.COMMAND_REJECT, 0, message)
+
+    def stopped(self, byte1: int) -> UnitCheck:
+        """No record found, end of cylinder, file protected, invalid track format."""
+        return self.failed(0, byte1)
+
+    def take_sense(self) -> bytes:
+        """The 32 bytes of sense data; if nothing is wrong, they say where the heads are.
+
+        Sense data that are shorter, as those of an injected fault, are completed, so that byte 27
+        names the format.
+        """
+        data, self.sense = self.sense, b""
+        if len(data) < sense.LENGTH:
+            rest = sense.build(0, 0, 0, self.cylinder, self.head, self.image.cylinders)
+            data += rest[len(data) :]
+        return data
+
+    # ------------------------------------------------------------------ from track to track
+
+    def valid_address(self, cylinder: int, head: int) -> bool:
+        """Whether the volume has this track."""
+        return cylinder < self.image.cylinders and head < HEADS
+
+    def outside_extent(self, track: int) -> bool:
+        """Whether *track* (cylinder * HEADS + head) is outside the defined extent."""
+        return not self.first_track <= track <= self.last_track
+
+    def move(self, cylinder: int, head: int) -> None:
+        """Put the heads on a track, behind its home address.
+
+        Unit check with invalid track format if the image does not have this track there.
+        """
+        self.cylinder, self.head = cylinder, head
+        self.record = -1
+        self.place = INDEX
+        number = cylinder * HEADS + head
+        track = self.track
+        if track.number != number:
+            track.number = -1
+            if not self.image.read_track(number, track.buffer) or not track.loaded(
+                number, cylinder, head
+            ):
+                raise self.stopped(sense.INVALID_TRACK_FORMAT)
+
+    def advance(self, tracks: int = 1) -> None:
+        """Multitrack operation: go on to a later track.
+
+        Outside a domain it needs permission by the file mask and ends at the end of the cylinder;
+        the extent binds always.
+        """
+        if not self.domain:
+            if self.mask & SEEK_CONTROL == SEEK_NONE:
+                raise self.stopped(sense.FILE_PROTECTED)
+            if self.head + tracks >= HEADS:
+                raise self.stopped(sense.END_OF_CYLINDER)
+        number = self.cylinder * HEADS + self.head + tracks
+        if self.outside_extent(number):
+            raise self.stopped(sense.FILE_PROTECTED)
+        self.move(*divmod(number, HEADS))
+
+    # ------------------------------------------------------------------ from record to record
+
+    def next_record(
+        self,
+        multitrack: bool = False,
+        *,
+        record_zero: bool = False,
+        marks_index: bool = True,
+        patient: bool = False,
+    ) -> int:
+        """Read the next count field; gives the index of its record, which becomes the current one.
+
+        Record 0 is passed over unless *record_zero*. At the end of the track the search goes on at
+        the start of the same track or, if *multitrack*, of the next one. The second time the index
+        point is passed without data in between it ends with no record found, unless *patient*
+        (multitrack outside a domain, which the end of the cylinder ends). *marks_index*: the step
+        to the next track counts as such a passage.
+        """
+        track = self.track
+        if self.place == END:
+            self.advance()
+        while True:
+            record = self.record + 1
+            if record < len(track.starts):
+                self.record = record
+                self.place = COUNT
+                if record_zero or track.buffer[track.starts[record] + 4]:
+                    return record
+                continue
+            self._check_end()
+            if self.index_passed and not (patient and multitrack):
+                raise self.stopped(sense.NO_RECORD_FOUND)
+            if multitrack and not (self.domain and self.stays_on_track):
+                self.advance()
+                if marks_index:
+                    self.index_passed = True
+            else:
+                self.move(self.cylinder, self.head)
+                self.index_passed = True
+
+    def next_on_track(self, *, record_zero: bool = False) -> int:
+        """Like `next_record`, but gives -1 at the end of the track and stays there."""
+        track = self.track
+        if self.place == END:
+            self.advance()
+        while True:
+            record = self.record + 1
+            if record >= len(track.starts):
+                self._check_end()
+                return -1
+            self.record = record
+            self.place = COUNT
+            if record_zero or track.buffer[track.starts[record] + 4]:
+                return record
+
+    def _check_end(self) -> None:
+        """The records of the track are used up: is that its end, or is it damaged from here on?"""
+        if not self.track.whole:
+            raise self.stopped(sense.INVALID_TRACK_FORMAT)
+        self.place = END
+
+    def after_current(self) -> int:
+        """Offset on the track behind the current record (or behind the home address)."""
+        return self.track.after(self.record)
+
+    def need_position(self) -> None:
+        """Reject the command if no seek or Locate Record has put the heads on a track yet."""
+        if not self.positioned:
+            raise self.rejected(INVALID_SEQUENCE)

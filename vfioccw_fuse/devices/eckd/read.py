@@ -1,0 +1,277 @@
+"""Reads: home address, record 0, count, key and data fields, whole tracks.
+
+What a read gives lies in one piece on the track, so each is one `give` of a part of the track
+buffer. Rules: 3990 reference, *Read Commands*; a record without data is an end-of-file record, and
+reading it ends with unit exception.
+"""
+
+from __future__ import annotations
+
+from ..base import ENDED, UE, DataTransfer, command
+from . import codes, locate
+from .codes import MULTITRACK
+from .orientation import (
+    COUNT,
+    DATA,
+    INVALID_SEQUENCE,
+    KEY,
+    PROVED_ID,
+    PROVED_RECORD,
+    Orientation,
+)
+from .sense import Message
+from .track import COUNT_LENGTH, END_MARKER
+
+END_OF_FILE = ENDED | UE
+
+_DATA_OPERATIONS = frozenset({locate.READ_DATA, locate.READ_ANY, locate.READ})
+_KEY_DATA_OPERATIONS = frozenset({locate.READ_DATA, locate.READ})
+_TRACK_OPERATIONS = frozenset({locate.READ_TRACKS, locate.READ_TRACKSET})
+
+
+class Read(Orientation):
+    """The read commands."""
+
+    @command(codes.READ_DATA)
+    def read_data(self, io: DataTransfer) -> int | None:
+        """Read Data: the current record's data, or the next one's."""
+        if self.domain and self.operation == locate.READ:
+            raise self.rejected(INVALID_SEQUENCE)  # that operation is for multitrack reads
+        return self._read_data(io, False)
+
+    @command(codes.READ_DATA | MULTITRACK)
+    def read_data_multitrack(self, io: DataTransfer) -> int | None:
+        """Read Data, going on to the next track."""
+        return self._read_data(io, True)
+
+    def _read_data(self, io: DataTransfer, multitrack: bool) -> int | None:
+        self.index_passed = False
+        self.need_position()
+        if self.domain and self.operation not in _DATA_OPERATIONS:
+            raise self.rejected(INVALID_SEQUENCE)
+        place = self.place
+        if place in (COUNT, KEY):
+            record = self.record
+        else:
+            record = self.next_record(multitrack, patient=not self.domain)
+        track = self.track
+        start = track.starts[record] + COUNT_LENGTH + track.keys[record]
+        length = track.datas[record]
+        self.place = DATA
+        self.proof = self.shown & PROVED_RECORD
+        io.give(track.view[start : start + length])
+        return None if length else END_OF_FILE
+
+    @command(codes.READ_KEY_DATA)
+    def read_key_data(self, io: DataTransfer) -> int | None:
+        """Read Key and Data."""
+        return self._read_key_data(io, False)
+
+    @command(codes.READ_KEY_DATA | MULTITRACK)
+    def read_key_data_multitrack(self, io: DataTransfer) -> int | None:
+        """Read Key and Data, going on to the next track."""
+        return self._read_key_data(io, True)
+
+    def _read_key_data(self, io: DataTransfer, multitrack: bool) -> int | None:
+        self.index_passed = False
+        self.need_position()
+        if self.domain and self.operation not in _KEY_DATA_OPERATIONS:
+            raise self.rejected(INVALID_SEQUENCE)
+        if self.place != COUNT:
+            self.next_record(multitrack, patient=not self.domain)
+        record, track = self.record, self.track
+        self.place = DATA
+        self.proof = self.shown & PROVED_ID
+        io.give(track.view[track.starts[record] + COUNT_LENGTH : track.after(record)])
+        return None if track.datas[record] else END_OF_FILE
+
+    @command(codes.READ_COUNT)
+    def read_count(self, io: DataTransfer) -> int | None:
+        """Read Count: the next count field. It does not reset the memory of the index point."""
+        return self._read_count(io, False)
+
+    @command(codes.READ_COUNT | MULTITRACK)
+    def read_count_multitrack(self, io: DataTransfer) -> int | None:
+        """Read Count, going on to the next track."""
+        self.index_passed = False
+        return self._read_count(io, True)
+
+    def _read_count(self, io: DataTransfer, multitrack: bool) -> int | None:
+        self.need_position()
+        if self.domain and self.operation not in _DATA_OPERATIONS and not self._is_suffix():
+            raise self.rejected(INVALID_SEQUENCE)
+        record = self.next_record(multitrack, patient=not self.domain)
+        track = self.track
+        start = track.starts[record]
+        io.give(track.view[start : start + COUNT_LENGTH])
+        return None
+
+    def _is_suffix(self) -> bool:
+        """This is the Read Count that the Locate Record announced as the domain's last command."""
+        return self.operation == locate.WRITE and self.count_suffix and self.domain == 1
+
+    @command(codes.READ_CKD)
+    def read_ckd(self, io: DataTransfer) -> int | None:
+        """Read Count, Key and Data: the next record."""
+        return self._read_ckd(io, False)
+
+    @command(codes.READ_CKD | MULTITRACK)
+    def read_ckd_multitrack(self, io: DataTransfer) -> int | None:
+        """Read Count, Key and Data, going on to the next track."""
+        return self._read_ckd(io, True)
+
+    def _read_ckd(self, io: DataTransfer, multitrack: bool) -> int | None:
+        self.index_passed = False
+        self.need_position()
+        if self.domain and self.operation not in _DATA_OPERATIONS:
+            raise self.rejected(INVALID_SEQUENCE)
+        record = self.next_record(multitrack, patient=not self.domain)
+        return self._give_record(io, record)
+
+    def _give_record(self, io: DataTransfer, record: int) -> int | None:
+        track = self.track
+        self.place = DATA
+        io.give(track.view[track.starts[record] : track.after(record)])
+        return None if track.datas[record] else END_OF_FILE
+
+    @command(codes.READ_R0)
+    def read_r0(self, io: DataTransfer) -> int | None:
+        """Read Record Zero: count, key and data of record 0."""
+        return self._read_r0(io, False)
+
+    @command(codes.READ_R0 | MULTITRACK)
+    def read_r0_multitrack(self, io: DataTransfer) -> int | None:
+        """Read Record Zero of the next track; within a domain, of this one."""
+        return self._read_r0(io, True)
+
+    def _read_r0(self, io: DataTransfer, multitrack: bool) -> int | None:
+        self.index_passed = False
+        self._need_track_operation(self.whole_track_orientation)
+        if multitrack and not self.domain:
+            self.advance()
+        self.move(self.cylinder, self.head)
+        return self._give_record(io, self.next_record(record_zero=True))
+
+    @command(codes.READ_HOME_ADDRESS)
+    def read_home_address(self, io: DataTransfer) -> int | None:
+        """Read Home Address."""
+        return self._read_home_address(io, False)
+
+    @command(codes.READ_HOME_ADDRESS | MULTITRACK)
+    def read_home_address_multitrack(self, io: DataTransfer) -> int | None:
+        """Read Home Address of the next track; within a domain, of this one."""
+        return self._read_home_address(io, True)
+
+    def _read_home_address(self, io: DataTransfer, multitrack: bool) -> int | None:
+        self.index_passed = False
+        self._need_track_operation(self.index_orientation)
+        if multitrack and not self.domain:
+            self.advance()
+        self.move(self.cylinder, self.head)
+        io.give(self.track.home_address())
+        return None
+
+    def _need_track_operation(self, oriented: bool) -> None:
+        """Within a domain the start of the track is for Read Data, or Read from there."""
+        self.need_position()
+        if self.domain and not (
+            self.operation == locate.READ_DATA or (self.operation == locate.READ and oriented)
+        ):
+            raise self.rejected(INVALID_SEQUENCE)
+
+    @command(codes.READ_IPL)
+    def read_ipl(self, io: DataTransfer) -> int | None:
+        """Read IPL: the data of record 1 on track 0; one more read may follow as in a domain."""
+        self.index_passed = False
+        if self.extent_defined or self.mask_set:
+            raise self.rejected(INVALID_SEQUENCE)
+        self.extent_defined = self.mask_set = True
+        self.move(0, 0)
+        record = self.next_record()
+        track = self.track
+        self.place = DATA
+        self.ipl = self.positioned = True
+        self.operation = locate.READ_DATA
+        self.domain = 1
+        io.give(track.view[track.after(record) - track.datas[record] : track.after(record)])
+        return None if track.datas[record] else END_OF_FILE
+
+    @command(codes.READ_MULTIPLE_CKD)
+    def read_multiple_ckd(self, io: DataTransfer) -> int | None:
+        """Read Multiple Count, Key and Data: the records from the next one to the track's end."""
+        self.index_passed = False
+        self.need_position()
+        if self.domain:
+            raise self.rejected(INVALID_SEQUENCE)
+        record = self.next_on_track()
+        track = self.track
+        start = track.starts[record] if record >= 0 else track.end
+        self._to_the_end()
+        io.give(track.view[start : track.end])
+        return None
+
+    @command(codes.READ_TRACK)
+    def read_track(self, io: DataTransfer) -> int | None:
+        """Read Track: all records from the next one on, record 0 included, and the end marker."""
+        self.index_passed = False
+        if (
+            not self.domain
+            or self.operation not in _TRACK_OPERATIONS
+            or self.previous not in _BEFORE_READ_TRACK
+        ):
+            raise self.rejected(INVALID_SEQUENCE)
+        if self.previous == codes.READ_TRACK:
+            self.advance(self._step())
+        track = self.track
+        start = self.after_current()
+        self._to_the_end()
+        io.give(track.view[start : track.end + len(END_MARKER)])
+        return None
+
+    def _step(self) -> int:
+        """How many tracks further the next one of a track set is; without a track set, 1."""
+        if not self.track_set_active:
+            return 1
+        step = 1
+        self.track_set = self.track_set << 1 & 0xFFFF
+        while self.track_set and not self.track_set & 0x8000:
+            step += 1
+            self.track_set = self.track_set << 1 & 0xFFFF
+        return step
+
+    def _to_the_end(self) -> None:
+        """Go behind the last record; invalid track format if the track is damaged."""
+        self.record = len(self.track.starts) - 1
+        self._check_end()
+
+    @command(codes.READ_TRACK_DATA)
+    def read_track_data(self, io: DataTransfer) -> int | None:
+        """Read Track Data: the data of all records of a track, without counts and keys.
+
+        The first of a domain begins with the record that was located, the others with record 1; the
+        last gives as many bytes as the transfer length factor says.
+        """
+        self.index_passed = False
+        if not self.control_unit.prefix:
+            raise self.rejected(Message.INVALID_COMMAND)
+        if not self.domain or self.operation != locate.READ_TRACKS:
+            raise self.rejected(INVALID_SEQUENCE)
+        if self.previous == codes.READ_TRACK_DATA:
+            self.advance()
+        elif self.previous not in codes.LOCATES:
+            raise self.rejected(INVALID_SEQUENCE)
+        track = self.track
+        record = self.record if self.place == COUNT else self.next_on_track()
+        if record < 0:
+            record = len(track.starts)
+        self._to_the_end()
+        view, after, datas = track.view, track.after, track.datas
+        records = range(record, len(datas))
+        data = b"".join([view[after(at) - datas[at] : after(at)] for at in records])
+        if self.domain == 1 and self.transfer_length_given:
+            data = data[: self.transfer_length]
+        io.give(data)
+        return None
+
+
+_BEFORE_READ_TRACK = codes.LOCATES | {codes.READ_TRACK}

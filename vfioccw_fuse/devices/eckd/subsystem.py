@@ -1,0 +1,362 @@
+"""Commands to the control unit: identity, path groups, reservation, subsystem functions.
+
+Rules: 3990 reference, *Sense and Subsystem Commands*; path groups: PoP, *Channel-path groups* and
+Linux `device_pgid.c`; the data of Perform Subsystem Function: Linux `dasd_eckd.h`.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import Final
+
+from ..base import DataTransfer, command
+from . import codes
+from .control_unit import ControlUnit
+from .geometry import model_of
+from .image import CkdImage
+from .orientation import INVALID_PARAMETER, INVALID_SEQUENCE, NOTHING, Orientation
+from .sense import Message
+
+PATH_GROUP_ID_LENGTH: Final = 11
+PATH_GROUP_LENGTH: Final = 1 + PATH_GROUP_ID_LENGTH
+_NO_GROUP = bytes(PATH_GROUP_ID_LENGTH)
+
+# Function byte of Set Path Group ID
+SET_MULTIPATH: Final = 0x80
+SET_FUNCTION: Final = 0x60
+ESTABLISH: Final = 0x00
+DISBAND: Final = 0x20
+RESIGN: Final = 0x40
+
+# State byte of Sense Path Group ID
+STATE_UNGROUPED: Final = 0x80
+STATE_GROUPED: Final = 0xC0
+STATE_RESERVED_HERE: Final = 0x30
+STATE_MULTIPATH: Final = 0x08
+
+# Perform Subsystem Function: orders, and suborders of Prepare for Read Subsystem Data
+ORDER_PREPARE: Final = 0x18
+ORDER_SET_CHARACTERISTICS: Final = 0x1D
+ORDER_SET_INTERFACE_IDENTIFIER: Final = 0xB0
+_ORDER_LENGTHS = {
+    ORDER_PREPARE: 12,
+    ORDER_SET_CHARACTERISTICS: 66,
+    ORDER_SET_INTERFACE_IDENTIFIER: 4,
+}
+PATH_STATUS: Final = 0x00
+STATISTICS: Final = 0x01
+ATTENTION_MESSAGE: Final = 0x03
+UNIT_ADDRESSES: Final = 0x0E
+HOST_ACCESS: Final = 0x1C
+FEATURES: Final = 0x41
+VOLUME_STORAGE: Final = 0x52
+LOGICAL_CONFIGURATION: Final = 0x53
+_OF_A_VOLUME = frozenset({HOST_ACCESS, VOLUME_STORAGE})
+"""Suborders that name a volume in bytes 4 and 5."""
+
+_FEATURE_PREFIX = (8, 0x01)
+_FEATURE_READ_TRACK_DATA = (9, 0x20)
+_FEATURE_WRITE_TRACK_DATA = (12, 0x40)
+
+LOG_LENGTH: Final = 32
+MESSAGE_ID_LENGTH: Final = 4
+MODE_MESSAGE_REQUIRED: Final = 0x01
+"""Set Subsystem Mode, byte 0: a message is to tell of the end; Read Message ID follows."""
+
+
+@dataclass(slots=True)
+class PathState:
+    """What the control unit knows of one channel path."""
+
+    state: int = 0
+    """STATE_ bits; 0 after a system reset."""
+    group: bytes = _NO_GROUP
+
+
+class Subsystem(Orientation):
+    """The commands that do not touch the medium."""
+
+    def __init__(
+        self, name: str, image: CkdImage, control_unit: ControlUnit, serial: str, device: int
+    ) -> None:
+        """*serial*: 12 characters; *device*: device number, its last 8 bits the unit address."""
+        super().__init__(name, image, control_unit)
+        self.serial = serial
+        self.device = device
+        self.reserved = False
+        """Reserve was done and Release was not. With one host nobody is kept out."""
+        self._paths: dict[int, PathState] = {}
+        model = model_of(image.cylinders)
+        self.sense_id = control_unit.sense_id(model)
+        self.characteristics = control_unit.characteristics(model, image.cylinders)
+        self.configuration = control_unit.configuration(model, serial, device)
+
+    def _path(self, io: DataTransfer) -> PathState:
+        return self._paths.setdefault(io.path, PathState())
+
+    def _is_first(self) -> bool:
+        """First in the chain, but for Suspend Multipath Reconnection."""
+        return self.commands_done == 0 or (
+            self.commands_done == 1 and self.previous == codes.SUSPEND_MULTIPATH_RECONNECTION
+        )
+
+    def _need_first(self) -> None:
+        if not self._is_first():
+            raise self.rejected(INVALID_SEQUENCE)
+
+    # ------------------------------------------------------------------ identity
+
+    @command(codes.READ_DEVICE_CHARACTERISTICS)
+    def read_device_characteristics(self, io: DataTransfer) -> int | None:
+        """Read Device Characteristics: 64 bytes."""
+        self.index_passed = False
+        io.give(self.characteristics)
+        return None
+
+    @command(codes.READ_CONFIGURATION_DATA)
+    def read_configuration_data(self, io: DataTransfer) -> int | None:
+        """Read Configuration Data: 256 bytes of node element descriptors."""
+        self.index_passed = False
+        io.give(self.configuration)
+        return None
+
+    @command(codes.SENSE_SUBSYSTEM_STATUS)
+    def sense_subsystem_status(self, io: DataTransfer) -> int | None:
+        """Sense Subsystem Status: the state of cache and fast write."""
+        self._need_first_or_identity()
+        if self.control_unit.type == 0x3990:
+            self.only_next = NOTHING
+        io.give(self.control_unit.subsystem_status(self.device))
+        return None
+
+    @command(codes.READ_BUFFERED_LOG)
+    def read_buffered_log(self, io: DataTransfer) -> int | None:
+        """Read and Reset Buffered Log: nothing was logged."""
+        self._need_first_or_identity()
+        io.give(bytes(LOG_LENGTH))
+        return None
+
+    def _need_first_or_identity(self) -> None:
+        self.index_passed = False
+        if not self._is_first() and self.previous not in _IDENTITY:
+            raise self.rejected(INVALID_SEQUENCE)
+
+    # ------------------------------------------------------------------ path groups
+
+    @command(codes.SUSPEND_MULTIPATH_RECONNECTION)
+    def suspend_multipath_reconnection(self, io: DataTransfer) -> int | None:
+        """Suspend Multipath Reconnection: this program stays on its path, as all do here."""
+        self.index_passed = False
+        return None
+
+    @command(codes.SENSE_PATH_GROUP_ID)
+    def sense_path_group_id(self, io: DataTransfer) -> int | None:
+        """Sense Path Group ID: the state of this path, and the group it is in."""
+        self._need_first()
+        self.only_next = NOTHING
+        path = self._path(io)
+        state = path.state | (STATE_RESERVED_HERE if self.reserved else 0)
+        io.give(bytes([state]) + path.group)
+        return None
+
+    @command(codes.SET_PATH_GROUP_ID)
+    def set_path_group_id(self, io: DataTransfer) -> int | None:
+        """Set Path Group ID: put this path into a group, take it out, or disband the group."""
+        self._need_first()
+        data = io.take(PATH_GROUP_LENGTH)
+        if len(data) < PATH_GROUP_LENGTH:
+            raise self.rejected(Message.COUNT_TOO_SMALL)
+        function, group = data[0], data[1:]
+        path = self._path(io)
+        action = function & SET_FUNCTION
+        if (
+            function & ~(SET_MULTIPATH | SET_FUNCTION)
+            or action == SET_FUNCTION
+            or group == _NO_GROUP
+            or path.group not in (_NO_GROUP, group)
+        ):
+            raise self.rejected(INVALID_PARAMETER)
+        if action == ESTABLISH:
+            path.group = group
+            path.state = STATE_GROUPED | (STATE_MULTIPATH if function & SET_MULTIPATH else 0)
+        elif action == RESIGN:
+            path.group, path.state = _NO_GROUP, STATE_UNGROUPED
+        else:
+            path.state = STATE_UNGROUPED
+            for member in self._paths.values():
+                if member.group == group:
+                    member.group, member.state = _NO_GROUP, STATE_UNGROUPED
+        self.only_next = NOTHING
+        return None
+
+    # ------------------------------------------------------------------ reservation
+
+    @command(codes.RESERVE, codes.UNCONDITIONAL_RESERVE)
+    def reserve(self, io: DataTransfer) -> int | None:
+        """Device Reserve and Unconditional Reserve: then as Sense."""
+        self._need_first()
+        self.reserved = True
+        io.give(self.take_sense())
+        return None
+
+    @command(codes.RELEASE)
+    def release(self, io: DataTransfer) -> int | None:
+        """Device Release: then as Sense."""
+        self.index_passed = False
+        if self.extent_defined or self.mask_set or self.ipl:
+            raise self.rejected(INVALID_SEQUENCE)
+        self.reserved = False
+        io.give(self.take_sense())
+        return None
+
+    @command(codes.RESET_ALLEGIANCE)
+    def reset_allegiance(self, io: DataTransfer) -> int | None:
+        """Reset Allegiance: whether the device was reserved, and by which path group."""
+        self._need_first()
+        state = 0x90 if self.reserved else 0x80
+        io.give(bytes([state, 0x20, 0, 0, 0, *self._path(io).group]).ljust(32, b"\0"))
+        return None
+
+    # ------------------------------------------------------------------ subsystem functions
+
+    @command(codes.PERFORM_SUBSYSTEM_FUNCTION)
+    def perform_subsystem_function(self, io: DataTransfer) -> int | None:
+        """Perform Subsystem Function: an order; some prepare data for Read Subsystem Data."""
+        self.index_passed = False
+        data = io.take(2)
+        if len(data) < 2:
+            raise self.rejected(Message.COUNT_TOO_SMALL)
+        order = data[0]
+        if order not in _ORDER_LENGTHS:
+            raise self.rejected(INVALID_PARAMETER)
+        length = _ORDER_LENGTHS[order]
+        data += io.take(length - len(data))
+        if len(data) < length:
+            raise self.rejected(Message.COUNT_TOO_SMALL)
+        if self.previous == codes.READ_SUBSYSTEM_DATA and order != ORDER_PREPARE:
+            raise self.rejected(INVALID_SEQUENCE)
+        if order == ORDER_PREPARE:
+            self._prepare(data)
+        elif order == ORDER_SET_INTERFACE_IDENTIFIER:
+            if data[1] & 0xFE:
+                raise self.rejected(INVALID_PARAMETER)
+            # The storage director's and the subsystem's node descriptors, and a qualifier.
+            self._offer(self.configuration[64:128] + bytes(32))
+        elif data[1]:
+            raise self.rejected(INVALID_PARAMETER)
+        return None
+
+    def _offer(self, data: bytes) -> None:
+        """Read Subsystem Data will give *data*; no other command may come before it."""
+        self.subsystem_data = data
+        self.only_next = _READ_SUBSYSTEM_DATA
+
+    @command(codes.READ_SUBSYSTEM_DATA)
+    def read_subsystem_data(self, io: DataTransfer) -> int | None:
+        """Read Subsystem Data: what the order before has prepared."""
+        self.index_passed = False
+        if not self.subsystem_data:
+            raise self.rejected(INVALID_SEQUENCE)
+        data, self.subsystem_data = self.subsystem_data, b""
+        self.only_next = _PERFORM_SUBSYSTEM_FUNCTION
+        io.give(data)
+        return None
+
+    def _prepare(self, data: bytes) -> None:
+        """Prepare for Read Subsystem Data: 12 bytes, of which byte 6 is the suborder."""
+        suborder, of = data[6], data[7]
+        reserved = data[1:4] if suborder in _OF_A_VOLUME else data[1:6]
+        rest = data[8:]
+        if suborder == STATISTICS:
+            valid = of in (0x00, 0xFF) and rest in (bytes(4), b"\x01\0\0\0")
+        elif suborder == ATTENTION_MESSAGE:
+            valid = of == 0
+        else:
+            valid = of == 0 and not any(rest)
+        if any(reserved) or not valid:
+            raise self.rejected(INVALID_PARAMETER)
+        prepared = self._subsystem_data(suborder, rest)
+        if prepared is None:
+            raise self.rejected(INVALID_PARAMETER)
+        self._offer(prepared)
+
+    def _subsystem_data(self, suborder: int, rest: bytes) -> bytes | None:
+        """What a suborder asks for; None: not defined. *rest*: bytes 8 to 11 of the order."""
+        if suborder == PATH_STATUS:
+            attached = bytes([0xC0, 0x80]).ljust(16, b"\0")
+            return (attached + b"\x01").ljust(24, b"\0") if self.control_unit.extended else attached
+        if suborder == STATISTICS:
+            one = bytes([0, self.device & 0xFF]).ljust(96, b"\0")
+            return one if not rest[0] else one + bytes(96)
+        if suborder == ATTENTION_MESSAGE:
+            return struct.pack(">HBB4sB", 9, 0, 0, rest, 0)  # no message
+        if suborder == UNIT_ADDRESSES:
+            return bytes(512)  # 256 pairs: base device, no alias
+        if suborder == HOST_ACCESS:
+            return self._host_access()
+        if suborder == FEATURES:
+            return self._features()
+        if suborder == VOLUME_STORAGE:
+            cylinders = self.image.cylinders
+            return struct.pack(">BBHBBHIIIII", 0, 0, 0, 0, 0, 0, *[cylinders] * 5)
+        if suborder == LOGICAL_CONFIGURATION:
+            return struct.pack(">HH", 32, 0).ljust(32, b"\0")  # no extent pools
+        return None
+
+    def _features(self) -> bytes:
+        """The feature codes, 256 bytes: what Linux asks before it uses a newer command."""
+        codes_ = bytearray(256)
+        if self.control_unit.prefix:
+            for byte, bit in (
+                _FEATURE_PREFIX,
+                _FEATURE_READ_TRACK_DATA,
+                _FEATURE_WRITE_TRACK_DATA,
+            ):
+                codes_[byte] |= bit
+        return bytes(codes_)
+
+    def _host_access(self) -> bytes:
+        """The path groups that use the volume: a header, then 32 bytes for each."""
+        groups = sorted({path.group for path in self._paths.values()} - {_NO_GROUP})
+        entries = [
+            struct.pack(">B11s8xII4x", 0x10, group, 0, self.image.cylinders) for group in groups
+        ]
+        length = 4 + 32 * len(entries)
+        header = struct.pack(">BBHH10x", 0, 0, length, 0)
+        return header + struct.pack(">BBH", 0, 32, len(entries)) + b"".join(entries)
+
+    @command(codes.SET_SUBSYSTEM_MODE)
+    def set_subsystem_mode(self, io: DataTransfer) -> int | None:
+        """Set Subsystem Mode: cache and fast write on or off; there is none here."""
+        if not self.control_unit.caches:
+            raise self.rejected(Message.INVALID_COMMAND)
+        self._need_first()
+        data = io.take(2)
+        if len(data) < 2:
+            raise self.rejected(Message.COUNT_TOO_SMALL)
+        cache, fast_write = data[0] >> 5, data[0] >> 2 & 7
+        nonvolatile, records = data[1] >> 5, data[1] >> 3 & 3
+        requests = sum(request != 0 for request in (cache, fast_write, nonvolatile, records))
+        slow = cache in (2, 3, 4) or fast_write == 4 or nonvolatile in (2, 4, 5)
+        message = data[0] & MODE_MESSAGE_REQUIRED
+        if data[0] & 0x02 or data[1] & 0x07 or requests > 1 or (message and not slow):
+            raise self.rejected(INVALID_PARAMETER)
+        self.only_next = _READ_MESSAGE_ID if message else NOTHING
+        return None
+
+    @command(codes.READ_MESSAGE_ID)
+    def read_message_id(self, io: DataTransfer) -> int | None:
+        """Read Message ID: which message will tell of the end of the function before."""
+        self.index_passed = False
+        if self.previous not in (codes.SET_SUBSYSTEM_MODE, codes.PERFORM_SUBSYSTEM_FUNCTION):
+            raise self.rejected(INVALID_SEQUENCE)
+        self.only_next = NOTHING
+        io.give(b"\xff" * MESSAGE_ID_LENGTH)
+        return None
+
+
+_IDENTITY = frozenset({codes.READ_DEVICE_CHARACTERISTICS, codes.READ_CONFIGURATION_DATA})
+_READ_SUBSYSTEM_DATA = frozenset({codes.READ_SUBSYSTEM_DATA})
+_PERFORM_SUBSYSTEM_FUNCTION = frozenset({codes.PERFORM_SUBSYSTEM_FUNCTION})
+_READ_MESSAGE_ID = frozenset({codes.READ_MESSAGE_ID})

@@ -1,0 +1,351 @@
+"""Volumes as a whole: make an image, say what is on it, check every track of it.
+
+This is what `vfioccw image create|info|check` calls; nothing here knows channel programs.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+import secrets
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from ...errors import UserError
+from . import labels
+from .geometry import HEADS, MOST_CYLINDERS, fits, model_of, records_per_track
+from .image import HEADER_LENGTH, SERIAL_LENGTH, CkdImage, new_header
+from .track import COUNT, HOME_ADDRESS, SLOT, Layout, empty_track, survey
+
+Format = Literal["ldl", "cdl", "none"]
+FORMATS: Final[tuple[Format, ...]] = ("cdl", "ldl", "none")
+"""What `create` can put on a volume: the compatible or the Linux disk layout, or empty tracks."""
+Progress = Callable[[int, int], None]
+"""Called now and then with (cylinders done, cylinders in all)."""
+
+CYLINDER_LENGTH: Final = HEADS * SLOT
+
+
+# ------------------------------------------------------------------------------------------ create
+
+
+def create(
+    path: str | os.PathLike[str],
+    cylinders: int,
+    volser: str | None = None,
+    format: Format = "ldl",
+    serial: str | None = None,
+    *,
+    replace: bool = False,
+    progress: Progress | None = None,
+) -> None:
+    """Make *path* a 3390 of *cylinders* (1 to MOST_CYLINDERS), formatted as dasdfmt would.
+
+    *format* `none` leaves every track with nothing but its home address and R0, as `dasdinit -r`;
+    then the file is sparse. *volser* is the volume serial for the label (default 0X0000), *serial*
+    the device's serial number of 12 letters and digits (default: random digits). An existing file
+    is replaced, as one step, only if *replace*. UserError for values that are wrong and files that
+    cannot be made; nothing is left behind then.
+    """
+    path = os.fspath(path)
+    if not 1 <= cylinders <= MOST_CYLINDERS:
+        raise UserError(f"{cylinders} cylinders: a 3390 has 1 to {MOST_CYLINDERS}")
+    if format not in FORMATS:
+        raise UserError(f"format {format}: one of {', '.join(FORMATS)}")
+    if format == "none" and volser is not None:
+        raise UserError("a volume of format none has no label for a serial; choose ldl or cdl")
+    volser = labels.check_volser(volser if volser is not None else labels.DEFAULT_VOLSER)
+    header = new_header(check_serial(serial) if serial is not None else _random_serial()).pack()
+    if not replace and os.path.lexists(path):
+        raise UserError(f"{path}: exists already; name another file, or remove it first")
+    work = f"{path}.new" if replace else path
+    try:
+        fd = os.open(work, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise UserError(f"{work}: cannot be made: {error.strerror}") from None
+    try:
+        try:
+            os.ftruncate(fd, HEADER_LENGTH + cylinders * CYLINDER_LENGTH)
+            _pwrite(fd, header, 0)
+            _write_tracks(fd, cylinders, volser, format, progress)
+        finally:
+            os.close(fd)
+        if replace:
+            os.replace(work, path)
+    except OSError as error:
+        os.unlink(work)
+        raise UserError(f"{path}: cannot be written: {error.strerror}") from None
+    except BaseException:
+        os.unlink(work)
+        raise
+
+
+def check_serial(text: str) -> str:
+    """A device's serial number, in upper case; UserError if it is not 12 letters or digits."""
+    if len(text) != SERIAL_LENGTH or not (text.isascii() and text.isalnum()):
+        raise UserError(f"serial {text!r}: {SERIAL_LENGTH} letters or digits")
+    return text.upper()
+
+
+def _random_serial() -> str:
+    return f"{secrets.randbelow(10**SERIAL_LENGTH):0{SERIAL_LENGTH}d}"
+
+
+def _pwrite(fd: int, data: bytes | bytearray, offset: int) -> None:
+    view = memoryview(data)
+    while view:
+        done = os.pwrite(fd, view, offset)
+        view, offset = view[done:], offset + done
+
+
+def _write_tracks(
+    fd: int, cylinders: int, volser: str, format: Format, progress: Progress | None
+) -> None:
+    """Write all tracks; what a track does not use stays a hole where the file system can."""
+    special: dict[int, list[labels.Record]] = {}
+    if format == "ldl":
+        special = labels.ldl_tracks(volser, cylinders)
+    elif format == "cdl":
+        special = labels.cdl_tracks(volser, cylinders)
+    plain = bytearray(labels.plain_track(0, 0))
+    counts = labels.count_offsets()
+    place = struct.Struct(">HH")
+    for cylinder in range(cylinders):
+        for head in range(HEADS):
+            track = cylinder * HEADS + head
+            data: bytes | bytearray
+            if format == "none":
+                data = empty_track(cylinder, head)
+            elif track in special:
+                data = labels.pack_track(cylinder, head, special[track])
+            else:
+                data = plain
+                HOME_ADDRESS.pack_into(plain, 0, 0, cylinder, head)
+                for offset in counts:
+                    place.pack_into(plain, offset, cylinder, head)
+            _pwrite(fd, data, HEADER_LENGTH + track * SLOT)
+        if progress is not None:
+            progress(cylinder + 1, cylinders)
+
+
+# -------------------------------------------------------------------------------------------- info
+
+
+@dataclass(frozen=True, slots=True)
+class ImageInfo:
+    """What an image is and what is on it."""
+
+    paths: tuple[str, ...]
+    """Its file, or its files in order."""
+    cylinders: int
+    heads: int
+    tracks: int
+    slot: int
+    """Bytes of the image for each track."""
+    model: int
+    """The number after the dash: 3390-1, -2, -3, -9, -27, -54."""
+    serial: str
+    """Serial number of the device, 12 characters."""
+    size: int
+    """Bytes of all files."""
+    allocated: int
+    """Bytes that they take on their file system."""
+    layout: str
+    """`cdl`, `ldl`, `cms`, `os` (a standard label but no Linux layout), `none` (no label)."""
+    volser: str | None
+    """Volume serial of the label."""
+    block_size: int | None
+    """Bytes of a block, if the volume has blocks."""
+    blocks_per_track: int | None
+    """Blocks that fit on a track, if the volume has blocks."""
+
+
+def info(path: str | os.PathLike[str]) -> ImageInfo:
+    """Look at the header and the first tracks of *path*; UserError if it is no 3390 image."""
+    image = CkdImage.open(path, readonly=True)
+    try:
+        status = [os.stat(name) for name in image.paths]
+        layout, volser, block = _identify(image)
+        return ImageInfo(
+            paths=tuple(image.paths),
+            cylinders=image.cylinders,
+            heads=HEADS,
+            tracks=image.tracks,
+            slot=SLOT,
+            model=model_of(image.cylinders).number,
+            serial=image.serial,
+            size=sum(entry.st_size for entry in status),
+            allocated=sum(entry.st_blocks * 512 for entry in status),
+            layout=layout,
+            volser=volser,
+            block_size=block,
+            blocks_per_track=records_per_track(block) if block else None,
+        )
+    finally:
+        image.close()
+
+
+def _identify(image: CkdImage) -> tuple[str, str | None, int | None]:
+    """Layout, volume serial and block size of a volume, by the rules of Linux's analysis."""
+    slot = bytearray(SLOT)
+    if not image.read_track(0, slot):
+        return "none", None, None
+    first = survey(slot)
+    if len(first.starts) < 4:
+        return "none", None, None
+    records = list(zip(first.starts, first.keys, first.datas, strict=True))[1:4]
+    label_start, label_key, label_data = records[2]
+    label = bytes(slot[label_start + 8 + label_key : label_start + 8 + label_key + label_data])
+    mark, volser = label[:4], label[4:10].decode(labels.EBCDIC).strip()
+    lengths = [(key, data) for _, key, data in records]
+    if mark == labels.VOL1:
+        expected = [(4, labels.IPL1_LENGTH), (4, labels.IPL2_LENGTH), (4, labels.VOL1_LENGTH)]
+        block = _block_of(image, labels.FIRST_DATA_TRACK) if lengths == expected else None
+        return ("cdl" if block else "os"), volser, block
+    if mark in (labels.LNX1, labels.CMS1):
+        block = first.datas[1] if first.keys[1] == 0 else None
+        return ("ldl" if mark == labels.LNX1 else "cms"), volser, block
+    return "none", None, None
+
+
+def _block_of(image: CkdImage, track: int) -> int | None:
+    """The data length of record 1 of *track* if it has no key and some data."""
+    slot = bytearray(SLOT)
+    if track >= image.tracks or not image.read_track(track, slot):
+        return None
+    layout = survey(slot)
+    if len(layout.starts) < 2 or layout.keys[1]:
+        return None
+    return layout.datas[1] or None
+
+
+# ------------------------------------------------------------------------------------------- check
+
+
+class Severity(enum.Enum):
+    """How bad a problem is."""
+
+    ERROR = "error"
+    """The track is not well formed: reading it ends with invalid track format, data may be lost."""
+    WARNING = "warning"
+    """The track can be read, but is not as a system would have written it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something wrong with one track."""
+
+    cylinder: int
+    head: int
+    severity: Severity
+    what: str
+    """One line for people."""
+
+    def __str__(self) -> str:
+        return f"cylinder {self.cylinder} head {self.head}: {self.severity.value}: {self.what}"
+
+
+def check(path: str | os.PathLike[str], progress: Progress | None = None) -> list[Problem]:
+    """Check every track of *path*; an empty list means that all is well.
+
+    Looked at are: the home address, record 0, the chain of count fields up to the end marker, the
+    capacity of a track, the addresses and the order of the count fields, and on volumes of blocks
+    (LDL, CDL) that every track has the blocks that the label promises. A track that was torn while
+    it was formatted breaks at least one of these; a block whose new data replaced only part of the
+    old cannot be told, as the format has no checksums. UserError if it is no 3390 image at all.
+    """
+    image = CkdImage.open(path, readonly=True)
+    try:
+        return list(_check_tracks(image, progress))
+    finally:
+        image.close()
+
+
+def _check_tracks(image: CkdImage, progress: Progress | None) -> Iterator[Problem]:
+    layout, _, block = _identify(image)
+    first_plain = {"cdl": labels.FIRST_DATA_TRACK, "ldl": 0}.get(layout, image.tracks)
+    plain: tuple[list[int], list[int]] | None = None
+    if block and first_plain < image.tracks:
+        number = records_per_track(block)
+        plain = [0] * (number + 1), [8] + [block] * number
+    slot = bytearray(SLOT)
+    for track in range(image.tracks):
+        cylinder, head = divmod(track, HEADS)
+        problems: Iterator[tuple[Severity, str]]
+        try:
+            whole = image.read_track(track, slot)
+        except OSError as error:
+            problems = iter([(Severity.ERROR, f"cannot be read: {error.strerror}")])
+        else:
+            if whole:
+                expected = plain if track >= first_plain else None
+                problems = _check_track(slot, cylinder, head, expected)
+            else:
+                problems = iter([(Severity.ERROR, "the file ends before the end of the track")])
+        for severity, what in problems:
+            yield Problem(cylinder, head, severity, what)
+        if progress is not None and head == HEADS - 1:
+            progress(cylinder + 1, image.cylinders)
+
+
+def _check_track(
+    slot: bytearray, cylinder: int, head: int, plain: tuple[list[int], list[int]] | None
+) -> Iterator[tuple[Severity, str]]:
+    """What is wrong with one track; *plain*: the key and data lengths of a track of blocks."""
+    flag, its_cylinder, its_head = HOME_ADDRESS.unpack_from(slot)
+    if (flag, its_cylinder, its_head) != (0, cylinder, head):
+        yield (
+            Severity.ERROR,
+            f"the home address is {bytes(slot[:5]).hex(' ')}, not that of this track",
+        )
+        return
+    layout = survey(slot)
+    if not layout.whole:
+        yield (
+            Severity.ERROR,
+            f"no end marker: behind record {_last_number(slot, layout)}, at byte {layout.end}, "
+            "is no record that fits; the track was torn or overwritten",
+        )
+    if not layout.starts:
+        if layout.whole:
+            yield Severity.ERROR, "record 0 is missing"
+        return
+    yield from _check_counts(slot, layout, cylinder, head)
+    if layout.whole and not fits(list(zip(layout.keys, layout.datas, strict=True))):
+        yield Severity.WARNING, "more than fits on a track of a 3390"
+    if plain is not None and layout.whole and (layout.keys, layout.datas) != plain:
+        yield (
+            Severity.WARNING,
+            f"{len(layout.starts) - 1} records, not {len(plain[0]) - 1} blocks of {plain[1][1]} "
+            "bytes as on the rest of the volume",
+        )
+
+
+def _check_counts(
+    slot: bytearray, layout: Layout, cylinder: int, head: int
+) -> Iterator[tuple[Severity, str]]:
+    """What is wrong with the count fields: the first of each kind only."""
+    previous = -1
+    strange = out_of_order = False
+    for index, start in enumerate(layout.starts):
+        its_cylinder, its_head, number, key, _ = COUNT.unpack_from(slot, start)
+        if index == 0 and (number or key):
+            yield Severity.ERROR, f"the first record is record {number}, not record 0"
+        if (its_cylinder, its_head) != (cylinder, head) and not strange:
+            strange = True
+            yield (
+                Severity.WARNING,
+                f"record {number} bears the address of cylinder {its_cylinder} head {its_head}",
+            )
+        if number <= previous and not out_of_order:
+            out_of_order = True
+            yield Severity.WARNING, f"record {number} follows record {previous}"
+        previous = number
+
+
+def _last_number(slot: bytearray, layout: Layout) -> str:
+    if not layout.starts:
+        return "none"
+    return str(slot[layout.starts[-1] + 4])
