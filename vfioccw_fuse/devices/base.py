@@ -144,6 +144,8 @@ class Device:
     def __init__(self, name: str) -> None:
         """*name* is what messages and `state` call the device, e.g. "fba 9336 disk.img"."""
         self.name = name
+        self.medium = ""
+        """The file that it is attached to, as it was named."""
         self.sense = b""
         """Sense data kept until Sense reads it or the next unit check replaces it."""
         self.attention: Callable[[int], None] = lambda status: None

@@ -9,7 +9,7 @@ from ..errors import UserError
 from .base import Device
 from .options import BEHAVIOUR_WORDS, DeviceSpec
 
-CONTROL_WORDS: Final = BEHAVIOUR_WORDS | {"csense", "order", "interface"}
+CONTROL_WORDS: Final = BEHAVIOUR_WORDS | {"csense", "order", "interface", "chpids"}
 """Options that belong to the subchannel, not to a device model."""
 
 TYPES: Final[dict[str, tuple[str, str]]] = {
@@ -46,4 +46,6 @@ def attach(spec: DeviceSpec) -> Device:
         if word not in CONTROL_WORDS and word not in cls.option_words:
             known = ", ".join(sorted(CONTROL_WORDS | cls.option_words | {"readonly"}))
             raise UserError(f"{spec.type}@{spec.schid}: unknown option {word}; one of {known}")
-    return cls.open(spec)
+    device = cls.open(spec)
+    device.medium = spec.path
+    return device

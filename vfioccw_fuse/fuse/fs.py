@@ -96,6 +96,17 @@ class FileSystem(pyfuse3.Operations):
         _ = directory.files
         return directory
 
+    def remove(self, schid: str) -> None:
+        """Show *schid* no more: its names are gone, who waits there gets ENODEV.
+
+        Files that are open stay, and their requests get what the driver says (EIO).
+        """
+        directory = self.directories.pop(schid)
+        directory.shutdown()
+        pyfuse3.invalidate_entry_async(
+            pyfuse3.ROOT_INODE, pyfuse3.FileNameT(schid.encode()), ignore_enoent=True
+        )
+
     # --- names and attributes -----------------------------------------------------------------
 
     def _attributes(self, inode: int) -> pyfuse3.EntryAttributes:

@@ -8,23 +8,21 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import resource
 import shutil
 import signal
 import stat
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import pyfuse3
 import trio
 
-from regions import table
-
 from ..css.executor import TrioExecutor
-from ..css.subchannel import Subchannel
 from ..devices.base import Device
 from ..devices.catalog import attach
 from ..devices.options import DeviceSpec
@@ -34,7 +32,7 @@ from ..memory.space import AddressSpace
 from ..vfio.device import CcwDevice
 from ..vfio.fsm import Event
 from ..vfio.irq import Irq
-from ..vfio.text import CONTROL_WORDS, switch_subchannel
+from ..vfio.system import System, interface_of, path_state, report_subchannel
 from .blocked import BlockedRequests
 from .fs import FileSystem
 from .irqfd import IrqfdServer
@@ -71,7 +69,11 @@ def serve(mountpoint: str, options: MountOptions, ready: Callable[[], None]) -> 
     check_mountpoint(mountpoint)
     _raise_file_limit()
     with contextlib.ExitStack() as stack:
-        devices = [stack.enter_context(_attached(spec)) for spec in _distinct(options.devices)]
+        interface_of(options.interface)
+        devices: list[Device] = []
+        stack.callback(_close_all, devices)
+        for spec in _distinct(options.devices):
+            devices.append(attach(spec))
         directory = tempfile.mkdtemp(prefix="vfioccw-", dir=TMPFS)
         stack.callback(shutil.rmtree, directory, ignore_errors=True)
         storage = BuiltInStorage(directory, options.memory)
@@ -107,7 +109,8 @@ class Mount:
         self.workers = Workers()
         """The session's workers."""
         self._blocked = BlockedRequests(self._mountpoint, self.workers)
-        self._irqfd = IrqfdServer(self._irqs_of)
+        self._irqfd = IrqfdServer(self._irqs_of, command=self.command)
+        self._services: dict[str, trio.CancelScope] = {}
         self._irqfd.open()
         self.fs = FileSystem(self._blocked, os.fspath(self._irqfd.path), storage.path)
         """The file system."""
@@ -133,23 +136,10 @@ class Mount:
             executor = TrioExecutor(
                 nursery, None if self.workers.stock else self.workers.after_reply
             )
-            default = table.interface_of(self._options.interface)
+            self._system = System(executor, self._space, interface_of(self._options.interface))
+            self._nursery = nursery
             for spec, device in zip(self._options.devices, self._devices, strict=True):
-                space = AddressSpace([self._storage.range()])
-                sch = Subchannel(spec.schid, device, space, executor, spec.behaviour())
-                interface = spec.options.get("interface")
-                ccw_device = CcwDevice(sch, table.interface_of(interface) if interface else default)
-                switch_subchannel(
-                    ccw_device,
-                    {
-                        k: v
-                        for k, v in spec.options.items()
-                        if k in CONTROL_WORDS - {"delay", "fault"}
-                    },
-                )
-                self.fs.add(ccw_device)
-                ccw_device.event(Event.OPEN)
-                nursery.start_soon(device.service)
+                self._show(spec, device)
             self.workers.at_end(self._end_of_session)
             nursery.start_soon(self._blocked.run)
             nursery.start_soon(self._irqfd.serve)
@@ -159,6 +149,57 @@ class Mount:
             for directory in self.fs.directories.values():
                 directory.device.event(Event.CLOSE)
             nursery.cancel_scope.cancel()
+
+    def _space(self) -> AddressSpace:
+        """A new subchannel's storage: the built-in one at 0."""
+        return AddressSpace([self._storage.range()])
+
+    def _show(self, spec: DeviceSpec, model: Device) -> CcwDevice:
+        device = self._system.add(spec, model)
+        self.fs.add(device)
+        device.event(Event.OPEN)
+        self._services[spec.schid] = scope = trio.CancelScope()
+        self._nursery.start_soon(_serve_device, model, scope)
+        return device
+
+    def command(self, message: Mapping[str, object]) -> dict[str, object]:
+        """Do what `vfioccw add`, `remove` and `chp` ask for; UserError says what is wrong."""
+        match message:
+            case {"do": "add", "device": str(text)}:
+                spec = DeviceSpec.parse(text)
+                if spec.schid in self._system.devices:
+                    raise UserError(f"{spec.schid}: this subchannel is there already")
+                model = attach(spec)
+                try:
+                    report_subchannel(self._show(spec, model))
+                except UserError:
+                    model.close()
+                    raise
+                self._devices.append(model)
+                return {}
+            case {"do": "remove", "subchannel": str(schid)}:
+                device = self._system.remove(schid)
+                self.fs.remove(schid)
+                self._services.pop(schid).cancel()
+                model = device.sch.device
+                self._devices.remove(model)
+                model.close()
+                return {}
+            case {"do": "chp", "chpid": str(text), "state": str(word)}:
+                if not re.fullmatch("[0-9a-fA-F]{1,2}", text):
+                    raise UserError(f"{text}: not a chpid; write two hex digits such as 40")
+                self._system.paths.change(int(text, 16), path_state(word))
+                return {}
+            case {"do": "chp"}:
+                known = self._system.paths.known()
+                return {
+                    "chps": [
+                        {"chpid": f"{chpid:02x}", "state": state.value, "subchannels": behind}
+                        for chpid, state, behind in known
+                    ]
+                }
+            case _:
+                raise UserError('"do" is add, remove or chp, with what belongs to it')
 
     def _end_of_session(self) -> None:
         self._blocked.shutdown()
@@ -182,6 +223,12 @@ class Mount:
             )  # fmt: skip
         pyfuse3.close(unmount=False)
         self._storage.close()
+
+
+async def _serve_device(model: Device, scope: trio.CancelScope) -> None:
+    """What a device does by itself, until it is removed."""
+    with scope:
+        await model.service()
 
 
 async def _call(function: Callable[[], None]) -> None:
@@ -208,12 +255,8 @@ def _distinct(specs: tuple[DeviceSpec, ...]) -> tuple[DeviceSpec, ...]:
     return specs
 
 
-@contextlib.contextmanager
-def _attached(spec: DeviceSpec) -> Iterator[Device]:
-    device = attach(spec)
-    try:
-        yield device
-    finally:
+def _close_all(devices: list[Device]) -> None:
+    for device in devices:
         device.close()
 
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from typing import Final
 
 from regions import constants as c
 
+from ..devices.base import Device
 from ..devices.options import BEHAVIOUR_WORDS
 from ..errors import UserError
 from .device import CcwDevice
 
-CONTROL_WORDS: Final = BEHAVIOUR_WORDS | {"csense", "order"}
-"""Words that `control` understands."""
+SWITCHES: Final = BEHAVIOUR_WORDS | {"csense", "order"}
+"""Words that stay as they are set; `--device` takes them too."""
+EVENTS: Final = frozenset({"unsolicited", "request"})
+"""Words that make something happen once."""
 
 
 def control_text(device: CcwDevice) -> str:
@@ -29,15 +33,29 @@ def control_text(device: CcwDevice) -> str:
 def apply_control(device: CcwDevice, text: str) -> None:
     """Do what was written into `control`: words apart by blanks, commas or lines.
 
-    UserError names what is wrong; then nothing has changed.
+    `unsolicited=80` lets the device present that unit status (hex; 80 is attention) by itself,
+    `request=unplug` asks the client by req_irq to let the device go. UserError names what is wrong;
+    then nothing has changed.
     """
     words: dict[str, str] = {}
     for word in text.replace(",", " ").split():
         name, equals, value = word.partition("=")
-        if name not in CONTROL_WORDS or not equals:
-            raise UserError(f"{word}: control takes {', '.join(sorted(CONTROL_WORDS))} =value")
+        if name not in SWITCHES | EVENTS or not equals:
+            raise UserError(f"{word}: control takes {', '.join(sorted(SWITCHES | EVENTS))} =value")
         words[name] = value
+    dstat = words.pop("unsolicited", None)
+    if dstat is not None and not re.fullmatch(r"(0x)?[0-9a-fA-F]{1,2}", dstat):
+        raise UserError(f"unsolicited={dstat}: a unit status in hex, such as 80")
+    request = words.pop("request", None)
+    if request not in (None, "unplug"):
+        raise UserError(f"request={request}: only unplug can be requested")
+    if request and c.VFIO_CCW_REQ_IRQ_INDEX not in device.irqs:
+        raise UserError(f"request={request}: interface {device.interface} has no req_irq")
     switch_subchannel(device, words)
+    if dstat is not None:
+        device.sch.unsolicited(int(dstat, 16))
+    if request:
+        device.irqs[c.VFIO_CCW_REQ_IRQ_INDEX].signal()
 
 
 def switch_subchannel(device: CcwDevice, words: dict[str, str]) -> None:
@@ -54,6 +72,18 @@ def switch_subchannel(device: CcwDevice, words: dict[str, str]) -> None:
     device.sch.chars = device.sch.chars & ~mask | (0 if csense == "off" else mask)
 
 
+def _identity(device: Device) -> list[str]:
+    """Device type and control unit with their models, as Sense ID says them, and the medium."""
+    lines = []
+    identity = device.sense_id
+    if len(identity) >= 7:
+        lines = [
+            f"device_type: {identity[4:6].hex()}/{identity[6:7].hex()}",
+            f"control_unit: {identity[1:3].hex()}/{identity[3:4].hex()}",
+        ]
+    return [*lines, f"medium: {device.medium}"]
+
+
 def state_text(device: CcwDevice) -> str:
     """What `state` shows: `key: value` lines."""
     from regions import descriptions
@@ -63,6 +93,7 @@ def state_text(device: CcwDevice) -> str:
     lines = [
         f"subchannel: {sch.schid}",
         f"device: {sch.device.name}",
+        *_identity(sch.device),
         f"interface: {device.interface}",
         f"order: {device.order}",
         f"fsm: {device.state.name}",

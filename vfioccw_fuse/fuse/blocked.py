@@ -1,0 +1,438 @@
+"""Requests that wait, and the signals that end them.
+
+A read that has to wait keeps its FUSE request, and from then on the kernel lets no signal end it:
+the reading thread goes from state S (sleeping) to D when a signal arrives and stays there, even for
+SIGKILL, until the server answers. The kernel announces the signal by a FUSE_INTERRUPT request, but
+pyfuse3 does not pass it on. So the server looks by itself (proc(5)) and answers EINTR exactly to a
+thread that waits in the request and has a signal pending that it does not block or ignore. An EINTR
+without need would end ``xxd`` and ``od``.
+
+When it looks: 100 ms after a request was read while others wait, because a FUSE_INTERRUPT is one
+such request, again as long as something is unclear, and every second to be safe. An idle mount
+without blocked requests never wakes up.
+
+Where it looks: at the thread that opened the file. If that one is gone or does not wait, the reader
+is another thread, or a child that inherited the descriptor: then at the threads of all processes,
+and for those held in a request, which files they have open. File names come from readlink(2) on
+/proc/PID/fd alone: a stat(2) there would be a request to ourselves.
+
+What cannot be known:
+
+* Several threads that share one open file: their requests look alike, and the oldest is answered.
+  If that was another thread's, its pread fails with EINTR although it had no signal; the right one
+  is answered by the next look.
+* A program that handles a signal with SA_RESTART sees EINTR all the same, and so does one that was
+  stopped (Ctrl-Z) and continued: FUSE has no way to ask for a restart.
+* A process whose /proc entries we may not read (another user's, or not dumpable), or that sees the
+  mount under another path (a bind mount), is recognised only as the opener's own thread.
+"""
+
+from __future__ import annotations
+
+import enum
+import errno
+import math
+import os
+import signal
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import outcome
+import pyfuse3
+import trio
+
+if TYPE_CHECKING:
+    from vfioccw_fuse.fuse.workers import Workers
+
+LOOK_S: Final = 0.1
+"""From a request to the look for signals that follows it, in seconds."""
+SAFETY_S: Final = 1.0
+"""Longest time between two looks while requests wait, in seconds."""
+SCAN_S: Final = 2.0
+"""Looks pass all processes at least this often, even if all openers wait for us, in seconds."""
+LOOK_SHARE: Final = 10
+"""A look that took long is followed by a pause of this many times its own time."""
+INLINE_THREADS: Final = 8
+"""Up to so many openers are looked at by the loop itself (20 us each), more by a thread."""
+
+
+@dataclass(slots=True, eq=False)
+class Opener:
+    """One open file of the mount, from its open to its release, and who opened it."""
+
+    name: str
+    """The file's path below the mount point, with a leading slash: ``/0.0.0313/io_irq``."""
+    tid: int
+    """The thread that called open(2), as the server's PID namespace sees it; 0 if it does not."""
+    uid: int
+    """Its file system user id."""
+    nonblock: bool
+    """Whether O_NONBLOCK was among the flags of open(2); a later fcntl(2) never reaches us."""
+
+
+class Waiter:
+    """One request that waits. It ends once: by `finish`, by `fail`, or with its session."""
+
+    __slots__ = ("_home", "_line", "_task", "opener")
+
+    def __init__(self, home: BlockedRequests, line: Line, opener: Opener) -> None:
+        self._home = home
+        self._line = line
+        self._task = trio.lowlevel.current_task()
+        self.opener = opener
+        """Through which open file it came."""
+
+    def finish(self, value: int = 0) -> None:
+        """Let the request go on; its `BlockedRequests.wait` gives `value`."""
+        self._end(outcome.Value(value))
+
+    def fail(self, number: int) -> None:
+        """Let the request fail with the errno `number`."""
+        self._end(outcome.Error(pyfuse3.FUSEError(number)))
+
+    def forget(self) -> None:
+        """Take the request off the lists, without waking it."""
+        self._home.waiting.pop(self, None)
+        self._line.waiters.pop(self, None)
+
+    def _end(self, result: outcome.Value[int] | outcome.Error) -> None:
+        self.forget()
+        trio.lowlevel.reschedule(self._task, result)
+        self._home.yield_soon()
+
+
+class Line:
+    """Requests that wait for the same thing, the oldest first."""
+
+    __slots__ = ("waiters",)
+
+    def __init__(self) -> None:
+        self.waiters: dict[Waiter, None] = {}
+        """Its requests, in the order in which they came."""
+
+    def __bool__(self) -> bool:
+        return bool(self.waiters)
+
+    def first(self) -> Waiter:
+        """The request that waits longest; the line must not be empty."""
+        return next(iter(self.waiters))
+
+    def finish_all(self) -> None:
+        """Let all its requests go on."""
+        for waiter in list(self.waiters):
+            waiter.finish()
+
+    def fail_all(self, number: int) -> None:
+        """Let all its requests fail with the errno `number`."""
+        for waiter in list(self.waiters):
+            waiter.fail(number)
+
+
+@dataclass(frozen=True, slots=True)
+class BlockedStatistics:
+    """What happened so far, and what waits now."""
+
+    waiting: int
+    """Requests that wait now."""
+    looks: int
+    """Looks at the openers' threads."""
+    scans: int
+    """Looks at all processes."""
+    interrupted: int
+    """Requests answered with EINTR."""
+
+
+class BlockedRequests:
+    """All requests of a mount that wait. `run` must be running, or no signal ends them."""
+
+    def __init__(self, mountpoint: str, workers: Workers | None = None) -> None:
+        """Look for files below `mountpoint`, an absolute path without symlinks.
+
+        `workers` tells when a request was read. Without it, or with pyfuse3's own workers, there
+        is a look every 100 ms while requests wait.
+        """
+        self._root = mountpoint.rstrip("/")
+        self._workers = workers
+        self._told = workers is not None and not workers.stock
+        self._news = trio.Event()
+        self._over = False
+        self._looks = self._scans = self._interrupted = 0
+        self._pause = LOOK_S
+        self._next_scan = 0.0
+        self._last_scan = -math.inf
+        self.waiting: dict[Waiter, None] = {}
+        """The requests that wait, oldest first. For this file."""
+
+    async def wait(self, opener: Opener, line: Line) -> int:
+        """Wait in `line` until the request's `Waiter` is finished; its value.
+
+        Raises `pyfuse3.FUSEError`: EINTR for a signal, ENODEV at the session's end, and whatever
+        `Waiter.fail` was given. The caller never waits if the opener has O_NONBLOCK.
+        """
+        if self._over:
+            raise pyfuse3.FUSEError(errno.ENODEV)
+        waiter = Waiter(self, line, opener)
+        self.waiting[waiter] = line.waiters[waiter] = None
+        self._news.set()
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            waiter.forget()
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        value: int = await trio.lowlevel.wait_task_rescheduled(abort)
+        return value
+
+    def shutdown(self) -> None:
+        """End all waits with ENODEV, and those that may still come."""
+        self._over = True
+        for waiter in list(self.waiting):
+            waiter.fail(errno.ENODEV)
+
+    def yield_soon(self) -> None:
+        """A waiting request was made ready: let it run soon. For this file."""
+        if self._workers is not None:
+            self._workers.yield_soon()
+
+    def statistics(self) -> BlockedStatistics:
+        """What happened so far."""
+        return BlockedStatistics(len(self.waiting), self._looks, self._scans, self._interrupted)
+
+    async def run(self) -> None:
+        """Look for signals for ever; to be cancelled when the session has ended."""
+        while True:
+            if not self.waiting:
+                self._listen(False)
+                await self._news.wait()
+            elif not self._news.is_set() and self._told:
+                with trio.move_on_after(max(SAFETY_S, self._pause)):
+                    await self._news.wait()
+            self._news = trio.Event()
+            self._listen(True)
+            # A thread needs a moment from its FUSE_INTERRUPT to state D.
+            await trio.sleep(self._pause)
+            if self.waiting and await self._look():
+                self._news.set()
+
+    def _listen(self, on: bool) -> None:
+        if self._workers is not None:
+            self._workers.on_request = self._on_request if on else None
+
+    def _on_request(self) -> None:
+        self._listen(False)
+        self._news.set()
+
+    async def _look(self) -> bool:
+        """Answer EINTR where it is due; whether to look again without further news."""
+        started = trio.current_time()
+        self._looks += 1
+        waiters: dict[int, list[Waiter]] = {}
+        for waiter in self.waiting:
+            waiters.setdefault(waiter.opener.tid, []).append(waiter)
+        if len(waiters) <= INLINE_THREADS:
+            glances = _glance_at(waiters)
+        else:
+            glances = await trio.to_thread.run_sync(
+                _glance_at, list(waiters), abandon_on_cancel=True
+            )
+        # A thread waits in one request at a time: further ones of the same opener are others'.
+        accounted = {
+            waiter
+            for tid, state in glances.items()
+            if state is not _State.ELSEWHERE
+            for waiter in waiters[tid][:1]
+        }
+        unsettled = False
+        held = [tid for tid, state in glances.items() if state is _State.HELD]
+        if held:
+            unsettled = True
+            for thread in await trio.to_thread.run_sync(
+                _examine, held, self._root, abandon_on_cancel=True
+            ):
+                mine = [
+                    waiter
+                    for waiter in waiters[thread.tid]
+                    if waiter in self.waiting and waiter.opener.name in thread.names
+                ]
+                if not mine:
+                    accounted.difference_update(waiters[thread.tid])
+                elif thread.interrupted:
+                    self._interrupt(mine[0])
+        if len(accounted) < len(self.waiting) or started - self._last_scan >= SCAN_S:
+            if started < self._next_scan:
+                unsettled |= len(accounted) < len(self.waiting)
+            else:
+                unsettled |= await self._scan(accounted)
+        self._pause = max(LOOK_S, LOOK_SHARE * (trio.current_time() - started))
+        return unsettled
+
+    async def _scan(self, accounted: Collection[Waiter]) -> bool:
+        """Look at all processes for readers that are not the openers' own threads."""
+        started = self._last_scan = trio.current_time()
+        self._scans += 1
+        threads = await trio.to_thread.run_sync(_examine_all, self._root, abandon_on_cancel=True)
+        self._next_scan = trio.current_time() + LOOK_SHARE * (trio.current_time() - started)
+        unsettled = False
+        for thread in threads:
+            possible = [
+                waiter
+                for waiter in self.waiting
+                if waiter.opener.name in thread.names and waiter not in accounted
+            ]
+            if possible:
+                unsettled = True
+                if thread.interrupted:
+                    self._interrupt(min(possible, key=lambda w: _distance(w.opener, thread)))
+        return unsettled
+
+    def _interrupt(self, waiter: Waiter) -> None:
+        self._interrupted += 1
+        waiter.fail(errno.EINTR)
+
+
+# The rest reads /proc and touches nothing above. All but _glance_at runs in a thread of its own:
+# /proc/TID/syscall waits for an execve(2) there, which may wait for us to answer its close(2).
+
+
+class _State(enum.Enum):
+    ELSEWHERE = enum.auto()
+    """Gone, running, or waiting for something that is not a FUSE server."""
+    WAITING = enum.auto()
+    """Waiting in a request, and no signal came."""
+    HELD = enum.auto()
+    """Waiting in a request, in state D: a signal came, or something that feels like one."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A thread in state `_State.HELD`."""
+
+    tid: int
+    pid: int
+    names: frozenset[str]
+    """Which of our files it may be waiting in; not empty."""
+    interrupted: bool
+    """Whether it has a signal to deliver."""
+
+
+_DEFAULT_IGNORED: Final = sum(
+    1 << (number - 1) for number in (signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH)
+)
+"""Signals that do nothing unless they are caught (signal(7)), as bits of /proc's masks."""
+
+
+def _glance_at(tids: Iterable[int]) -> dict[int, _State]:
+    """What these threads are doing."""
+    return {tid: _state(_read(f"/proc/{tid}/status"), tid) for tid in tids}
+
+
+def _examine(tids: Iterable[int], root: str) -> list[_Held]:
+    """Those of the threads that are held in a request to a file below the mount point `root`."""
+    found = []
+    for tid in tids:
+        status = _read(f"/proc/{tid}/status")
+        if _state(status, tid) is _State.HELD and (names := _names(tid, root)):
+            pid = int(_field(status, b"Tgid"))
+            interrupted = bool(_deliverable(status)) or _stopping(pid)
+            found.append(_Held(tid, pid, names, interrupted))
+    return found
+
+
+def _examine_all(root: str) -> list[_Held]:
+    """The same for all threads of all processes but our own."""
+    own = str(os.getpid())
+    pids = [entry for entry in _listdir("/proc") if entry.isdecimal() and entry != own]
+    return _examine((int(tid) for pid in pids for tid in _listdir(f"/proc/{pid}/task")), root)
+
+
+def _state(status: bytes, tid: int) -> _State:
+    """What the thread `tid` is doing, by its /proc/TID/status."""
+    letter = _field(status, b"State")[:1]
+    if letter not in (b"S", b"D"):
+        return _State.ELSEWHERE
+    # Where it sleeps; the kernel may be built without telling.
+    place = _read(f"/proc/{tid}/wchan")
+    if place not in (b"", b"0") and b"request_wait_answer" not in place and b"fuse" not in place:
+        return _State.ELSEWHERE
+    return _State.WAITING if letter == b"S" else _State.HELD
+
+
+def _deliverable(status: bytes) -> int:
+    """The pending signals that would be delivered, from a /proc/TID/status."""
+    pending, shared, blocked, ignored, caught = (
+        int(_field(status, name) or b"0", 16)
+        for name in (b"SigPnd", b"ShdPnd", b"SigBlk", b"SigIgn", b"SigCgt")
+    )
+    # A tracer makes even ignored signals pending; they interrupt nothing.
+    return (pending | shared) & ~blocked & ~ignored & ~(_DEFAULT_IGNORED & ~caught)
+
+
+def _stopping(pid: int) -> bool:
+    """Whether the process stops (Ctrl-Z) and waits for its last threads to do so too.
+
+    The stop signal was then taken by another thread, and is no longer pending.
+    """
+    states = (
+        _field(_read(f"/proc/{pid}/task/{tid}/status"), b"State")[:1]
+        for tid in _listdir(f"/proc/{pid}/task")
+    )
+    return b"T" in states
+
+
+def _names(tid: int, root: str) -> frozenset[str]:
+    """The files of the mount that the thread may be waiting in, as paths below the mount point."""
+    # The descriptor is the first argument of every read call, and sendfile's second.
+    for argument in _read(f"/proc/{tid}/syscall").split()[1:3]:
+        name = _name(f"/proc/{tid}/fd/{int(argument, 16)}", root)
+        if name is not None:
+            return frozenset((name,))
+    directory = f"/proc/{tid}/fd"
+    names = (_name(f"{directory}/{fd}", root) for fd in _listdir(directory))
+    return frozenset(name for name in names if name is not None)
+
+
+def _name(link: str, root: str) -> str | None:
+    """What the link of a descriptor points to, if that is below the mount point `root`."""
+    try:
+        path = os.readlink(link)
+    except OSError:
+        return None
+    return path.removeprefix(root) if path.startswith(root + "/") else None
+
+
+def _distance(opener: Opener, thread: _Held) -> int:
+    """How far a reading thread is from the opener: the same, of the same process, another."""
+    if opener.tid == thread.tid:
+        return 0
+    return 1 if os.path.exists(f"/proc/{thread.pid}/task/{opener.tid}") else 2
+
+
+def _field(status: bytes, name: bytes) -> bytes:
+    """The value of a line of /proc/TID/status; empty if it is not there."""
+    start = status.find(b"\n" + name + b":")
+    if start < 0:
+        return b""
+    start += len(name) + 2
+    return status[start : status.find(b"\n", start)].strip()
+
+
+def _read(path: str) -> bytes:
+    """A file of /proc; empty if it cannot be read, because the thread is gone or another user's."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    try:
+        return os.read(fd, 8192)
+    except OSError:
+        return b""
+    finally:
+        os.close(fd)
+
+
+def _listdir(path: str) -> Sequence[str]:
+    """A directory of /proc; empty if it cannot be read."""
+    try:
+        return os.listdir(path)
+    except OSError:
+        return ()

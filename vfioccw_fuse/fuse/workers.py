@@ -1,0 +1,346 @@
+"""The session loop's workers, handed over cheaply.
+
+pyfuse3 serves each request in one of several tasks ("workers"). Between two requests a worker
+takes a `trio.Lock` and waits in `trio.lowlevel.wait_readable`: two turns of the trio loop, 31 to
+40 us, where asking the kernel by poll(2) costs one. pyfuse3 looks the name ``trio`` up in its own
+module while it runs, which is how `pyfuse3.asyncio` replaces it. `Workers` uses that hook and puts
+there
+
+* a wait that asks poll(2) first and goes through the loop only when nothing is ready, when other
+  tasks asked for a turn, and for every 16th request. While requests come thick and fast it asks for
+  50 us before it sleeps: to wake a sleeping core takes as long, and doubles a round trip,
+* a lock that the worker which has just replied takes again at once. The worker next in line runs
+  when a handler really waits: `_Worker` sees that, because every wait passes through its hands,
+* a nursery that starts a worker anew whose request was gone before it was read.
+
+None of this is documented API of pyfuse3, so its version is pinned. ``VFIOCCW_STOCK_WORKERS=1`` in
+the environment leaves pyfuse3 as it is, for comparison and in case of doubt.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import time
+import types
+from collections import deque
+from collections.abc import Callable, Coroutine, Generator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pyfuse3
+import trio
+
+log = logging.getLogger(__name__)
+
+MAX_TASKS: Final = 1_000_000
+"""Workers at most. Each blocked read holds one, so this must never be what stops the mount."""
+INLINE_MAX: Final = 15
+"""Requests served in a row before the trio loop gets a turn."""
+SPIN_NS: Final = 50_000
+"""How long to ask for the next request before sleeping, in ns: as long as a sleeping core needs."""
+LIVELY_NS: Final = 200_000
+"""Ask at all only if the last wait for a request was shorter than this, in ns."""
+STOP_GRACE_S: Final = 1.0
+"""How long handlers may go on after `Workers.stop` before they are cancelled, in seconds."""
+STOCK_SWITCH: Final = "VFIOCCW_STOCK_WORKERS"
+"""Environment variable; ``1`` leaves pyfuse3's own workers in place."""
+
+Job = Callable[[], object]
+"""What `Workers.after_reply` takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkersStatistics:
+    """What the workers did so far; all zero but `stock` with pyfuse3's own workers."""
+
+    stock: bool
+    """Whether pyfuse3's own workers serve the mount."""
+    inline: int
+    """Requests served without a turn of the trio loop before them; at most 15/16 of all."""
+    turns: int
+    """Requests before which the trio loop had a turn."""
+    waits: int
+    """Those turns that waited for a request with epoll, because none was there."""
+    vanished: int
+    """Requests that were gone before they were read (their client was killed)."""
+    jobs: int
+    """Functions run after a reply."""
+
+
+class Workers:
+    """Runs a pyfuse3 session, after `pyfuse3.init`; one at a time in a process, as pyfuse3 is."""
+
+    def __init__(self, *, stock: bool | None = None) -> None:
+        self.stock = os.environ.get(STOCK_SWITCH) == "1" if stock is None else stock
+        """Whether pyfuse3's own workers are left in place."""
+        self._at_end: list[Job] = []
+        self._ended = False
+        self._nursery: trio.Nursery | None = None
+        self._scope = trio.CancelScope()
+        self._facade = _Facade(self)
+        self.on_request: Job | None = None
+        """Called when a request is there to be read. `blocked` sets it while it has to know."""
+
+    def after_reply(self, job: Job) -> None:
+        """Run `job` right after the reply to the request being handled was sent.
+
+        It runs before the next request is read and costs no turn of the loop; several run in the
+        order of their calls. It must not wait. An exception in it ends the mount, as one in a
+        handler does. Called from elsewhere than a request's handler, it runs at the loop's next
+        turn.
+        """
+        if self._facade.handling:
+            self._facade.jobs.append(job)
+        elif self._nursery is None:
+            raise RuntimeError("after_reply() needs a running session")
+        else:
+            self._nursery.start_soon(_run_job, job)
+
+    def yield_soon(self) -> None:
+        """Let the loop have a turn before the next request: a task was made ready to run."""
+        self._facade.inline = INLINE_MAX
+
+    def at_end(self, job: Job) -> None:
+        """Run `job` once when the session ends, by `stop` or because the kernel closed it.
+
+        Handlers that wait must be made to return by it: the session goes on until they have.
+        """
+        self._at_end.append(job)
+
+    async def run_session(self, max_tasks: int = MAX_TASKS) -> None:
+        """Serve requests until `stop`, or until the file system was unmounted.
+
+        When this returns, every request that was read has been answered; `pyfuse3.close` then
+        detaches the mount. An exception in a handler comes out of here.
+        """
+        if not self.stock:
+            pyfuse3.trio = self._facade  # type: ignore[attr-defined]  # the hook, see above
+        try:
+            with self._scope:
+                async with trio.open_nursery() as self._nursery:
+                    await pyfuse3.main(max_tasks=max_tasks)
+                    self.session_ended()
+        finally:
+            self._nursery = None
+            pyfuse3.trio = trio  # type: ignore[attr-defined]
+            self.session_ended()
+
+    def stop(self) -> None:
+        """End the session: waiting handlers are ended (see `at_end`), and `run_session` returns."""
+        self.session_ended()
+        pyfuse3.terminate()
+        self._scope.deadline = trio.current_time() + STOP_GRACE_S
+
+    def statistics(self) -> WorkersStatistics:
+        """What happened so far."""
+        facade = self._facade
+        return WorkersStatistics(
+            self.stock,
+            facade.served_inline,
+            facade.turns,
+            facade.waits,
+            facade.vanished,
+            facade.ran,
+        )
+
+    def session_ended(self) -> None:
+        """Run what `at_end` took, once. For this file: the session is over or about to be."""
+        if not self._ended:
+            self._ended = True
+            for job in self._at_end:
+                job()
+
+
+async def _run_job(job: Job) -> None:
+    job()
+
+
+class _Facade:
+    """What pyfuse3 finds under the name ``trio`` while a session of `Workers` runs.
+
+    It offers exactly the names that pyfuse3 3.5.0 uses, and is its own ``trio.lowlevel``.
+    """
+
+    ClosedResourceError = trio.ClosedResourceError
+    current_task = staticmethod(trio.lowlevel.current_task)
+    current_trio_token = staticmethod(trio.lowlevel.current_trio_token)
+
+    def __init__(self, workers: Workers) -> None:
+        self.workers = workers
+        self.lowlevel = self
+        self.jobs: deque[Job] = deque()
+        self.handling = False  # a request was read, its reply was not sent, its handler is running
+        self.running: object = None  # the worker whose code runs now
+        self.holder: object = None  # the worker that holds the lock
+        self.parked = trio.lowlevel.ParkingLot()  # the workers that wait for the lock
+        self.woken = False  # one of them was made ready and did not run yet
+        self.closing = False
+        self.poll: select.poll | None = None
+        self.inline = 0  # requests served since the loop had its last turn
+        self.lively = False  # the last wait was short: the next request may come at once
+        self.served_inline = 0
+        self.turns = 0
+        self.waits = 0
+        self.vanished = 0
+        self.ran = 0
+
+    def Lock(self) -> _Lock:
+        """The lock that the one worker holds which waits for the next request."""
+        return _Lock(self)
+
+    def open_nursery(self) -> _Nursery:
+        """The nursery of the workers."""
+        return _Nursery(self)
+
+    def notify_closing(self, fd: int) -> None:
+        """Wake the worker that waits for `fd`, with `trio.ClosedResourceError`."""
+        self.closing = True
+        trio.lowlevel.notify_closing(fd)
+
+    async def wait_readable(self, fd: int) -> None:
+        """Return when a request can be read from `fd`, the session's descriptor."""
+        poll = self.poll
+        if poll is None:
+            # A request may be gone between poll and read: the read must not block the process.
+            os.set_blocking(fd, False)
+            poll = self.poll = select.poll()
+            poll.register(fd, select.POLLIN)
+        if self.inline < INLINE_MAX and (poll.poll(0) or self.next_is_near(poll)):
+            self.inline += 1
+            self.served_inline += 1
+        else:
+            self.inline = 0
+            self.turns += 1
+            started = time.perf_counter_ns()
+            if poll.poll(0):
+                await trio.lowlevel.checkpoint()
+            else:
+                self.waits += 1
+                await trio.lowlevel.wait_readable(fd)
+            self.lively = time.perf_counter_ns() - started < LIVELY_NS
+        if self.closing:
+            raise trio.ClosedResourceError
+        if self.workers.on_request is not None:
+            self.workers.on_request()
+
+    def next_is_near(self, poll: select.poll) -> bool:
+        """Keep the processor for the next request; False if none came or there is other work."""
+        if not self.lively or trio.lowlevel.current_statistics().tasks_runnable:
+            return False
+        end = time.perf_counter_ns() + SPIN_NS
+        while time.perf_counter_ns() < end:
+            # The client may need this very processor.
+            os.sched_yield()
+            if poll.poll(0):
+                return True
+        self.lively = False
+        return False
+
+    def run_jobs(self) -> None:
+        """Run what `Workers.after_reply` queued."""
+        while self.jobs:
+            self.ran += 1
+            try:
+                self.jobs.popleft()()
+            except BaseException:
+                log.exception("what was left to do after a reply failed; the mount ends")
+                raise
+
+    def wake_next(self) -> None:
+        """Nobody waits for requests: let the worker next in line do it."""
+        if self.holder is None and not self.woken and self.parked:
+            self.woken = True
+            self.parked.unpark()
+
+    async def work(self, loop: Callable[..., Coroutine[Any, Any, None]], *args: object) -> None:
+        """Be one worker: run pyfuse3's session loop, again if a request vanished under it."""
+        while True:
+            try:
+                await _drive(self, loop(*args))
+                break
+            except BlockingIOError as error:
+                # A handler's BlockingIOError looks the same but for its text.
+                if not str(error.strerror).startswith("fuse_session_receive_buf"):
+                    raise
+                self.vanished += 1
+        # The session's end by the kernel shows as POLLERR; waiting handlers must learn of it.
+        if self.poll and any(events & select.POLLERR for _, events in self.poll.poll(0)):
+            self.workers.session_ended()
+
+
+@types.coroutine
+def _drive(facade: _Facade, coroutine: Coroutine[Any, Any, None]) -> Generator[Any, Any, None]:
+    """Run a worker's coroutine as ``await`` does, and see each time it waits.
+
+    A worker that waits without holding the lock is in a handler that waits: then another worker
+    must take over. What the handler left to do after its reply waits with it.
+    """
+    worker = object()
+    step, value = coroutine.send, None
+    while True:
+        facade.running = worker
+        try:
+            trap = step(value)
+        except StopIteration:
+            break
+        handling, facade.handling = facade.handling, False
+        jobs, facade.jobs = facade.jobs, deque()
+        facade.wake_next()
+        try:
+            value = yield trap
+            step = coroutine.send
+        except BaseException as error:
+            value, step = error, coroutine.throw
+        facade.handling, facade.jobs = handling, jobs
+    facade.handling = False
+    facade.run_jobs()
+    facade.wake_next()
+
+
+class _Lock:
+    """The lock around the wait for the next request; first come first served, unless one retakes.
+
+    Its release wakes nobody: the worker that releases it takes it again after its request, and if
+    it has to wait before that, `_drive` wakes the next.
+    """
+
+    def __init__(self, facade: _Facade) -> None:
+        self._facade = facade
+
+    async def __aenter__(self) -> None:
+        facade = self._facade
+        # The last request of this worker has been answered.
+        facade.handling = False
+        if facade.jobs:
+            facade.run_jobs()
+        while facade.holder is not None:
+            await facade.parked.park()
+            facade.woken = False
+        facade.holder = facade.running
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._facade.holder = None
+        self._facade.handling = kind is None
+
+
+class _Nursery:
+    """The nursery that pyfuse3 starts its workers in: each is run by `_Facade.work`."""
+
+    def __init__(self, facade: _Facade) -> None:
+        self._facade = facade
+        self._manager = trio.open_nursery()
+
+    async def __aenter__(self) -> _Nursery:
+        self._nursery = await self._manager.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: Any) -> bool | None:
+        return await self._manager.__aexit__(*error)
+
+    def start_soon(
+        self, loop: Callable[..., Coroutine[Any, Any, None]], *args: object, name: str
+    ) -> None:
+        """Start a worker that runs pyfuse3's session loop."""
+        self._nursery.start_soon(self._facade.work, loop, *args, name=name)

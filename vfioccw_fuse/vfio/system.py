@@ -1,0 +1,113 @@
+"""The devices of one mount: added, removed, and the channel paths that lead to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from regions import constants as c
+from regions import table
+
+from ..css.paths import ChannelPaths, PathState
+from ..css.subchannel import Executor, Subchannel
+from ..devices.base import Device
+from ..devices.options import DeviceSpec
+from ..errors import UserError
+from ..memory.space import AddressSpace
+from .device import CcwDevice
+from .fsm import Event
+from .text import SWITCHES, switch_subchannel
+
+DEFAULT_CHPIDS: Final = bytes([0x40, 0x41])
+"""Channel paths of a device that names none."""
+
+
+class System:
+    """All vfio-ccw devices of a mount, by subchannel id."""
+
+    def __init__(
+        self, executor: Executor, space: Callable[[], AddressSpace], interface: table.Interface
+    ) -> None:
+        """*space* makes a new subchannel's storage; *interface* is what it offers by default."""
+        self._executor = executor
+        self._space = space
+        self._interface = interface
+        self.devices: dict[str, CcwDevice] = {}
+        """The devices by subchannel id."""
+        self.paths = ChannelPaths(self._report)
+        """The channel paths."""
+
+    def add(self, spec: DeviceSpec, model: Device) -> CcwDevice:
+        """Put *model* behind a new subchannel and open it; UserError for options that are wrong."""
+        if spec.schid in self.devices:
+            raise UserError(f"{spec.schid}: this subchannel is there already")
+        sch = Subchannel(
+            spec.schid, model, self._space(), self._executor, spec.behaviour(), chpids_of(spec)
+        )
+        named = spec.options.get("interface")
+        device = CcwDevice(sch, interface_of(named) if named else self._interface)
+        words = {word: value for word, value in spec.options.items() if word in SWITCHES}
+        switch_subchannel(device, words)
+        self.devices[spec.schid] = device
+        self.paths.attach(sch)
+        return device
+
+    def remove(self, schid: str) -> CcwDevice:
+        """Take a subchannel away: NOT_OPER, and a channel report; UserError if there is none."""
+        device = self.devices.pop(schid, None)
+        if device is None:
+            raise UserError(f"{schid}: no such subchannel; see vfioccw ls")
+        self.paths.detach(device.sch)
+        device.event(Event.NOT_OPER)
+        report_subchannel(device)
+        return device
+
+    def _report(self, sch: Subchannel, flags: int, rsid: int) -> None:
+        self.devices[sch.schid].report(flags, rsid)
+
+
+def report_subchannel(device: CcwDevice) -> None:
+    """Report that a subchannel came or went: two chained words, as QEMU's css.c makes them."""
+    _, ssid, _ = device.sch.schid.split(".")
+    flags = c.CRW_RSC_SUBCH << c.CRW_RSC_SHIFT | c.CRW_ERC_IPI
+    device.report(flags | c.CRW_FLAGS_MASK_C, device.sch.number)
+    device.report(flags, int(ssid, 16) << 8)
+
+
+def chpids_of(spec: DeviceSpec) -> bytes:
+    """The chpids of `chpids=40+41`, one to eight; UserError if they are wrong."""
+    text = spec.options.get("chpids")
+    if text is None:
+        return DEFAULT_CHPIDS
+    try:
+        chpids = bytes(int(word, 16) for word in text.split("+"))
+    except ValueError:
+        chpids = b""
+    if not 1 <= len(chpids) <= 8 or len(set(chpids)) != len(chpids):
+        raise UserError(
+            f"{spec.type}@{spec.schid}: chpids={text}: one to eight different ids in hex, 00 to ff,"
+            " such as chpids=40+41"
+        )
+    return chpids
+
+
+def interface_of(name: str) -> table.Interface:
+    """The interface called *name*; UserError lists them if there is none."""
+    try:
+        return table.interface_of(name)
+    except ValueError as error:
+        raise UserError(f"--{error}") from None
+
+
+def path_state(word: str) -> PathState:
+    """The path state called *word*: on, vary-off, off, fail; UserError otherwise."""
+    states = {
+        "on": PathState.ONLINE,
+        "vary-off": PathState.VARIED_OFF,
+        "off": PathState.OFFLINE,
+        "fail": PathState.FAILED,
+    }
+    try:
+        return states[word]
+    except KeyError:
+        raise UserError(f"{word}: a path goes {', '.join(states)}") from None
