@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from benchmarks import fba, size, transport
+from benchmarks import eckd, fba, idal, size, transport
 from benchmarks.report import Report
 from benchmarks.servers import BenchError, Options
 
@@ -13,6 +13,8 @@ from benchmarks.servers import BenchError, Options
 BENCHES: dict[str, Callable[[Report, Options], None]] = {
     "transport": transport.run,
     "fba": fba.run,
+    "eckd": eckd.run,
+    "idal": idal.run,
     "size": size.run,
 }
 

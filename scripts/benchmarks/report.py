@@ -35,6 +35,11 @@ class Report:
             line += self._verdict(name, f"<= {at_most:g} {unit}", value <= at_most)
         print(line, flush=True)
 
+    def at_least(self, name: str, value: float, unit: str, bound: float) -> None:
+        """Print one figure that a target wants to be `bound` or more."""
+        line = f"  {name:<34}{value:>9.2f} {unit:<8}"
+        print(line + self._verdict(name, f">= {bound:g} {unit}", value >= bound), flush=True)
+
     def note(self, text: str) -> None:
         """Print a line that has no target."""
         print(f"  {text}", flush=True)

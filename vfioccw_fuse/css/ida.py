@@ -7,6 +7,8 @@ wrong at its nth word is used up to there: the pieces before it are good, then c
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import reduce
+from operator import or_
 from struct import unpack_from
 from typing import Final, NamedTuple
 
@@ -84,6 +86,41 @@ def idaw_areas(
         length = min(count, inside + 1 if backward else block - inside)
         yield (data - length + 1 if backward else data), length
         count -= length
+
+
+def idaw_pieces(
+    space: AddressSpace, mode: IdaMode, key: int, address: int, count: int
+) -> list[tuple[int, int]] | None:
+    """The same pieces at once, where all of a list is in order and is used forward; else None."""
+    size = 8 if mode.format2 else 4
+    block = mode.block
+    if address & (size - 1) or not count or space.keys is not None:
+        return None
+    wanted = (count + block - 1) // block + 1
+    length = space.valid(address, wanted * size) // size
+    if length < wanted - 1:
+        return None
+    try:
+        words = unpack_from(
+            f">{length}{'Q' if size == 8 else 'I'}", space.read(address, length * size)
+        )
+    except StorageLost:
+        return None
+    first = block - (words[0] & (block - 1))
+    if count <= first:
+        return [(words[0], count)] if size == 8 or not words[0] >> 31 else None
+    rest, tail = divmod(count - first, block)
+    used = words[1 : 1 + rest + bool(tail)]
+    union = reduce(or_, used, 0)
+    if len(used) < rest + bool(tail) or union & (block - 1):
+        return None
+    if size == 4 and (words[0] | union) >> 31:
+        return None
+    pieces = [(words[0], first)]
+    pieces += [(word, block) for word in used]
+    if tail:
+        pieces[-1] = (used[-1], tail)
+    return pieces
 
 
 def midaw_areas(

@@ -16,11 +16,13 @@ from regions.layouts import Orb
 
 from ..memory.space import AddressingError, AddressSpace, StorageLost
 from .ccw import CHAINS, CcwFetcher, ChannelCheck
-from .ida import SKIPPED, IdaMode, idaw_areas, midaw_areas
+from .ida import SKIPPED, IdaMode, idaw_areas, idaw_pieces, midaw_areas
 
 Pieces = list[tuple[int, int]]
 """(address, length) of parts of storage, in the order of use; address SKIPPED moves nothing."""
 
+BLOCK_4K = 4096
+"""The largest block that an IDAW covers, in bytes."""
 INDIRECT = c.CCW_FLAG_IDA | c.CCW_FLAG_MIDA
 
 
@@ -36,6 +38,7 @@ class Transfer:
         "_orb",
         "_piece",
         "_space",
+        "_whole",
         "backward",
         "check",
         "first",
@@ -86,9 +89,12 @@ class Transfer:
         flags = ccws.flags
         self.skip = self.input and flags & c.CCW_FLAG_SKIP != 0
         self._areas: Iterator[tuple[int, int]] | None = None
+        self._whole: list[tuple[int, int]] | None = None
         if flags & INDIRECT and not self.skip:
             if flags & c.CCW_FLAG_IDA:
                 mode = IdaMode.of(self._orb.ctrl0)
+                if not self.backward and self._gathers:
+                    self._whole = idaw_pieces(self._space, mode, self._key, ccws.cda, ccws.count)
                 self._areas = idaw_areas(
                     self._space, mode, self._key, ccws.cda, ccws.count, backward=self.backward
                 )
@@ -142,6 +148,13 @@ class Transfer:
                     self.over = not self.check
                     break
             address, length = self._piece
+            if self._whole is not None:
+                taken = self._take_whole(limit - total)
+                if taken:
+                    pieces += taken
+                    total += self.left
+                    self.left = 0
+                    continue
             if not length:
                 try:
                     assert self._areas is not None
@@ -171,6 +184,18 @@ class Transfer:
                 total += size
                 self.left -= size
         return pieces, total
+
+    def _take_whole(self, limit: int) -> list[tuple[int, int]] | None:
+        """All pieces of a CCW's IDAL at once, if they are wanted and lie in one mapped range."""
+        whole, self._whole = self._whole, None
+        if whole is None or self.left > limit:
+            return None
+        low = min(whole)[0]
+        found = self._space.find(low)
+        # No piece is longer than a block, so this may only be too careful.
+        if found is None or max(whole)[0] + BLOCK_4K > found.end:
+            return None
+        return whole
 
     def _permitted(self, address: int, size: int) -> int:
         """How much of a piece may be used; sets `check` when not all of it."""

@@ -189,13 +189,26 @@ class AddressSpace:
         start = address - found.start
         return [found.view[start : start + length]]
 
+    def _views(self, pieces: Sequence[tuple[int, int]]) -> list[memoryview] | None:
+        """All *pieces* as areas of one mapped range, few enough for one call; else None."""
+        found = self._last
+        if found is None or found.view is None or not 0 < len(pieces) <= IOV_MAX:
+            return None
+        start, view = found.start, found.view
+        if min(pieces)[0] < start or max(a + n for a, n in pieces) > found.end:
+            return None
+        return [view[a - start : a - start + n] for a, n in pieces]
+
     def fill(self, pieces: Sequence[tuple[int, int]], fd: int, offset: int) -> int:
         """Read file *fd* from *offset* into the (address, length) *pieces*; gives bytes moved.
 
         Address -1 is a piece whose bytes are skipped. StorageLost as the class says; a file that
         ends early gives a short count.
         """
-        views: list[memoryview] = []
+        views = self._views(pieces)
+        if views is not None:
+            return _vectored(os.preadv, fd, views, offset)
+        views = []
         moved = 0
         pending = 0
         for address, length in pieces:
@@ -222,7 +235,10 @@ class AddressSpace:
 
         StorageLost as the class says; OSError from the file (ENOSPC, EIO) goes through.
         """
-        views: list[memoryview] = []
+        views = self._views(pieces)
+        if views is not None:
+            return _vectored(os.pwritev, fd, views, offset)
+        views = []
         moved = 0
         for address, length in pieces:
             areas = self.areas(address, length)

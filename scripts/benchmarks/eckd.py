@@ -1,0 +1,82 @@
+"""What a read of 12 records of 4 KiB, a whole track, costs the server on an ECKD disk.
+
+The program is Linux's without track data: Define Extent, Locate Record, then a Read Data with
+multi-track bit for each record. What was read is compared with what was written before.
+"""
+
+import random
+import struct
+import subprocess
+
+from benchmarks import servers
+from benchmarks.programs import SCHID, Client, ccw, report_cost, server_cost
+from benchmarks.report import Report
+from benchmarks.servers import BenchError, Options
+
+RECORD = 4096
+RECORDS = 12
+TRACKS = 30
+READS = 100  # a round
+PARAMETERS, BUFFER = 0x20000, 0x100000
+TARGET_US = 300
+
+
+def _program(command: int) -> bytes:
+    """Define Extent, Locate Record, and *command* for each record, into pages apart."""
+    chain = [
+        ccw(command, 0x40 if record < RECORDS - 1 else 0, RECORD, BUFFER + record * 2 * RECORD)
+        for record in range(RECORDS)
+    ]
+    return b"".join(
+        [ccw(0x63, 0x40, 16, PARAMETERS), ccw(0x47, 0x40, 16, PARAMETERS + 16), *chain]
+    )
+
+
+def _parameters(track: int, write: bool) -> bytes:
+    """Define Extent of one track, and Locate Record for its 12 records."""
+    cylinder, head = divmod(track, 15)
+    extent = struct.pack(
+        ">BBHHHHHHH", 0x80 if write else 0x40, 0xC0, RECORD, 0, 0, cylinder, head, cylinder, head
+    )
+    locate = struct.pack(
+        ">BBBBHHHHBBH",
+        0x01 if write else 0x06, 0x80, 0, RECORDS, cylinder, head, cylinder, head, 1, 0xFF, RECORD,
+    )  # fmt: skip
+    return extent + locate
+
+
+def run(report: Report, options: Options) -> None:
+    """Measure and report the server's CPU time a read of a track's 12 records."""
+    report.heading(f"eckd: {RECORDS} records of 4 KiB, medians of {options.rounds} rounds")
+    content = random.Random(12).randbytes(TRACKS * RECORDS * RECORD)
+    with servers.directory() as place:
+        image = place / "vol.ckd"
+        make = [servers.VFIOCCW, "image", "create", "3390", image, "--cylinders", "3"]
+        subprocess.run([*make, "--format", "ldl"], check=True, stdout=subprocess.DEVNULL)
+        with servers.mounted(place / "ours", "--device", f"3390@{SCHID}:{image}") as server:
+            client = Client(server, _program(0x85))
+
+            def track_data(track: int) -> bytes:
+                return content[track * RECORDS * RECORD :][: RECORDS * RECORD]
+
+            try:
+                for track in range(TRACKS):
+                    client.put(PARAMETERS, _parameters(track + 1, write=True))
+                    data = track_data(track)
+                    for record in range(RECORDS):
+                        piece = data[record * RECORD :][:RECORD]
+                        client.put(BUFFER + record * 2 * RECORD, piece)
+                    client.run()
+                client.put(0x10000, _program(0x86))
+
+                def read(index: int) -> None:
+                    track = index % TRACKS
+                    client.put(PARAMETERS, _parameters(track + 1, write=False))
+                    client.run()
+                    pages = (client.get(BUFFER + r * 2 * RECORD, RECORD) for r in range(RECORDS))
+                    if b"".join(pages) != track_data(track):
+                        raise BenchError(f"wrong data on track {track + 1}")
+
+                report_cost(report, "a track", server_cost(server, read, READS, options), TARGET_US)
+            finally:
+                client.close()
