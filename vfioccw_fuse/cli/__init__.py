@@ -1,0 +1,222 @@
+"""The command ``vfioccw``: the table of commands, and how every error looks.
+
+One file holds a group of commands and is imported when one of them runs: ``vfioccw ls`` must not
+pay for what ``mount`` needs (trio and pyfuse3 alone take 0.3 s to import). So this file imports
+nothing but click, and knows of every command its name, its file and one line of help.
+
+Errors are one line on stderr, never a traceback:
+
+- wrong use (an unknown option, a missing argument): exit status 2;
+- anything that fails (`UserError`, an OSError from the mount): exit status 1;
+- Ctrl-C: exit status 130, silent; a reader that closed its pipe: silent.
+
+``VFIOCCW_TRACEBACK=1`` in the environment shows the traceback of an error that nobody foresaw.
+"""
+
+import contextlib
+import errno
+import importlib
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, NoReturn
+
+import click
+
+from vfioccw_fuse import __version__
+from vfioccw_fuse.errors import UserError
+
+EXIT_OK = 0
+"""Exit status: done."""
+EXIT_FAILURE = 1
+"""Exit status: it was asked rightly and failed."""
+EXIT_USAGE = 2
+"""Exit status: it was asked wrongly; nothing was done."""
+EXIT_INTERRUPTED = 130
+"""Exit status after Ctrl-C: 128 + SIGINT, as shells show it."""
+
+
+class Entry(NamedTuple):
+    """What the table knows of a command before its file is imported."""
+
+    section: str
+    """The heading under which ``--help`` lists it."""
+    module: str
+    """The file in this package that defines it; the command is the attribute named ``NAME_command``
+    with ``-`` as ``_``."""
+    help: str
+    """One line for ``vfioccw --help``."""
+
+
+COMMANDS: dict[str, Entry] = {
+    "mount": Entry("The mount", "mount", "Show devices as subchannels below a directory."),
+    "umount": Entry("The mount", "mount", "End a mount."),
+    "ls": Entry("Looking", "show", "List the subchannels of a mount, like lscss."),
+    "decode": Entry("Looking", "show", "Say in words what an ORB, a CCW, an IRB ... means."),
+    "trace": Entry("Looking", "show", "Follow what a subchannel does, like tail -f."),
+    "ssch": Entry("By hand", "drive", "Start a channel program, show the interruption."),
+    "hsch": Entry("By hand", "drive", "Halt what runs."),
+    "csch": Entry("By hand", "drive", "Clear the subchannel."),
+    "stsch": Entry("By hand", "drive", "Store the subchannel-information block."),
+    "tsch": Entry("By hand", "drive", "Wait for the next interruption and take it."),
+    "read": Entry("Blocks and media", "blocks", "Copy blocks of a disk to a file."),
+    "write": Entry("Blocks and media", "blocks", "Copy a file to blocks of a disk."),
+    "image": Entry("Blocks and media", "image", "Make and inspect media."),
+    "run": Entry("Without a mount", "run", "Run a scenario on the channel subsystem."),
+    "bench": Entry("Speed", "bench", "Measure the requests of one subchannel."),
+}
+"""All commands in the order and under the headings in which ``--help`` shows them."""
+
+
+class CommandTable(click.Group):
+    """A click group that imports a command's file when the command is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Give the names of all commands; imports nothing."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the file of ``cmd_name`` and give its command; None if there is no such name."""
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        module = importlib.import_module(f"{__name__}.{entry.module}")
+        command: click.Command = getattr(module, f"{cmd_name.replace('-', '_')}_command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands under their headings; imports nothing."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for name, entry in COMMANDS.items():
+            sections.setdefault(entry.section, []).append((name, entry.help))
+        for section, rows in sections.items():
+            with formatter.section(section):
+                formatter.write_dl(rows)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; Ctrl-C and a closed pipe end it as this package's docstring says.
+
+        click would answer both itself, further out.
+        """
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
+        except KeyboardInterrupt:
+            ctx.exit(EXIT_INTERRUPTED)
+        except BrokenPipeError:
+            # The reader (head, less) has what it wanted. Python flushes stdout once more.
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, sys.stdout.fileno())
+            os.close(null)
+            ctx.exit(EXIT_OK)
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> NoReturn:
+        """Run the command line ``args`` (default: the process's) and end the process.
+
+        The exit status and the wording of every error are this package's: see its docstring.
+        """
+        extra["standalone_mode"] = False
+        extra.setdefault("prog_name", "vfioccw")
+        sys.exit(guarded(lambda: super(CommandTable, self).main(args, *rest, **extra)))
+
+
+def guarded(action: Callable[[], Any]) -> int:
+    """Run ``action`` and give the exit status; an exception becomes one line on stderr.
+
+    An integer that ``action`` returns is the exit status, anything else is success.
+    """
+    try:
+        result = action()
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
+    except click.exceptions.NoArgsIsHelpError as bare:
+        click.echo(bare.format_message(), err=True)
+        return EXIT_USAGE
+    except click.UsageError as wrong:
+        where = wrong.ctx.command_path if wrong.ctx is not None else "vfioccw"
+        complain(f"{wrong.format_message().rstrip('.')}; see {where} --help")
+        return EXIT_USAGE
+    except click.ClickException as failed:
+        complain(failed.format_message())
+        return EXIT_FAILURE
+    except (click.Abort, KeyboardInterrupt):
+        return EXIT_INTERRUPTED
+    except UserError as failed:
+        complain(failed.message)
+        return EXIT_FAILURE
+    except OSError as failed:
+        complain(in_words(failed))
+        return EXIT_FAILURE
+    except Exception as unforeseen:
+        if os.environ.get("VFIOCCW_TRACEBACK"):
+            raise
+        complain(
+            f"{type(unforeseen).__name__}: {unforeseen}; this is a bug in vfioccw: "
+            "run it again with VFIOCCW_TRACEBACK=1 and report what it shows"
+        )
+        return EXIT_FAILURE
+    return result if type(result) is int else EXIT_OK
+
+
+def complain(message: str) -> None:
+    """Write ``vfioccw: message`` to stderr as one line."""
+    click.echo(f"vfioccw: {' '.join(message.split())}", err=True)
+
+
+_REMEDIES = {
+    errno.ENOTCONN: "the server of this mount is gone; run vfioccw umount, then mount it again",
+    errno.ENODEV: "the subchannel is gone, or its mount is ending; see vfioccw ls",
+    errno.ENOSPC: "free some space",
+}
+"""errno of a system call on any file -> what to do."""
+_MOUNT_REMEDIES = {
+    errno.ENOENT: "is it mounted? vfioccw mount makes it, vfioccw ls lists it",
+    errno.ENOTDIR: "name the directory of a mount or of a subchannel, such as MNT/0.0.0313",
+    errno.EACCES: "a mount belongs to the user who made it; run this as that user",
+    errno.EPERM: "a mount belongs to the user who made it; run this as that user",
+}
+"""The same for a file of a mount."""
+
+
+def in_words(error: OSError) -> str:
+    """Give one line for ``error``: the file, what went wrong and, where it is known, the remedy."""
+    words = (error.strerror or str(error) or type(error).__name__).strip()
+    words = words[0].lower() + words[1:] if words[1:2].islower() else words
+    line = f"{os.fsdecode(error.filename)}: {words}" if error.filename is not None else words
+    remedy = _REMEDIES.get(error.errno or 0)
+    return f"{line}; {remedy}" if remedy else line
+
+
+@contextlib.contextmanager
+def asking_the_mount() -> Iterator[None]:
+    """Make a UserError with the remedy of an OSError which says that there is no such mount."""
+    try:
+        yield
+    except OSError as failed:
+        if failed.errno not in _MOUNT_REMEDIES:
+            raise
+        raise UserError(f"{in_words(failed)}; {_MOUNT_REMEDIES[failed.errno]}") from None
+
+
+@click.command(
+    cls=CommandTable,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Each command explains itself with examples: vfioccw COMMAND --help",
+)
+@click.version_option(__version__, prog_name="vfioccw", message="%(prog)s %(version)s")
+def main() -> None:
+    """s390 I/O subchannels without a mainframe.
+
+    A mount shows simulated devices as vfio-ccw subchannels: directories of region files that a
+    client (dd, a program, QEMU) drives with real channel programs.
+
+    \b
+    A first round:
+      vfioccw image create fba disk.img --size 64MiB
+      mkdir /tmp/m
+      vfioccw mount /tmp/m --device fba@0.0.0313:disk.img
+      vfioccw ls /tmp/m
+      vfioccw ssch /tmp/m/0.0.0313 --ccw sense-id,sli,20
+      vfioccw umount /tmp/m
+    """

@@ -1,0 +1,280 @@
+"""``vfioccw mount`` and ``vfioccw umount``.
+
+``mount`` hands everything to ``vfioccw_fuse.fuse.mount.serve``; what is here is the life of the
+process around it. In the background that is: one child, made a daemon by python-daemon (session of
+its own, working directory ``/``, none of the caller's descriptors), which tells the waiting parent
+through a pipe that the mount is usable or why it will not be. Until then the child keeps the
+caller's stderr, because libfuse and fusermount3 complain there; after that it is on ``/dev/null``
+and complaints go to syslog.
+"""
+
+import json
+import logging
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import click
+
+from vfioccw_fuse.cli import EXIT_FAILURE, EXIT_OK, in_words
+from vfioccw_fuse.cli.mounts import Holder, holders, mounted_at, server_of
+from vfioccw_fuse.cli.sizes import SIZE
+from vfioccw_fuse.errors import UserError
+
+if TYPE_CHECKING:
+    from vfioccw_fuse.fuse.mount import MountOptions
+
+DEFAULT_MEMORY = 16 << 20
+"""Bytes of the built-in guest storage unless ``--memory`` says otherwise."""
+GONE_WITHIN = 10.0
+"""Seconds that ``umount`` waits for the daemon's end after the mount is detached."""
+_NAMED_HOLDERS = 5  # more processes than these are only counted
+
+
+def _interface(_context: click.Context, _option: click.Parameter, name: str) -> str:
+    """Give ``name`` back if an interface has it; BadParameter lists those that there are."""
+    from regions import table
+
+    try:
+        return table.interface_of(name)
+    except ValueError as unknown:
+        raise click.BadParameter(str(unknown)) from None
+
+
+@click.command(name="mount")
+@click.argument("mnt", type=click.Path())
+@click.option(
+    "--device",
+    "devices",
+    metavar="SPEC",
+    multiple=True,
+    help="A device, TYPE@SUBCHANNEL:IMAGE[,OPTION]...; may be given many times. Options: readonly, "
+    "delay=3s (time of each start function), fault=hang (or another fault), order=host (the client "
+    "keeps ORB and SCSW in host byte order).",
+)
+@click.option(
+    "--interface",
+    default="full",
+    show_default=True,
+    metavar="NAME",
+    callback=_interface,
+    help="Which generation of the vfio-ccw interface the subchannels show.",
+)
+@click.option(
+    "--memory",
+    type=SIZE,
+    default=DEFAULT_MEMORY,
+    show_default="16MiB",
+    help="Size of the built-in guest storage, at most 2GiB. Untouched storage costs nothing.",
+)
+@click.option("-f", "--foreground", is_flag=True, help="Stay in the foreground; Ctrl-C unmounts.")
+def mount_command(
+    mnt: str, devices: tuple[str, ...], interface: str, memory: int, foreground: bool
+) -> int:
+    """Show devices as s390 subchannels below the directory MNT.
+
+    Comes back as soon as the mount is usable; a daemon then serves it until vfioccw umount (or
+    fusermount3 -u) ends it.
+
+    \b
+    Examples:
+      vfioccw image create fba disk.img --size 64MiB
+      vfioccw mount /tmp/m --device fba@0.0.0313:disk.img
+      vfioccw mount /tmp/m --device fba@0.0.0313:a.img,readonly \\
+                           --device fba@0.0.0314:b.img,delay=3s --memory 256MiB
+    """
+    from vfioccw_fuse.devices.options import DeviceSpec
+    from vfioccw_fuse.fuse.mount import MountOptions, serve
+
+    options = MountOptions(
+        # The daemon's working directory is / : paths of images become absolute here.
+        devices=tuple(
+            replace(spec, path=os.path.abspath(spec.path))
+            for spec in map(DeviceSpec.parse, devices)
+        ),
+        interface=interface,
+        memory=memory,
+    )
+    point = os.path.abspath(mnt)
+    if foreground:
+        return serve(point, options, lambda: _say_ready(point))
+    return _in_background(point, options)
+
+
+def _say_ready(point: str) -> None:
+    """Tell who started ``-f`` that the mount is usable."""
+    click.echo(f"{point}: mounted; Ctrl-C ends it")
+    sys.stdout.flush()
+
+
+def _in_background(point: str, options: "MountOptions") -> int:
+    """Serve ``point`` in a daemon; give the exit status when it is usable or has failed."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    listen, tell = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(listen)
+        # Not back through click, whose context belongs to the parent.
+        os._exit(_daemon(point, options, tell))
+    os.close(tell)
+    os.waitpid(child, 0)  # it forks twice and is gone at once
+    with os.fdopen(listen, "rb") as pipe:
+        told = pipe.read()
+    if not told:
+        raise UserError(f"{point}: the server ended before it was ready; see vfioccw mount -f")
+    outcome = json.loads(told)
+    if outcome["error"] is not None:
+        raise UserError(outcome["error"])
+    return EXIT_OK
+
+
+def _daemon(point: str, options: "MountOptions", tell: int) -> int:
+    """Become a daemon and serve ``point``; ``tell`` is the pipe to the waiting parent.
+
+    Gives the daemon's exit status, which nobody sees.
+    """
+    import daemon
+
+    from vfioccw_fuse.fuse.mount import serve
+
+    waiting = True
+
+    def report(error: str | None) -> None:
+        nonlocal waiting
+        waiting = False
+        try:
+            os.write(tell, json.dumps({"error": error}).encode())
+        except BrokenPipeError:
+            # The caller gave up (Ctrl-C): nobody asked for this mount any more.
+            os.kill(os.getpid(), signal.SIGTERM)
+        finally:
+            os.close(tell)
+
+    def ready() -> None:
+        null = os.open(os.devnull, os.O_RDWR)
+        os.dup2(null, 2)
+        os.close(null)
+        report(None)
+
+    try:
+        daemon.DaemonContext(
+            detach_process=True,
+            files_preserve=[tell],
+            stderr=sys.stderr,
+            signal_map={},  # the server has its own handlers
+            umask=0o022,
+        ).open()
+        _log_to_syslog()
+        status = serve(point, options, ready)
+    except UserError as failed:
+        status, words = EXIT_FAILURE, failed.message
+    except OSError as failed:
+        status, words = EXIT_FAILURE, in_words(failed)
+    except Exception as failed:
+        status, words = EXIT_FAILURE, f"{point}: {type(failed).__name__}: {failed}"
+    else:
+        words = f"{point}: the server ended before it was ready"
+    if waiting:
+        report(words)
+    elif status != EXIT_OK:
+        logging.getLogger("vfioccw").error("%s", words)
+    return status
+
+
+def _log_to_syslog() -> None:
+    """Send this process's warnings and errors to syslog, or nowhere if there is none."""
+    from logging.handlers import SysLogHandler
+
+    root = logging.getLogger()
+    root.setLevel(logging.WARNING)
+    try:
+        handler: logging.Handler = SysLogHandler("/dev/log", SysLogHandler.LOG_DAEMON)
+        handler.setFormatter(logging.Formatter("vfioccw[%(process)d]: %(message)s"))
+    except OSError:
+        handler = logging.NullHandler()
+    root.addHandler(handler)
+
+
+@click.command(name="umount")
+@click.argument("mnt", type=click.Path())
+def umount_command(mnt: str) -> int:
+    """End the mount at the directory MNT.
+
+    Comes back when the mount is gone and its daemon has ended; written data is in the images then.
+    While somebody has files of the mount open it says who, changes nothing and ends with status 1.
+
+    \b
+    Example:
+      vfioccw umount /tmp/m
+    """
+    mounted = mounted_at(mnt)
+    if mounted is None:
+        raise UserError(f"{mnt}: not mounted")
+    if not mounted.fstype.startswith("fuse"):
+        raise UserError(f"{mnt}: this is a mounted {mounted.fstype}, not a mount of vfioccw")
+    server = server_of(mounted.point)
+    try:
+        _detach(mounted.point)
+        _await_end(mounted.point, server)
+    finally:
+        if server is not None:
+            os.close(server)
+    return EXIT_OK
+
+
+def _detach(point: str) -> None:
+    """Unmount ``point``; raises UserError, which names who holds it open if somebody does."""
+    program = shutil.which("fusermount3")
+    command = [program, "-u"] if program else ["umount"]
+    try:
+        done = subprocess.run(
+            [*command, point],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "LC_ALL": "C"},
+            check=False,
+        )
+    except FileNotFoundError:
+        raise UserError(f"{point}: fusermount3 is missing; install the package fuse3") from None
+    if done.returncode == 0 or mounted_at(point) is None:
+        return
+    if "busy" in done.stderr:
+        raise UserError(f"{point}: busy: {_who(holders(point))}")
+    raise UserError(f"{point}: {done.stderr.strip() or 'fusermount3 failed'}")
+
+
+def _who(found: list[Holder]) -> str:
+    """Say in one phrase who keeps a mount busy."""
+    if not found:
+        return "something has it open that only root may see; try again as root"
+    named = [
+        f"{holder.pid} ({holder.command}{'' if holder.how == 'file' else ', ' + holder.how})"
+        for holder in found[:_NAMED_HOLDERS]
+    ]
+    if len(found) > _NAMED_HOLDERS:
+        named.append(f"{len(found) - _NAMED_HOLDERS} more")
+    return f"in use by {', '.join(named)}; end {'it' if len(found) == 1 else 'them'} and try again"
+
+
+def _await_end(point: str, server: int | None) -> None:
+    """Wait until ``point`` is no mount any more and the process of the pidfd ``server`` has ended.
+
+    Raises UserError after `GONE_WITHIN` seconds.
+    """
+    deadline = time.monotonic() + GONE_WITHIN
+    while mounted_at(point) is not None:
+        if time.monotonic() > deadline:
+            raise UserError(f"{point}: still mounted; is another mount below it?")
+        time.sleep(0.01)
+    if server is not None:
+        ended, _, _ = select.select([server], [], [], max(0.0, deadline - time.monotonic()))
+        if not ended:
+            raise UserError(f"{point}: unmounted, but its daemon has not ended; see ps")

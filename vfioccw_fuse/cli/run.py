@@ -1,0 +1,134 @@
+"""``vfioccw run``: a scenario on the channel subsystem, without a mount."""
+
+import gzip
+import json
+import os
+import sys
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vfioccw_fuse.cli import EXIT_FAILURE, EXIT_OK
+from vfioccw_fuse.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Json = dict[str, Any]
+
+_ORDER = ("agreed", "single", "disputed", "suspect")
+
+
+@click.command(name="run")
+@click.argument("file", type=click.Path(allow_dash=True))
+@click.option(
+    "--images",
+    metavar="DIR",
+    type=click.Path(file_okay=False),
+    help="Where images.json and the media are; by default beside FILE, in it or in images/.",
+)
+@click.option("--check", is_flag=True, help="Compare with the recorded values, print a summary.")
+@click.option("--trace", is_flag=True, help="Show every step, CCW and interruption on stderr.")
+def run_command(file: str, images: str | None, check: bool, trace: bool) -> int:
+    """Run the scenario FILE (JSON or gzipped JSON, - for stdin) and print what happened.
+
+    A scenario names a device, the contents of storage and the steps of a program: ssch, hsch, csch,
+    rsch, xsch, msch, stsch, tsch, store, wait, delay. The result is the same JSON with condition
+    codes, IRBs, SCHIBs and interruptions, and what storage and medium were afterwards. A list of
+    scenarios gives a list. Every scenario has a fresh copy of its medium.
+
+    \b
+    Examples:
+      vfioccw run tests/vectors/tic.json.gz --check
+      vfioccw run - --trace <scenario.json
+    """
+    import trio
+
+    from vfioccw_fuse.scenario.check import differences, is_recorded
+    from vfioccw_fuse.scenario.run import Images, run_scenario
+
+    loaded = _load(file)
+    several = isinstance(loaded, list)
+    sources: list[Json] = loaded if several else [loaded]
+    if not all(isinstance(source, dict) for source in sources):
+        raise UserError(f"{file}: a scenario is a JSON object, or a list of them")
+    shelf = Images(images if images is not None else _images_beside(file))
+    say: Callable[[str], None] | None = (lambda line: click.echo(line, err=True)) if trace else None
+
+    async def run_all() -> list[Json]:
+        results = []
+        for source in sources:
+            if say is not None:
+                say(f"-- {source.get('name', 'scenario')}")
+            results.append(await run_scenario(source, shelf, say))
+        return results
+
+    results = trio.run(run_all)
+    if not check:
+        json.dump(results if several else results[0], sys.stdout, indent=1)
+        print()
+        return EXIT_OK
+    unknown = [source.get("name", "?") for source in sources if not is_recorded(source)]
+    if unknown:
+        raise UserError(f"{file}: {unknown[0]} has no recorded values to compare with")
+    return _summary([(s, differences(s, r)) for s, r in zip(sources, results, strict=True)])
+
+
+def _load(file: str) -> Any:
+    """The JSON of FILE; UserError if it cannot be read."""
+    try:
+        if file == "-":
+            data = sys.stdin.buffer.read()
+        else:
+            with open(file, "rb") as opened:
+                data = opened.read()
+        if data[:2] == b"\x1f\x8b":
+            data = gzip.decompress(data)
+        return json.loads(data)
+    except FileNotFoundError:
+        raise UserError(f"{file}: no such file; give a scenario, or - for stdin") from None
+    except (OSError, EOFError) as error:
+        raise UserError(f"{file}: {error}; give a scenario, or - for stdin") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{file}: not JSON: {error}") from None
+
+
+def _images_beside(file: str) -> str:
+    """The directory of media that belongs to FILE."""
+    folder = "." if file == "-" else os.path.dirname(file) or "."
+    inner = os.path.join(folder, "images")
+    return inner if os.path.exists(os.path.join(inner, "images.json")) else folder
+
+
+def _summary(checked: list[tuple[Json, list[str]]]) -> int:
+    """Print passes by group and confidence, then each failure's first difference."""
+    from rich.table import Table
+
+    from vfioccw_fuse.cli.output import show_table
+
+    total: Counter[tuple[str, str]] = Counter()
+    passed: Counter[tuple[str, str]] = Counter()
+    for source, found in checked:
+        key = (source.get("group", "-"), source.get("confidence", "-"))
+        total[key] += 1
+        passed[key] += not found
+    columns = [c for c in (*_ORDER, "-") if any(key[1] == c for key in total)]
+    table = Table(box=None, pad_edge=False)
+    table.add_column("group")
+    for column in columns:
+        table.add_column(column, justify="right")
+    for group in dict.fromkeys(key[0] for key in total):
+        table.add_row(group, *(_share(passed, total, (group, column)) for column in columns))
+    show_table(table)
+    for source, found in checked:
+        if found:
+            print(f"{source.get('name', '?')} ({source.get('confidence', '-')}): {found[0]}")
+    failed = sum(1 for s, found in checked if found and s.get("confidence", "agreed") != "suspect")
+    suspects = sum(1 for s, found in checked if found) - failed
+    print(f"{len(checked)} scenarios, {failed} failed, {suspects} suspects differ")
+    return EXIT_FAILURE if failed else EXIT_OK
+
+
+def _share(passed: "Counter[Any]", total: "Counter[Any]", key: tuple[str, str]) -> str:
+    return f"{passed[key]}/{total[key]}" if total[key] else ""

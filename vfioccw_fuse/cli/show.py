@@ -1,0 +1,233 @@
+"""``vfioccw ls``, ``decode`` and ``trace``: look, change nothing."""
+
+import contextlib
+import os
+import re
+import select
+import struct
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from regions import codec
+from regions.constants import PMCW_FLAGS_MASK_DNV, PMCW_FLAGS_MASK_ENA, SCHIB_REGION_SIZE
+from regions.layouts import Pmcw
+from vfioccw_fuse.cli import asking_the_mount
+from vfioccw_fuse.cli.state import parse_state
+from vfioccw_fuse.errors import UserError
+
+if TYPE_CHECKING:
+    from regions.descriptions import Row
+
+_SUBCHANNEL = re.compile(r"[0-9a-f]{1,2}\.[0-3]\.[0-9a-f]{4}")
+STRUCTURES = ("orb", "ccw", "scsw", "irb", "schib", "pmcw", "crw", "sense")
+"""What ``decode`` knows."""
+_UNKNOWN = "-"
+_HEADER = (
+    *("Device", "Subchan.", "DevType", "CU Type", "Use"),
+    *("PIM", "PAM", "POM", "CHPIDs", "FSM", "Medium"),
+)
+_LINES = 1 << 16  # bytes of text read at a time
+
+
+@click.command(name="ls")
+@click.argument("mnt", type=click.Path())
+def ls_command(mnt: str) -> None:
+    """List the subchannels of the mount MNT, like lscss.
+
+    Type of device and control unit, whether the subchannel is enabled (Use), its path masks and
+    channel paths, the state of its FSM, and the medium. "-" is what the interface does not tell.
+
+    \b
+    Example:
+      vfioccw ls /tmp/m
+    """
+    from vfioccw_fuse.cli.text import columns
+
+    with asking_the_mount():
+        names = sorted(name for name in os.listdir(mnt) if _SUBCHANNEL.fullmatch(name))
+        if not names and not os.path.lexists(os.path.join(mnt, "irqfd")):
+            raise UserError(f"{mnt}: no mount of vfioccw; vfioccw mount makes one")
+        rows = [_HEADER, *(_row(mnt, name) for name in names)]
+    for line in columns(rows):
+        click.echo(line)
+
+
+def _row(mnt: str, name: str) -> tuple[str, ...]:
+    """Give the columns of one subchannel.
+
+    Its file ``state`` has them all, so that this is no STSCH in the trace and one file less for
+    each of perhaps thousands; the schib region is read if ``state`` does not show the PMCW.
+    """
+    cssid, ssid, _ = name.split(".")
+    state = _read_state(mnt, name)
+    medium = state.get("device", _UNKNOWN)
+    kind = medium.split()
+    types = (
+        state.get("devtype", kind[1] if len(kind) > 1 else _UNKNOWN),
+        state.get("cutype", _UNKNOWN),
+    )
+    fsm = state.get("fsm", _UNKNOWN)
+    try:
+        pmcw = _pmcw(mnt, name, state)
+    except (FileNotFoundError, ValueError, struct.error):  # no such region; a subchannel that goes
+        return (_UNKNOWN, name, *types, *(_UNKNOWN,) * 5, fsm, medium)
+    paths = pmcw.chpid.hex()
+    return (
+        f"{cssid}.{ssid}.{pmcw.devno:04x}" if pmcw.flags & PMCW_FLAGS_MASK_DNV else _UNKNOWN,
+        name,
+        *types,
+        "yes" if pmcw.flags & PMCW_FLAGS_MASK_ENA else "no",
+        f"{pmcw.pim:02x}",
+        f"{pmcw.pam:02x}",
+        f"{pmcw.pom:02x}",
+        f"{paths[:8]} {paths[8:]}",
+        fsm,
+        medium,
+    )
+
+
+def _pmcw(mnt: str, name: str, state: dict[str, str]) -> Pmcw:
+    """Give the path-management-control word of a subchannel."""
+    if "pmcw" in state:
+        return codec.PMCW.parse(bytes.fromhex(state["pmcw"]))
+    path = os.path.join(mnt, name, "schib_region")
+    return codec.PMCW.parse(_content(path, SCHIB_REGION_SIZE))
+
+
+def _read_state(mnt: str, name: str) -> dict[str, str]:
+    """Give the lines ``key: value`` of the file ``state``, empty if there is none."""
+    try:
+        text = _content(os.path.join(mnt, name, "state"), _LINES).decode(errors="replace")
+    except FileNotFoundError:
+        return {}
+    return parse_state(text)
+
+
+def _content(path: str, size: int) -> bytes:
+    """Read up to ``size`` bytes of ``path`` at once: each system call is a request to the mount."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.pread(fd, size, 0)
+    finally:
+        os.close(fd)
+
+
+@click.command(name="decode")
+@click.argument("structure", type=click.Choice(STRUCTURES), metavar="STRUCTURE")
+@click.argument("digits", nargs=-1, required=True, metavar="HEX...")
+@click.option(
+    "--order",
+    type=click.Choice(["big", "host"]),
+    default="big",
+    show_default=True,
+    help="Byte order of an orb or scsw: host is what a client of order=host writes.",
+)
+@click.option(
+    "--format",
+    "fmt",
+    type=click.IntRange(0, 1),
+    default=1,
+    show_default=True,
+    help="Format of a ccw.",
+)
+@click.option(
+    "--device",
+    default="",
+    metavar="TYPE",
+    help="Name commands and sense bits as this device type does: 9336, 3390, fba, eckd ...",
+)
+def decode_command(
+    structure: str, digits: tuple[str, ...], order: str, fmt: int, device: str
+) -> None:
+    """Say in words what the bytes of a structure mean.
+
+    STRUCTURE is one of orb, ccw, scsw, irb, schib, pmcw, crw, sense. HEX are its bytes in
+    hexadecimal, with or without blanks and 0x, or - to take them from stdin. Several CCWs one after
+    the other are decoded one by one.
+
+    \b
+    Examples:
+      vfioccw decode orb 00c0ffee 00c0ff00 00001000
+      vfioccw decode ccw 42 40 0200 00002000 --device fba
+      vfioccw decode sense 8000 --device 3390
+      head -c 120 /tmp/m/0.0.0313/io_region | tail -c 96 | xxd -p | vfioccw decode irb -
+    """
+    from regions.descriptions import from_hex
+    from vfioccw_fuse.cli.output import show_rows
+
+    try:
+        texts = (sys.stdin.read(),) if digits == ("-",) else digits
+        data = b"".join(map(from_hex, texts))
+        for number, piece in enumerate(_one_by_one(structure, data)):
+            if number:
+                click.echo()
+            show_rows(_describe(structure, piece, order, fmt, device))
+    except ValueError as wrong:
+        raise click.UsageError(str(wrong)) from None
+
+
+def _one_by_one(structure: str, data: bytes) -> list[bytes]:
+    """Cut a channel program into CCWs; everything else is one piece."""
+    size = codec.CCW1.size
+    if structure != "ccw" or not data or len(data) % size:
+        return [data]
+    return [data[at : at + size] for at in range(0, len(data), size)]
+
+
+def _describe(structure: str, data: bytes, order: str, fmt: int, device: str) -> "list[Row]":
+    """Describe ``data`` with the options that go with ``structure``; ValueError if it is wrong."""
+    from regions import descriptions
+
+    match structure:
+        case "orb":
+            return descriptions.describe_orb(data, order)
+        case "scsw":
+            return descriptions.describe_scsw(data, order)
+        case "ccw":
+            return descriptions.describe_ccw(data, fmt, device)
+        case "irb":
+            return descriptions.describe_irb(data, device)
+        case "sense":
+            return descriptions.describe_sense(data, device)
+        case _:
+            return descriptions.DESCRIBERS[structure](data)
+
+
+@click.command(name="trace")
+@click.argument("subchannel", type=click.Path())
+@click.option(
+    "--seconds", type=click.FloatRange(0, 86400), help="End after so long.  [default: never]"
+)
+def trace_command(subchannel: str, seconds: float | None) -> None:
+    """Follow what SUBCHANNEL (MNT/0.0.0313) does from now on, like tail -f.
+
+    Every instruction, CCW and interruption is one line. Ctrl-C ends it.
+
+    \b
+    Examples:
+      vfioccw trace /tmp/m/0.0.0313
+      vfioccw trace /tmp/m/0.0.0313 --seconds 10 > what-happened
+    """
+    with asking_the_mount():
+        fd = os.open(os.path.join(subchannel, "trace"), os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _follow(fd, seconds)
+    finally:
+        with contextlib.suppress(OSError):  # the mount may have ended
+            os.close(fd)
+
+
+def _follow(fd: int, seconds: float | None) -> None:
+    """Copy to stdout what comes from ``fd``, for so many seconds or until it ends."""
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    end = None if seconds is None else time.monotonic() + seconds
+    while poll.poll(None if end is None else max(0.0, end - time.monotonic()) * 1000):
+        piece = os.read(fd, _LINES)
+        if not piece:
+            return
+        sys.stdout.buffer.write(piece)
+        sys.stdout.buffer.flush()

@@ -1,0 +1,48 @@
+"""The other side of the mount: drives a subchannel through its files, as QEMU's vfio-ccw does.
+
+A client knows the files of a mount and the layouts in `regions`, and nothing of the server: no
+other package of this project is imported here. What it does is what QEMU does with a vfio-ccw
+device (`hw/vfio/ccw.c`, `hw/s390x/css.c`): a subchannel that works here works there.
+
+    >>> from vfioccw_fuse.client import FbaDisk, Subchannel
+    >>> with Subchannel("/tmp/m/0.0.0313") as subchannel:
+    ...     print(subchannel.sense_id())
+    ...     disk = FbaDisk(subchannel)
+    ...     first = disk.read(0, 1)
+
+From the ground up: `faults` are the exceptions, `storage` the guest memory, `program` lays channel
+programs out in it, `irq` waits for interruptions, `subchannel` issues the requests, `fba` moves
+blocks of a disk.
+"""
+
+from vfioccw_fuse.client.faults import (
+    ClientError,
+    NoInterruption,
+    ProgramFailed,
+    Refused,
+    RequestFailed,
+    Unsupported,
+)
+from vfioccw_fuse.client.fba import FbaDisk
+from vfioccw_fuse.client.program import Program, Room, Step
+from vfioccw_fuse.client.storage import Area, GuestStorage
+from vfioccw_fuse.client.subchannel import SenseId, Statistics, Subchannel, condition_code
+
+__all__ = [
+    "Area",
+    "ClientError",
+    "FbaDisk",
+    "GuestStorage",
+    "NoInterruption",
+    "Program",
+    "ProgramFailed",
+    "Refused",
+    "RequestFailed",
+    "Room",
+    "SenseId",
+    "Statistics",
+    "Step",
+    "Subchannel",
+    "Unsupported",
+    "condition_code",
+]
