@@ -39,21 +39,16 @@ class CcwFetcher:
     address, command code, CCW_FLAG_ bits, byte count and data address.
     """
 
-    __slots__ = (
-        "_base",
-        "_block",
-        "_end",
-        "_format1",
-        "_key",
-        "_prefetch",
-        "_space",
-        "address",
-        "cda",
-        "code",
-        "count",
-        "flags",
-        "valid_flags",
-    )
+    code: int = 0
+    """Command code."""
+    flags: int = 0
+    """`CCW_FLAG_*` bits."""
+    count: int = 0
+    """Byte count."""
+    cda: int = 0
+    """Data address."""
+    valid_flags: int = 0xFF & ~c.CCW_FLAG_MIDA
+    """Flags that may be one: the MIDAW flag only if the ORB allows it."""
 
     def __init__(self, space: AddressSpace, orb: Orb, fetched: bytes) -> None:
         """*fetched* is storage from the first CCW on, as far as it was fetched before."""
@@ -64,11 +59,10 @@ class CcwFetcher:
         self._block = fetched
         self._base = orb.cpa
         self._end = len(fetched) if not orb.cpa & 7 else 0
-        self.valid_flags = 0xFF
-        if not orb.ctrl1 & c.ORB_CTRL1_MASK_MIDAW:
-            self.valid_flags &= ~c.CCW_FLAG_MIDA
+        if orb.ctrl1 & c.ORB_CTRL1_MASK_MIDAW:
+            self.valid_flags = 0xFF
         self.address = orb.cpa
-        self.code = self.flags = self.count = self.cda = 0
+        """Absolute address of the current CCW."""
 
     @property
     def cpa(self) -> int:

@@ -53,22 +53,20 @@ class ChannelProgram:
     `note_suspended` and, once, `conclude`.
     """
 
-    __slots__ = (
-        "_begun",
-        "_commands",
-        "_fault",
-        "_fetch_next",
-        "_sch",
-        "_since",
-        "cancelled",
-        "ccws",
-        "io",
-        "on_wake",
-        "orb",
-        "scope",
-        "status",
-        "woken",
-    )
+    # What most programs never change is kept in the class: a start makes one of these.
+    status: int = 0
+    """Unit status that the command in progress has presented: channel end, until device end."""
+    cancelled: bool = False
+    """A clear, cancel or reset ended the start function: nothing more may be done or shown."""
+    scope: trio.CancelScope | None = None
+    """The scope of the task that runs the program, once it has one."""
+    woken: bool = False
+    """`Pause.EVENT` is over, perhaps before anybody waited; who waited resets it."""
+    on_wake: Callable[[], None] = staticmethod(_nobody_waits)
+    """Called when `woken` becomes true; whoever waits puts its own here."""
+    _begun: bool = False
+    _commands: int = 0
+    _fault: Fault = Fault.NONE
 
     def __init__(
         self, sch: Subchannel, orb: Orb, fetched: bytes = b"", space: AddressSpace | None = None
@@ -81,20 +79,7 @@ class ChannelProgram:
         self.ccws = CcwFetcher(space, orb, fetched)
         self.io = Transfer(space, self.ccws, orb, self._data_chained)
         self._fetch_next: int | None = orb.cpa
-        self._begun = False
-        self._commands = 0
         self._since = perf_counter_ns()
-        self._fault = Fault.NONE
-        self.status = 0
-        """Unit status that the command in progress has presented: channel end, until device end."""
-        self.cancelled = False
-        """A clear, cancel or reset ended the start function: nothing more may be done or shown."""
-        self.scope: trio.CancelScope | None = None
-        """The scope of the task that runs the program, once it has one."""
-        self.woken = False
-        """`Pause.EVENT` is over, perhaps before anybody waited; who waited resets it."""
-        self.on_wake: Callable[[], None] = _nobody_waits
-        """Called when `woken` becomes true; whoever waits puts its own here."""
 
     def cancel(self) -> None:
         """End the program without a status (clear, halt, cancel, reset)."""
@@ -106,10 +91,14 @@ class ChannelProgram:
     def run(self) -> Pause | trio.Event | None:
         """Go on until the program has ended (None) or must wait for what is given."""
         begin = perf_counter_ns()
-        self._account_wait(begin)
+        measurement = self._sch.measurement
+        if self._begun:
+            self._account_wait(begin)
+        else:
+            measurement.function_pending_ns += begin - self._since
         pause = self._execute()
         self._since = now = perf_counter_ns()
-        self._sch.measurement.device_connect_ns += now - begin
+        measurement.device_connect_ns += now - begin
         return pause
 
     def _account_wait(self, now: int) -> None:

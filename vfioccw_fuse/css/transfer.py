@@ -29,27 +29,14 @@ INDIRECT = c.CCW_FLAG_IDA | c.CCW_FLAG_MIDA
 class Transfer:
     """The channel's side of the current command; a `devices.base.DataTransfer`."""
 
-    __slots__ = (
-        "_areas",
-        "_ccws",
-        "_gathers",
-        "_key",
-        "_on_ccw",
-        "_orb",
-        "_piece",
-        "_space",
-        "_whole",
-        "backward",
-        "check",
-        "first",
-        "input",
-        "left",
-        "observed",
-        "over",
-        "path",
-        "skip",
-        "used",
-    )
+    observed: bool = False
+    """Somebody follows every CCW."""
+    first: bool = True
+    """This is the first command of the channel program."""
+    path: int = 0x80
+    """The path in use as an LPM bit."""
+    left: int = 0
+    """Residual count of the current CCW, in bytes."""
 
     def __init__(
         self, space: AddressSpace, ccws: CcwFetcher, orb: Orb, on_ccw: Callable[[], None]
@@ -61,10 +48,6 @@ class Transfer:
         self._key = orb.ctrl0 >> 12
         self._gathers = orb.ctrl0 & c.ORB_CTRL0_MASK_PFCH != 0
         self._on_ccw = on_ccw
-        self.observed = False
-        """Somebody follows every CCW."""
-        self.first = True
-        self.path = 0x80
 
     def begin(self) -> None:
         """The current CCW starts a command."""
@@ -84,7 +67,6 @@ class Transfer:
         """Make the current CCW's data area the one in use."""
         ccws = self._ccws
         self.left = ccws.count
-        """Residual count of the current CCW, in bytes."""
         self._piece = (0, 0)
         flags = ccws.flags
         self.skip = self.input and flags & c.CCW_FLAG_SKIP != 0

@@ -21,6 +21,8 @@ LONGEST_SEGMENT: Final = 255
 """Most CCWs of a segment: CCWs up to one without chaining."""
 FETCHED: Final = (LONGEST_SEGMENT + 1) * 8
 """Bytes that are looked at for one segment: one CCW more than it may have."""
+GLANCE: Final = 64
+"""Bytes that are enough for a short program."""
 _CHAINS: Final = c.CCW_FLAG_DC | c.CCW_FLAG_CC
 _ENDS: Final = bytes(0 if flags & _CHAINS else 1 for flags in range(256))
 _IDA: Final = bytes(1 if flags & c.CCW_FLAG_IDA else 0 for flags in range(256))
@@ -35,11 +37,12 @@ def prefetch_program(space: AddressSpace, orb: Orb) -> tuple[int, bytes]:
     if not length:
         return errno.EFAULT, b""
     try:
-        block = space.read(head, length)
+        block = space.read(head, min(length, GLANCE))
         code, flags = block[0], block[1 if orb.ctrl0 & c.ORB_CTRL0_MASK_FMT else 4]
         if not flags & (_CHAINS | c.CCW_FLAG_IDA) and code & 0x0F != c.CCW_CMD_TIC:
             # The one-CCW program needs no closer look.
             return 0, block
+        block = space.read(head, length)
         return _check_segments(space, orb, block), block
     except (AddressingError, StorageLost):
         return errno.EFAULT, b""
