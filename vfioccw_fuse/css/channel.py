@@ -78,6 +78,8 @@ class ChannelProgram:
         self.orb = orb
         self.ccws = CcwFetcher(space, orb, fetched)
         self.io = Transfer(space, self.ccws, orb, self._data_chained)
+        if orb.ctrl0 & c.ORB_CTRL0_MASK_ALCC:
+            self.io.limits = sch.address_limits()
         self._fetch_next: int | None = orb.cpa
         self._since = perf_counter_ns()
 

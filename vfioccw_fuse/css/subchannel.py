@@ -59,6 +59,13 @@ ORB_CTRL1_RESERVED: Final = 0x3E
 ABNORMAL_DSTAT: Final = 0xFF & ~(c.SCSW_DSTAT_CHANNEL_END | c.SCSW_DSTAT_DEVICE_END)
 ABNORMAL_CSTAT: Final = 0xFF & ~c.SCSW_CSTAT_PCI
 """Device and subchannel status that make the ending an unusual one: alert status."""
+LOGGED: Final = c.SCSW_CSTAT_DATA_CHECK | c.SCSW_CSTAT_CHN_CTRL_CHK | c.SCSW_CSTAT_INTF_CTRL_CHK
+"""Subchannel status that comes with a subchannel logout (ESW format 0)."""
+LOGOUT_VALID: Final = 0x4000 | 0x0400
+"""Field-validity flags: last-path-used mask, CCW address."""
+FETCH_ACCESS: Final = 0x0100
+STORE_ACCESS: Final = 0x0200
+"""Storage-access codes."""
 UNIT_CHECK: Final = c.SCSW_DSTAT_UNIT_CHECK
 CONCURRENT_SENSE: Final = c.PMCW_CHARS_MASK_CSENSE
 KEPT_FLAGS: Final = 0xFFFF & ~c.SCSW_FLAGS_MASK_CC
@@ -67,6 +74,10 @@ PMCW_CHARS_MODIFIABLE: Final = c.PMCW_CHARS_MASK_CSENSE
 PMCW_FLAGS_MODIFIABLE: Final = (
     c.PMCW_FLAGS_MASK_ISC | c.PMCW_FLAGS_MASK_ENA | c.PMCW_FLAGS_MASK_LM | c.PMCW_FLAGS_MASK_MME
 )
+LIMIT_LOW: Final = 0x0020
+"""Limit mode 1: data lies at or above the address limit."""
+LIMIT_HIGH: Final = 0x0040
+"""Limit mode 2: data lies below the address limit."""
 PMCW_FLAGS_RESERVED: Final = 0x4000
 
 _pack_scsw = codec.SCSW.struct.pack
@@ -119,6 +130,7 @@ class Interruption:
     erw: int
     ecw: bytes
     solicited: bool
+    logout: int
 
 
 class Subchannel:
@@ -156,6 +168,8 @@ class Subchannel:
         self.chars = 0
         self.flags = self.ctrl = self.cpa = self.dstat = self.cstat = self.count = 0
         self.erw = 0
+        self.logout = 0
+        """The subchannel logout of ESW format 0, without the LPUM."""
         self.ecw = NO_ECW
         self.program: ChannelProgram | None = None
         """The start function in progress."""
@@ -174,6 +188,8 @@ class Subchannel:
         """Paths that the operating system does not use, as LPM bits."""
         self.failed = 0
         """Paths that do not answer, as LPM bits: selection finds them not operational."""
+        self.address_limit = 0
+        """What SET ADDRESS LIMIT sets: the absolute address that limit modes 1 and 2 mean."""
         self._lost = False
         device.attention = self.unsolicited
 
@@ -221,7 +237,7 @@ class Subchannel:
         self.flags = orb.ctrl0 & ORB_IN_SCSW
         self.ctrl = START | START_PEND
         self.cpa = orb.cpa
-        self.dstat = self.cstat = self.count = self.erw = 0
+        self.dstat = self.cstat = self.count = self.erw = self.logout = 0
         self.pnom = 0
         self._lost = False
         self.program = program = ChannelProgram(self, orb, fetched, space)
@@ -390,7 +406,7 @@ class Subchannel:
         """The 96 bytes of the IRB: SCSW, ESW (word 0 has the LPUM, word 1 the ERW), ECW, EMW."""
         return _pack_irb(
             self.flags, self.ctrl, self.cpa, self.dstat, self.cstat, self.count,
-            self.lpum << 16, self.erw, 0, 0, self.ecw, _EMW,
+            self.lpum << 16 | self.logout, self.erw, 0, 0, self.ecw, _EMW,
         )  # fmt: skip
 
     # --- what the channel reports -------------------------------------------------------------
@@ -464,9 +480,14 @@ class Subchannel:
             erw = c.ERW_CONS | len(sense) << c.ERW_SCNT_SHIFT
             ecw = sense.ljust(c.ECW_SIZE, b"\0")
             flags |= c.SCSW_FLAGS_MASK_ECTL
+        logout = 0
+        if cstat & LOGGED:
+            # ESW format 0: whose LPUM and CCW address are valid, and what storage was used for.
+            flags |= c.SCSW_FLAGS_MASK_ESWF
+            logout = LOGOUT_VALID | (STORE_ACCESS if program.io.input else FETCH_ACCESS)
         actl = c.SCSW_ACTL_DEVICE_ACTIVE if device_active else 0
         scsw = Scsw(flags, START | actl | stctl, program.ccws.cpa, dstat, cstat, count)
-        self._post(scsw, erw, ecw)
+        self._post(scsw, erw, ecw, logout=logout)
 
     def unsolicited(self, dstat: int) -> None:
         """The device presents status by itself: attention, or the device end that was awaited."""
@@ -480,13 +501,21 @@ class Subchannel:
             stctl = SECONDARY | STATUS_PEND
         scsw = Scsw(ctrl=stctl, dstat=dstat)
         if self.ctrl & FCTL:
-            self.backlog.append(Interruption(scsw, 0, NO_ECW, False))
+            self.backlog.append(Interruption(scsw, 0, NO_ECW, False, 0))
         else:
             self._post(scsw, solicited=False)
 
     # --- interruptions in order ---------------------------------------------------------------
 
-    def _post(self, scsw: Scsw, erw: int = 0, ecw: bytes = NO_ECW, solicited: bool = True) -> None:
+    def _post(
+        self,
+        scsw: Scsw,
+        erw: int = 0,
+        ecw: bytes = NO_ECW,
+        *,
+        solicited: bool = True,
+        logout: int = 0,
+    ) -> None:
         """Make this the pending status, or queue it behind one that was not taken yet.
 
         Only intermediate status on top of intermediate status merges: a PCI and a suspension.
@@ -497,7 +526,7 @@ class Subchannel:
                 or self.ctrl & STCTL != INTERMEDIATE_ONLY
                 or scsw.ctrl & STCTL != INTERMEDIATE_ONLY
             ):
-                self.backlog.append(Interruption(scsw, erw, ecw, solicited))
+                self.backlog.append(Interruption(scsw, erw, ecw, solicited, logout))
                 # What the hardware does meanwhile shows in fctl and actl, under the old status.
                 self.ctrl = self.ctrl & ~(FCTL | ACTL) | scsw.ctrl & (FCTL | ACTL)
                 return
@@ -508,6 +537,7 @@ class Subchannel:
         self._set(scsw)
         self.erw = erw
         self.ecw = ecw
+        self.logout = logout
         if self.observer is not None:
             self.observer.interruption(self.irb())
         self.on_status_pending()
@@ -519,10 +549,23 @@ class Subchannel:
             if not following.solicited and self.ctrl & FCTL:
                 return
             self.backlog.popleft()
-            self._post(following.scsw, following.erw, following.ecw, following.solicited)
+            self._post(
+                following.scsw,
+                following.erw,
+                following.ecw,
+                solicited=following.solicited,
+                logout=following.logout,
+            )
 
     def _set(self, scsw: Scsw) -> None:
         self.flags, self.ctrl, self.cpa, self.dstat, self.cstat, self.count = scsw
+
+    def address_limits(self) -> tuple[int, int] | None:
+        """Between which addresses data must lie by the PMCW's limit mode; None: anywhere."""
+        mode = self.pmcw_flags & c.PMCW_FLAGS_MASK_LM
+        if mode == LIMIT_LOW:
+            return self.address_limit, 1 << 64
+        return (0, self.address_limit) if mode == LIMIT_HIGH else None
 
     # --- channel paths ------------------------------------------------------------------------
 

@@ -35,6 +35,8 @@ class Transfer:
     """This is the first command of the channel program."""
     path: int = 0x80
     """The path in use as an LPM bit."""
+    limits: tuple[int, int] | None = None
+    """Address-limit checking: data lies at and above the first, below the second address."""
     left: int = 0
     """Residual count of the current CCW, in bytes."""
 
@@ -75,7 +77,7 @@ class Transfer:
         if flags & INDIRECT and not self.skip:
             if flags & c.CCW_FLAG_IDA:
                 mode = IdaMode.of(self._orb.ctrl0)
-                if not self.backward and self._gathers:
+                if not self.backward and self._gathers and self.limits is None:
                     self._whole = idaw_pieces(self._space, mode, self._key, ccws.cda, ccws.count)
                 self._areas = idaw_areas(
                     self._space, mode, self._key, ccws.cda, ccws.count, backward=self.backward
@@ -187,6 +189,12 @@ class Transfer:
             permitted = space.valid(address, size) if address >= 0 else 0
             if self.backward and permitted < size:
                 permitted = 0
+            if permitted < size:
+                self.check = c.SCSW_CSTAT_PROG_CHECK
+                size = permitted
+        if self.limits is not None:
+            low, high = self.limits
+            permitted = min(size, high - address) if low <= address < high else 0
             if permitted < size:
                 self.check = c.SCSW_CSTAT_PROG_CHECK
                 size = permitted

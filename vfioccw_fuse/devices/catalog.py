@@ -9,7 +9,7 @@ from ..errors import UserError
 from .base import Device
 from .options import BEHAVIOUR_WORDS, DeviceSpec
 
-CONTROL_WORDS: Final = BEHAVIOUR_WORDS | {"csense", "order", "interface", "chpids"}
+CONTROL_WORDS: Final = BEHAVIOUR_WORDS | {"csense", "order", "interface", "chpids", "address-limit"}
 """Options that belong to the subchannel, not to a device model."""
 
 TYPES: Final[dict[str, tuple[str, str]]] = {

@@ -14,7 +14,7 @@ from ..devices.options import BEHAVIOUR_WORDS
 from ..errors import UserError
 from .device import CcwDevice
 
-SWITCHES: Final = BEHAVIOUR_WORDS | {"csense", "order"}
+SWITCHES: Final = BEHAVIOUR_WORDS | {"csense", "order", "address-limit"}
 """Words that stay as they are set; `--device` takes them too."""
 EVENTS: Final = frozenset({"unsolicited", "request"})
 """Words that make something happen once."""
@@ -26,6 +26,7 @@ def control_text(device: CcwDevice) -> str:
         **device.sch.behaviour.words(),
         "csense": "on" if device.sch.chars & c.PMCW_CHARS_MASK_CSENSE else "off",
         "order": device.order,
+        "address-limit": f"{device.sch.address_limit:#x}",
     }
     return "".join(f"{word}={value}\n" for word, value in words.items())
 
@@ -66,7 +67,16 @@ def switch_subchannel(device: CcwDevice, words: dict[str, str]) -> None:
     csense = words.get("csense", "on" if device.sch.chars & c.PMCW_CHARS_MASK_CSENSE else "off")
     if csense not in ("on", "off", ""):
         raise UserError(f"csense={csense}: on or off")
+    limit = words.get("address-limit", "0")
+    try:
+        address = int(limit, 0)
+    except ValueError:
+        address = -1
+    if not 0 <= address < 1 << 31:
+        raise UserError(f"address-limit={limit}: an absolute address below 2 GiB, such as 0x100000")
     device.sch.behaviour.apply(words)
+    if "address-limit" in words:
+        device.sch.address_limit = address
     device.order = order
     mask = c.PMCW_CHARS_MASK_CSENSE
     device.sch.chars = device.sch.chars & ~mask | (0 if csense == "off" else mask)
