@@ -51,18 +51,25 @@ class Entry(NamedTuple):
 COMMANDS: dict[str, Entry] = {
     "mount": Entry("The mount", "mount", "Show devices as subchannels below a directory."),
     "umount": Entry("The mount", "mount", "End a mount."),
+    "add": Entry("The mount", "chp", "Attach another device while mounted."),
+    "remove": Entry("The mount", "chp", "Take a subchannel away while mounted."),
+    "chp": Entry("The mount", "chp", "List channel paths, take them away, bring them back."),
     "ls": Entry("Looking", "show", "List the subchannels of a mount, like lscss."),
     "decode": Entry("Looking", "show", "Say in words what an ORB, a CCW, an IRB ... means."),
     "trace": Entry("Looking", "show", "Follow what a subchannel does, like tail -f."),
     "ssch": Entry("By hand", "drive", "Start a channel program, show the interruption."),
     "hsch": Entry("By hand", "drive", "Halt what runs."),
     "csch": Entry("By hand", "drive", "Clear the subchannel."),
+    "rsch": Entry("By hand", "synchronous", "Resume a suspended program."),
+    "xsch": Entry("By hand", "synchronous", "Cancel a start that is pending or suspended."),
+    "msch": Entry("By hand", "synchronous", "Modify the subchannel: parameter, paths, enabled."),
     "stsch": Entry("By hand", "drive", "Store the subchannel-information block."),
     "tsch": Entry("By hand", "drive", "Wait for the next interruption and take it."),
     "read": Entry("Blocks and media", "blocks", "Copy blocks of a disk to a file."),
     "write": Entry("Blocks and media", "blocks", "Copy a file to blocks of a disk."),
     "image": Entry("Blocks and media", "image", "Make and inspect media."),
     "run": Entry("Without a mount", "run", "Run a scenario on the channel subsystem."),
+    "fsm": Entry("Without a mount", "fsm", "Draw the state machine of a subchannel."),
     "bench": Entry("Speed", "bench", "Measure the requests of one subchannel."),
 }
 """All commands in the order and under the headings in which ``--help`` shows them."""
@@ -118,7 +125,22 @@ class CommandTable(click.Group):
         """
         extra["standalone_mode"] = False
         extra.setdefault("prog_name", "vfioccw")
+        _complete_streams()
         sys.exit(guarded(lambda: super(CommandTable, self).main(args, *rest, **extra)))
+
+
+def _complete_streams() -> None:
+    """Put /dev/null where the caller closed stdin, stdout or stderr.
+
+    Otherwise the next file that is opened would be one of them.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            null = os.open(os.devnull, os.O_RDWR)
+            if null != number:
+                os.dup2(null, number)
+                os.close(null)
+            setattr(sys, name, os.fdopen(number, mode, closefd=False))
 
 
 def guarded(action: Callable[[], Any]) -> int:

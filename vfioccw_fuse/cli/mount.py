@@ -21,6 +21,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from vfioccw_fuse.cli import EXIT_FAILURE, EXIT_OK, in_words
 from vfioccw_fuse.cli.mounts import Holder, holders, mounted_at, server_of
@@ -59,6 +60,13 @@ def _interface(_context: click.Context, _option: click.Parameter, name: str) -> 
     "keeps ORB and SCSW in host byte order).",
 )
 @click.option(
+    "--config",
+    metavar="FILE",
+    type=click.Path(),
+    help="A channel subsystem in TOML: [[device]] tables, [chpid.40] tables, interface, memory. "
+    "What the command line says comes on top.",
+)
+@click.option(
     "--interface",
     default="full",
     show_default=True,
@@ -74,8 +82,15 @@ def _interface(_context: click.Context, _option: click.Parameter, name: str) -> 
     help="Size of the built-in guest storage, at most 2GiB. Untouched storage costs nothing.",
 )
 @click.option("-f", "--foreground", is_flag=True, help="Stay in the foreground; Ctrl-C unmounts.")
+@click.pass_context
 def mount_command(
-    mnt: str, devices: tuple[str, ...], interface: str, memory: int, foreground: bool
+    context: click.Context,
+    mnt: str,
+    devices: tuple[str, ...],
+    config: str | None,
+    interface: str,
+    memory: int,
+    foreground: bool,
 ) -> int:
     """Show devices as s390 subchannels below the directory MNT.
 
@@ -88,23 +103,44 @@ def mount_command(
       vfioccw mount /tmp/m --device fba@0.0.0313:disk.img
       vfioccw mount /tmp/m --device fba@0.0.0313:a.img,readonly \\
                            --device fba@0.0.0314:b.img,delay=3s --memory 256MiB
+      vfioccw mount /tmp/m --config css.toml
     """
+    from vfioccw_fuse.cli.chp import absolute
     from vfioccw_fuse.devices.options import DeviceSpec
     from vfioccw_fuse.fuse.mount import MountOptions, serve
 
     options = MountOptions(
         # The daemon's working directory is / : paths of images become absolute here.
         devices=tuple(
-            replace(spec, path=os.path.abspath(spec.path))
-            for spec in map(DeviceSpec.parse, devices)
+            replace(spec, path=absolute(spec.path)) for spec in map(DeviceSpec.parse, devices)
         ),
         interface=interface,
         memory=memory,
     )
+    if config is not None:
+        options = _on_top_of(config, options, context)
     point = os.path.abspath(mnt)
     if foreground:
         return serve(point, options, lambda: _say_ready(point))
     return _in_background(point, options)
+
+
+def _on_top_of(config: str, options: "MountOptions", context: click.Context) -> "MountOptions":
+    """What the file ``config`` says, and on top of it what the command line says in ``options``."""
+    from vfioccw_fuse.cli.config import read_config
+
+    read = read_config(config)
+
+    def default(name: str) -> bool:
+        return context.get_parameter_source(name) is ParameterSource.DEFAULT
+
+    return replace(
+        options,
+        devices=read.devices + options.devices,
+        interface=read.interface if read.interface and default("interface") else options.interface,
+        memory=read.memory if read.memory is not None and default("memory") else options.memory,
+        paths=read.paths,
+    )
 
 
 def _say_ready(point: str) -> None:

@@ -7,6 +7,7 @@ import select
 import struct
 import sys
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
@@ -63,8 +64,9 @@ def _row(mnt: str, name: str) -> tuple[str, ...]:
     """
     cssid, ssid, _ = name.split(".")
     state = _read_state(mnt, name)
-    medium = state.get("device", _UNKNOWN)
-    kind = medium.split()
+    device = state.get("device", _UNKNOWN)
+    medium = state.get("medium", device)
+    kind = device.split()
     types = (
         state.get("devtype", kind[1] if len(kind) > 1 else _UNKNOWN),
         state.get("cutype", _UNKNOWN),
@@ -201,27 +203,42 @@ def _describe(structure: str, data: bytes, order: str, fmt: int, device: str) ->
 @click.option(
     "--seconds", type=click.FloatRange(0, 86400), help="End after so long.  [default: never]"
 )
-def trace_command(subchannel: str, seconds: float | None) -> None:
+@click.option(
+    "--svg",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="Draw a timeline into FILE at the end.",
+)
+def trace_command(subchannel: str, seconds: float | None, svg: str | None) -> None:
     """Follow what SUBCHANNEL (MNT/0.0.0313) does from now on, like tail -f.
 
-    Every instruction, CCW and interruption is one line. Ctrl-C ends it.
+    Every instruction, CCW and interruption is one line. Ctrl-C ends it. With --svg the lines become
+    a timeline; SUBCHANNEL may be a file of lines that were kept, or - for stdin, then.
 
     \b
     Examples:
       vfioccw trace /tmp/m/0.0.0313
       vfioccw trace /tmp/m/0.0.0313 --seconds 10 > what-happened
+      vfioccw trace what-happened --svg what-happened.svg
     """
+    if svg is not None:
+        from vfioccw_fuse.cli.drawing import draw_trace
+
+        draw_trace(subchannel, seconds, svg)
+        return
     with asking_the_mount():
         fd = os.open(os.path.join(subchannel, "trace"), os.O_RDONLY | os.O_CLOEXEC)
     try:
-        _follow(fd, seconds)
+        for piece in follow(fd, seconds):
+            sys.stdout.buffer.write(piece)
+            sys.stdout.buffer.flush()
     finally:
         with contextlib.suppress(OSError):  # the mount may have ended
             os.close(fd)
 
 
-def _follow(fd: int, seconds: float | None) -> None:
-    """Copy to stdout what comes from ``fd``, for so many seconds or until it ends."""
+def follow(fd: int, seconds: float | None) -> Iterator[bytes]:
+    """Give what comes from ``fd``, for so many seconds or until it ends."""
     poll = select.poll()
     poll.register(fd, select.POLLIN)
     end = None if seconds is None else time.monotonic() + seconds
@@ -229,5 +246,4 @@ def _follow(fd: int, seconds: float | None) -> None:
         piece = os.read(fd, _LINES)
         if not piece:
             return
-        sys.stdout.buffer.write(piece)
-        sys.stdout.buffer.flush()
+        yield piece

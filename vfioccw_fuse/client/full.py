@@ -8,7 +8,6 @@ Sources: `regions/README.md`; the thread, "way 2".
 """
 
 import os
-import sys
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
@@ -157,16 +156,11 @@ class FullSubchannel:
     def take_report(self) -> Crw | None:
         """The oldest channel-report word, which is taken; None if there is none."""
         data = self._read("crw_region", CRW_REGION_SIZE)
-        flags, rsid = (int.from_bytes(data[at : at + 2], sys.byteorder) for at in (0, 2))
-        return Crw(flags, rsid) if flags or rsid else None
-
-    def running_half(self) -> int:
-        """The half whose program runs and which is locked; `PROGRAM_HALF_NONE` if none does."""
-        data = self._read("program_region", PROGRAM_HALF_A_OFFSET)
-        return codec.PROGRAM_REGION_HEADER.parse(data).running
+        word = codec.CRW_REGION.parse(data)
+        return Crw(word.flags, word.rsid) if word.flags or word.rsid else None
 
     def header(self) -> ProgramRegionHeader:
-        """The header of the program region: where the halves are."""
+        """The header of the program region: where the halves are, and which one runs."""
         data = self._read("program_region", PROGRAM_HALF_A_OFFSET)
         return codec.PROGRAM_REGION_HEADER.parse(data)
 

@@ -77,7 +77,7 @@ class ChannelProgram:
         self._sch = sch
         self.orb = orb
         self.ccws = CcwFetcher(space, orb, fetched)
-        self.io = Transfer(space, self.ccws, orb, self._data_chained)
+        self.io = Transfer(space, self.ccws, orb, sch.note_pci, self._observe)
         if orb.ctrl0 & c.ORB_CTRL0_MASK_ALCC:
             self.io.limits = sch.address_limits()
         self._fetch_next: int | None = orb.cpa
@@ -203,14 +203,8 @@ class ChannelProgram:
         self._sch.device.begin()
         self._wake()
 
-    def _data_chained(self) -> None:
-        """A CCW was fetched for its data area."""
-        if self.io.observed:
-            self._observe(0)
-        if self.ccws.flags & c.CCW_FLAG_PCI:
-            self._sch.note_pci()
-
     def _observe(self, status: int) -> None:
+        """Tell who follows the program of the current CCW."""
         observer = self._sch.observer
         if observer is not None:
             ccws = self.ccws

@@ -43,6 +43,10 @@ class ChannelPaths:
         self._states: dict[int, PathState] = {}
         self._subchannels: dict[str, Subchannel] = {}
 
+    def begin(self, chpid: int, state: PathState) -> None:
+        """Let a path be in *state* before any subchannel has it; nothing is reported."""
+        self._states[chpid] = state
+
     def attach(self, sch: Subchannel) -> None:
         """Let the paths of *sch* lead to it, in the state in which they are."""
         self._subchannels[sch.schid] = sch

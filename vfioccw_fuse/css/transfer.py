@@ -29,6 +29,8 @@ INDIRECT = c.CCW_FLAG_IDA | c.CCW_FLAG_MIDA
 class Transfer:
     """The channel's side of the current command; a `devices.base.DataTransfer`."""
 
+    input: bool = False
+    """The command moves data to storage."""
     observed: bool = False
     """Somebody follows every CCW."""
     first: bool = True
@@ -41,15 +43,24 @@ class Transfer:
     """Residual count of the current CCW, in bytes."""
 
     def __init__(
-        self, space: AddressSpace, ccws: CcwFetcher, orb: Orb, on_ccw: Callable[[], None]
+        self,
+        space: AddressSpace,
+        ccws: CcwFetcher,
+        orb: Orb,
+        on_pci: Callable[[], None],
+        observe: Callable[[int], None],
     ) -> None:
-        """*on_ccw* is called for a data-chained CCW with the PCI flag, or any if `observed`."""
+        """*on_pci* is called for each data-chained CCW that has the PCI flag.
+
+        *observe* is called, with 0, for each CCW whose data chain goes on, if `observed`.
+        """
         self._space = space
         self._ccws = ccws
         self._orb = orb
         self._key = orb.ctrl0 >> 12
         self._gathers = orb.ctrl0 & c.ORB_CTRL0_MASK_PFCH != 0
-        self._on_ccw = on_ccw
+        self._on_pci = on_pci
+        self._observe = observe
 
     def begin(self) -> None:
         """The current CCW starts a command."""
@@ -103,6 +114,8 @@ class Transfer:
         ccws = self._ccws
         if not ccws.flags & c.CCW_FLAG_DC:
             return False
+        if self.observed:
+            self._observe(0)
         try:
             ccws.fetch(ccws.address + 8, chained_data=True)
             if ccws.flags & c.CCW_FLAG_SUSPEND:
@@ -111,8 +124,8 @@ class Transfer:
             self.check = error.cstat
             return False
         self._load()
-        if ccws.flags & c.CCW_FLAG_PCI or self.observed:
-            self._on_ccw()
+        if ccws.flags & c.CCW_FLAG_PCI:
+            self._on_pci()
         return True
 
     def _gather(self, limit: int) -> tuple[Pieces, int]:

@@ -16,7 +16,7 @@ import stat
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import pyfuse3
@@ -31,6 +31,7 @@ from ..memory.backing import BuiltInStorage
 from ..memory.space import AddressSpace
 from ..vfio.device import CcwDevice
 from ..vfio.fsm import Event
+from ..vfio.iommu import Iommu
 from ..vfio.irq import Irq
 from ..vfio.system import System, interface_of, path_state, report_subchannel
 from .blocked import BlockedRequests
@@ -58,6 +59,8 @@ class MountOptions:
     """The interface of every subchannel that does not name its own."""
     memory: int = 16 << 20
     """Size of the built-in guest storage in bytes."""
+    paths: Mapping[int, str] = field(default_factory=dict)
+    """Channel paths that are not online at first: chpid to the word that `chp` takes."""
 
 
 def serve(mountpoint: str, options: MountOptions, ready: Callable[[], None]) -> int:
@@ -109,14 +112,19 @@ class Mount:
         self.workers = Workers()
         """The session's workers."""
         self._blocked = BlockedRequests(self._mountpoint, self.workers)
-        self._irqfd = IrqfdServer(self._irqs_of, command=self.command)
+        self._irqfd = IrqfdServer(
+            self._irqs_of, Iommu(self._device_of), command=self.command
+        )
         self._services: dict[str, trio.CancelScope] = {}
         self._irqfd.open()
         self.fs = FileSystem(self._blocked, os.fspath(self._irqfd.path), storage.path)
         """The file system."""
 
+    def _device_of(self, schid: str) -> CcwDevice:
+        return self.fs.directories[schid].device
+
     def _irqs_of(self, schid: str) -> dict[int, Irq]:
-        return self.fs.directories[schid].device.irqs
+        return self._device_of(schid).irqs
 
     def init(self) -> None:
         """Mount; UserError if that fails. libfuse writes why to stderr, which is caught here."""
@@ -138,6 +146,8 @@ class Mount:
             )
             self._system = System(executor, self._space, interface_of(self._options.interface))
             self._nursery = nursery
+            for chpid, word in self._options.paths.items():
+                self._system.paths.begin(chpid, path_state(word))
             for spec, device in zip(self._options.devices, self._devices, strict=True):
                 self._show(spec, device)
             self.workers.at_end(self._end_of_session)
@@ -215,7 +225,7 @@ class Mount:
     def close(self) -> None:
         """Detach the mount if it still is there, also while files are open."""
         self._irqfd.close()
-        if os.path.ismount(self._mountpoint):
+        if _is_mounted(self._mountpoint):
             subprocess.run(
                 ["fusermount3", "-u", "-z", "-q", "--", self._mountpoint],
                 check=False, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
@@ -223,6 +233,13 @@ class Mount:
             )  # fmt: skip
         pyfuse3.close(unmount=False)
         self._storage.close()
+
+
+def _is_mounted(path: str) -> bool:
+    """Whether *path* is in the mount table. A stat would be a request to ourselves."""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
+        escaped = path.replace("\\", r"\134").replace(" ", r"\040").replace("\t", r"\011")
+        return any(line.split(" ")[4] == escaped for line in table)
 
 
 async def _serve_device(model: Device, scope: trio.CancelScope) -> None:

@@ -88,8 +88,8 @@ def _identity(device: Device) -> list[str]:
     identity = device.sense_id
     if len(identity) >= 7:
         lines = [
-            f"device_type: {identity[4:6].hex()}/{identity[6:7].hex()}",
-            f"control_unit: {identity[1:3].hex()}/{identity[3:4].hex()}",
+            f"devtype: {identity[4:6].hex()}/{identity[6:7].hex()}",
+            f"cutype: {identity[1:3].hex()}/{identity[3:4].hex()}",
         ]
     return [*lines, f"medium: {device.medium}"]
 

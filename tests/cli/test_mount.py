@@ -1,0 +1,195 @@
+"""``vfioccw mount`` and ``umount``: the daemon's life, and what can be wrong with a mount point."""
+
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+from tests.cli.commands import command, complaint, vfioccw
+from tests.mounted import GONE_WITHIN, MountedSystem, is_mounted, make_image, mount, until
+
+
+def test_mount_returns_when_the_mount_is_usable(mnt):
+    assert sorted(os.listdir(mnt.path)) == ["0.0.0313", "irqfd"]
+    assert len((mnt.subchannel / "io_region").read_bytes()) == 124
+
+
+def test_the_daemon_holds_nothing_of_the_caller(tmp_path):
+    image = make_image(tmp_path / "disk.img")
+    (tmp_path / "mnt").mkdir()
+    theirs, ours = os.pipe()
+    with open(tmp_path / "held", "w") as held:
+        done = subprocess.run(
+            command("mount", tmp_path / "mnt", "--device", "fba@0.0.0313:disk.img"),
+            cwd=tmp_path,  # a relative path: the daemon's own directory is another
+            pass_fds=[ours, held.fileno()],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=30,
+            check=False,
+            env={**os.environ, "PYTHONPATH": os.getcwd()},
+        )
+    os.close(ours)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    assert os.read(theirs, 1) == b"", "the daemon keeps a descriptor of the caller"
+    os.close(theirs)
+    system = MountedSystem(tmp_path / "mnt", image)
+    try:
+        process = f"/proc/{system.pid}"
+        assert os.readlink(f"{process}/cwd") == "/"
+        assert os.getsid(system.pid) != os.getsid(0)
+        for fd in range(3):
+            assert os.readlink(f"{process}/fd/{fd}") == "/dev/null"
+        links = {os.readlink(f"{process}/fd/{fd}") for fd in os.listdir(f"{process}/fd")}
+        assert str(tmp_path / "held") not in links
+        assert vfioccw("umount", "mnt", cwd=tmp_path).returncode == 0
+        system.assert_nothing_is_left()
+    finally:
+        system.give_up()
+
+
+def test_the_caller_may_have_closed_its_standard_streams(tmp_path):
+    image = make_image(tmp_path / "disk.img")
+    (tmp_path / "mnt").mkdir()
+    words = [*command("mount", tmp_path / "mnt", "--device", f"fba@0.0.0313:{image}")]
+    closed = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *words]
+    assert subprocess.run(closed, timeout=30, check=False).returncode == 0
+    system = MountedSystem(tmp_path / "mnt", image)
+    try:
+        assert system.unmount().returncode == 0
+        system.assert_nothing_is_left()
+    finally:
+        system.give_up()
+
+
+def test_the_foreground_says_when_it_is_ready_and_ends_at_ctrl_c(tmp_path):
+    image = make_image(tmp_path / "disk.img")
+    point = tmp_path / "mnt"
+    point.mkdir()
+    with subprocess.Popen(
+        command("mount", "-f", point, "--device", f"fba@0.0.0313:{image}"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as server:
+        assert server.stdout is not None
+        assert server.stderr is not None
+        assert server.stdout.readline().startswith(f"{point}: mounted")
+        assert is_mounted(point)
+        server.send_signal(signal.SIGINT)
+        assert server.wait(10) == 0
+        assert server.stderr.read() == ""
+    assert not is_mounted(point)
+
+
+def test_umount_is_back_when_the_daemon_has_ended(mount):
+    system = mount()
+    done = vfioccw("umount", system.path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    system.assert_nothing_is_left(within=0.5)
+
+
+def test_umount_of_a_busy_mount_says_who_and_changes_nothing(mnt):
+    with open(mnt.subchannel / "state") as held:
+        done = vfioccw("umount", mnt.path)
+        assert done.returncode == 1
+        with open("/proc/self/comm") as comm:
+            me = f"{os.getpid()} ({comm.read().strip()})"
+        assert complaint(done) == f"{mnt.path}: busy: in use by {me}; end it and try again"
+        assert held.read()
+    assert (mnt.subchannel / "state").read_text()
+
+
+def test_umount_names_working_directories_too(mnt):
+    with subprocess.Popen(["sleep", "60"], cwd=mnt.subchannel) as holder:
+        done = vfioccw("umount", mnt.path)
+        assert done.returncode == 1
+        assert f"{holder.pid} (sleep, working directory)" in complaint(done)
+        holder.kill()
+
+
+def test_umount_of_what_is_not_mounted(tmp_path):
+    assert complaint(vfioccw("umount", tmp_path)) == f"{tmp_path}: not mounted"
+    assert complaint(vfioccw("umount", tmp_path / "none")) == f"{tmp_path / 'none'}: not mounted"
+    assert "not a mount of vfioccw" in complaint(vfioccw("umount", "/proc"))
+
+
+def test_umount_works_while_a_program_runs(mount):
+    system = mount("fault=hang")
+    assert vfioccw("ssch", system.subchannel, "--ccw", "nop", "--no-wait").returncode == 0
+    assert vfioccw("umount", system.path).returncode == 0
+    system.assert_nothing_is_left(GONE_WITHIN)
+
+
+def test_umount_follows_a_symlink_and_takes_odd_names(tmp_path):
+    odd = tmp_path / "a b\\c\tü"
+    odd.mkdir()
+    system = mount(odd)
+    (tmp_path / "link").symlink_to(system.path)
+    assert vfioccw("umount", tmp_path / "link").returncode == 0
+    until(lambda: system.ended(0), "the daemon has ended")
+    system.give_up()
+
+
+def test_after_a_killed_server_the_mount_point_can_be_used_again(tmp_path):
+    system = mount(tmp_path)
+    try:
+        os.kill(system.pid, signal.SIGKILL)
+        assert system.ended()
+        until(lambda: not is_mounted(system.path), "the mount is detached")
+        assert "not mounted" in complaint(vfioccw("umount", system.path))
+    finally:
+        system.give_up()
+    again = mount(tmp_path)
+    assert vfioccw("umount", again.path).returncode == 0
+    again.give_up()
+
+
+@pytest.mark.parametrize(
+    ("args", "status", "words"),
+    [
+        (["nowhere"], 1, "nowhere: no such directory"),
+        (["disk.img"], 1, "disk.img: not a directory"),
+        (["mnt", "--device", "fba@0.0.0313:none.img"], 1, "none.img: no such"),
+        (["mnt", "--device", "fba@0.0.0313:odd.img"], 1, "multiple of 512"),
+        (["mnt", "--device", "fba@0.0.0313"], 1, "write TYPE@SUBCHANNEL:IMAGE"),
+        (["mnt", "--device", "fba@0.0.0313:disk.img,delay=soon"], 1, "delay=soon"),
+        (["mnt", "--device", "floppy@0.0.0313:disk.img"], 1, "floppy"),
+        (["mnt", "--memory", "16MB"], 2, "16MB"),
+        (["mnt", "--memory", "3GiB"], 1, "2 GiB"),
+        (["mnt", "--interface", "newest"], 2, "start-only, scsw, async, full"),
+        (["mnt", "--verbose"], 2, "--verbose"),
+        (["mnt", "mnt"], 2, "mnt"),
+    ],
+)
+@pytest.mark.parametrize("foreground", [False, True], ids=["daemon", "-f"])
+def test_what_is_wrong_is_one_line_and_nothing_is_mounted(
+    tmp_path, args, status, words, foreground
+):
+    make_image(tmp_path / "disk.img")
+    (tmp_path / "odd.img").write_bytes(bytes(700))
+    (tmp_path / "mnt").mkdir()
+    done = vfioccw("mount", *args, *(["-f"] if foreground else []), cwd=tmp_path)
+    assert done.returncode == status
+    assert words in complaint(done)
+    assert done.stdout == b""
+    assert not is_mounted(tmp_path / "mnt")
+
+
+def test_a_busy_mount_point(mnt):
+    done = vfioccw("mount", mnt.path)
+    assert done.returncode == 1
+    assert complaint(done).startswith(f"{mnt.path}: busy")
+
+
+def test_it_is_quick(tmp_path):
+    began = time.monotonic()
+    system = mount(tmp_path)
+    took = time.monotonic() - began
+    try:
+        assert vfioccw("umount", system.path).returncode == 0
+    finally:
+        system.give_up()
+    assert took < 5  # under 1 s on an idle machine; this one may be busy

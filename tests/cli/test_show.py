@@ -1,0 +1,89 @@
+"""``vfioccw ls``, ``trace`` and ``bench``."""
+
+import subprocess
+
+import pytest
+
+from tests.cli.commands import command, complaint, run, vfioccw
+
+
+def rows(path) -> list[list[str]]:
+    done = vfioccw("ls", path)
+    assert (done.returncode, done.stderr) == (0, b"")
+    return [line.split() for line in done.stdout.decode().splitlines()]
+
+
+def test_ls_shows_what_lscss_shows(mnt):
+    head, row = rows(mnt.path)
+    assert head[:2] == ["Device", "Subchan."]
+    assert row[:2] == ["0.0.0313", "0.0.0313"]
+    assert row[2].startswith("9336")
+    assert "yes" in row
+    assert "IDLE" in row
+    assert row[-1] == str(mnt.image)
+
+
+@pytest.mark.parametrize("interface", ["start-only", "scsw", "async", "full"])
+def test_ls_works_on_every_interface(mount, interface):
+    system = mount(f"--interface={interface}")
+    assert len(rows(system.path)) == 2
+
+
+def test_ls_is_no_instruction_in_the_trace(mnt):
+    with subprocess.Popen(
+        command("trace", mnt.subchannel, "--seconds", "2"), stdout=subprocess.PIPE
+    ) as trace:
+        assert len(rows(mnt.path)) == 2
+        assert trace.communicate()[0] == b""
+
+
+def test_trace_follows_while_it_happens(mnt):
+    with subprocess.Popen(
+        command("trace", mnt.subchannel), stdout=subprocess.PIPE, text=True
+    ) as trace:
+        assert trace.stdout is not None
+        fds = f"/proc/{trace.pid}/fd"
+        from tests.mounted import until
+
+        until(lambda: str(mnt.subchannel / "trace") in links(fds), "the trace is open")
+        assert run(mnt, "ssch", "--ccw", "sense-id,sli,20").returncode == 0
+        lines = [trace.stdout.readline() for _ in range(3)]
+        assert ["ssch" in lines[0], "e4/20/20" in lines[1], "irb" in lines[2]] == [True] * 3
+        trace.terminate()
+
+
+def links(directory: str) -> set[str]:
+    import os
+
+    try:
+        return {os.readlink(f"{directory}/{name}") for name in os.listdir(directory)}
+    except FileNotFoundError:
+        return set()
+
+
+def test_trace_ends_after_its_time(mnt):
+    done = run(mnt, "trace", "--seconds", "0.1")
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+def test_bench_prints_its_figures(mnt):
+    done = run(mnt, "bench", "--rounds", "20")
+    assert (done.returncode, done.stderr) == (0, b"")
+    lines = done.stdout.decode().splitlines()
+    names = [line.rsplit(maxsplit=2)[0] for line in lines[1:]]
+    assert names == [
+        "pwrite of io_region",
+        "pread of io_region",
+        "round trip, poll of io_irq",
+        "round trip, eventfd",
+        "read of 96 blocks (49152 bytes), poll",
+    ]
+    assert all(float(figure) > 0 for line in lines[1:] for figure in line.rsplit(maxsplit=2)[1:])
+
+
+def test_bench_of_a_busy_subchannel_is_one_line(mnt):
+    assert run(mnt, "ssch", "--ccw", "nop", "--no-wait").returncode == 0
+    done = run(mnt, "bench", "--rounds", "20")
+    assert done.returncode == 1
+    assert "status pending or busy" in complaint(done)
+    run(mnt, "tsch")

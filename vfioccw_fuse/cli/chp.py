@@ -1,0 +1,136 @@
+"""``vfioccw chp``, ``add`` and ``remove``: channel paths and subchannels of a running mount."""
+
+import os
+
+import click
+
+from vfioccw_fuse.cli.asking import ask
+from vfioccw_fuse.errors import UserError
+
+NO_MEDIUM = ("", "-", "*")
+"""What stands in place of an image where there is none: a drive without a tape."""
+
+
+@click.group(name="chp")
+def chp_command() -> None:
+    """Channel paths: list them, take them away, bring them back.
+
+    A chpid is two hexadecimal digits; every subchannel behind it notices. Without a word of its own
+    a device has the paths 40 and 41; chpids=42+43 among its options gives it others.
+
+    \b
+    Examples:
+      vfioccw chp list /tmp/m
+      vfioccw chp vary-off /tmp/m 40
+      vfioccw chp on /tmp/m 40
+    """
+
+
+@chp_command.command(name="list")
+@click.argument("mnt", type=click.Path())
+def list_command(mnt: str) -> None:
+    """List the channel paths of the mount MNT: id, state, subchannels behind it.
+
+    \b
+    Example:
+      vfioccw chp list /tmp/m
+    """
+    from vfioccw_fuse.cli.text import columns
+
+    rows = [("CHPID", "State", "Subchannels")]
+    for path in ask(mnt, {"do": "chp"})["chps"]:
+        rows.append((path["chpid"], path["state"], " ".join(path["subchannels"]) or "-"))
+    for line in columns(rows):
+        click.echo(line)
+
+
+def _change(state: str, words: str, masks: str) -> None:
+    """Make the command ``vfioccw chp STATE MNT CHPID``; ``words`` and ``masks`` are its help."""
+
+    def change(mnt: str, chpid: str) -> None:
+        ask(mnt, {"do": "chp", "chpid": chpid.removeprefix("0x"), "state": state})
+
+    change.__doc__ = (
+        f"{words}\n\n{masks}\n\n\b\nExample:\n  vfioccw chp {state} /tmp/m 40\n"  # as the others
+    )
+    for argument in (click.argument("chpid"), click.argument("mnt", type=click.Path())):
+        change = argument(change)
+    chp_command.command(name=state)(change)
+
+
+_change(
+    "on",
+    "Bring the channel path CHPID back.",
+    "Its bit is in LPM, PAM and POM again and gone from PNOM. After off or fail a channel-report "
+    "word says so (initialized).",
+)
+_change(
+    "vary-off",
+    "Use the channel path CHPID no longer, as chccwdev and chchp -v 0 do.",
+    "Its bit goes from LPM; PAM keeps it, and there is no channel report. A start that names only "
+    "this path is EACCES while another is left, else ENODEV.",
+)
+_change(
+    "off",
+    "Take the channel path CHPID away for good, as chchp -c 0 or a defect does.",
+    "Its bit goes from PAM; the channel-report word says permanent error. What runs on it ends "
+    "with interface-control check.",
+)
+_change(
+    "fail",
+    "Let the channel path CHPID fail for a while.",
+    "The channel-report word says temporary error. PAM keeps the path, but a start finds it not "
+    "operational: its bit comes into PNOM and goes from POM, and the next path is tried; with none "
+    "left the interruption has deferred condition code 3.",
+)
+
+
+@click.command(name="add")
+@click.argument("mnt", type=click.Path())
+@click.argument("spec")
+def add_command(mnt: str, spec: str) -> None:
+    """Attach the device SPEC to the mount MNT, which is in use.
+
+    SPEC is what mount --device takes: TYPE@SUBCHANNEL:IMAGE[,OPTION]...
+
+    \b
+    Example:
+      vfioccw add /tmp/m fba@0.0.0314:other.img,delay=1s
+    """
+    from vfioccw_fuse.devices.options import DeviceSpec
+
+    # The server's working directory is / : the path of the image becomes absolute here.
+    parsed = DeviceSpec.parse(spec)
+    path = absolute(parsed.path)
+    if path != parsed.path:
+        head, _, rest = spec.partition(":")
+        spec = f"{head}:{path}{rest[len(parsed.path) :]}"
+    ask(mnt, {"do": "add", "device": spec})
+
+
+@click.command(name="remove")
+@click.argument("subchannel", type=click.Path())
+def remove_command(subchannel: str) -> None:
+    """Take SUBCHANNEL (MNT/0.0.0313) away while the mount is in use.
+
+    What runs is dropped, who waits for an interruption gets ENODEV, requests through files that are
+    still open EIO. Its medium is closed.
+
+    \b
+    Example:
+      vfioccw remove /tmp/m/0.0.0314
+    """
+    mnt, schid = os.path.split(os.path.abspath(subchannel))
+    if not os.path.lexists(os.path.join(mnt, "irqfd")):
+        raise UserError(f"{subchannel}: no subchannel; name its directory, such as MNT/0.0.0313")
+    ask(mnt, {"do": "remove", "subchannel": schid})
+
+
+def absolute(image: str, directory: str | None = None) -> str:
+    """The absolute path of ``image``, which is seen from ``directory`` (default: the current one).
+
+    A word that says that there is no medium stays as it is.
+    """
+    if image in NO_MEDIUM:
+        return image
+    return os.path.abspath(os.path.join(directory or "", image))

@@ -1,0 +1,238 @@
+"""A channel subsystem in a file: what ``vfioccw mount --config css.toml`` reads.
+
+    interface = "full"          # of the devices that name none
+    memory = "64MiB"            # the built-in guest storage
+
+    [[device]]
+    type = "fba"
+    subchannel = "0.0.0313"
+    image = "disk.img"          # seen from the directory of this file
+    readonly = true
+    chpids = ["40", "41"]
+    delay = "3s"                # and every other option of --device
+
+    [chpid.40]
+    state = "vary-off"          # on, vary-off, off, fail
+
+Every error is one line with the file, the line and the key. tomllib tells no lines; they are found
+when they are needed, by reading the file up to ever fewer of them.
+"""
+
+import os
+import tomllib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final, NoReturn
+
+from vfioccw_fuse.cli.chp import absolute
+from vfioccw_fuse.cli.sizes import parse_size
+from vfioccw_fuse.devices.catalog import CONTROL_WORDS, device_class
+from vfioccw_fuse.devices.options import BEHAVIOUR_WORDS, Behaviour, DeviceSpec, parse_schid
+from vfioccw_fuse.errors import UserError
+from vfioccw_fuse.vfio.system import chpids_of, interface_of, path_state
+
+Key = tuple[str | int, ...]
+"""Where a value is: names of tables and keys, and places in arrays of tables."""
+
+_TOP: Final = ("interface", "memory", "device", "chpid")
+_NEEDED: Final = ("type", "subchannel", "image")
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What a configuration file says; None where it says nothing."""
+
+    interface: str | None = None
+    """The interface of devices that name none."""
+    memory: int | None = None
+    """Bytes of the built-in guest storage."""
+    devices: tuple[DeviceSpec, ...] = ()
+    """The devices in the order of the file; their images are absolute."""
+    paths: dict[int, str] = field(default_factory=dict)
+    """Channel paths that are not online at first: chpid to `on`, `vary-off`, `off` or `fail`."""
+
+
+class _File:
+    """The file that is read, for errors with a line."""
+
+    def __init__(self, path: str, text: str) -> None:
+        self._path = path
+        self._lines = text.splitlines(keepends=True)
+
+    def fail(self, key: Key, what: str) -> NoReturn:
+        """UserError: *what* is wrong at *key*."""
+        named = ".".join(str(step) for step in key if isinstance(step, str))
+        raise UserError(f"{self._path}:{self.line_of(key)}: {named}: {what}")
+
+    def checked(self, key: Key, check: Callable[[], Any]) -> Any:
+        """What *check* gives; its UserError gets the line of *key*."""
+        try:
+            return check()
+        except UserError as wrong:
+            self.fail(key, wrong.message.removeprefix("--"))
+
+    def line_of(self, key: Key) -> int:
+        """The number, from 1, of the line in which the value at *key* begins."""
+        low, high = 1, len(self._lines)
+        while low < high:
+            middle = (low + high) // 2
+            if _has(self._read(middle), key):
+                high = middle
+            else:
+                low = middle + 1
+        return low
+
+    def _read(self, count: int) -> dict[str, Any]:
+        """What the first *count* lines say, or some more, where those end within a value."""
+        while True:
+            try:
+                return tomllib.loads("".join(self._lines[:count]))
+            except tomllib.TOMLDecodeError:
+                if count == len(self._lines):
+                    raise
+                count += 1
+
+
+def _has(table: Any, key: Key) -> bool:
+    for step in key:
+        try:
+            table = table[step]
+        except (KeyError, IndexError, TypeError):
+            return False
+    return True
+
+
+def read_config(path: str) -> Config:
+    """Read the configuration file *path*; UserError in one line for all that is wrong with it."""
+    try:
+        with open(path, encoding="utf-8") as opened:
+            text = opened.read()
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not a text in UTF-8") from None
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as wrong:
+        words, _, place = str(wrong).partition(" (at ")
+        line = place.removeprefix("line ").split(",")[0]
+        if not line.isdigit():
+            line = str(text.count("\n") + 1)
+        raise UserError(f"{path}:{line}: {words[:1].lower()}{words[1:]}") from None
+    file = _File(path, text)
+    _known(file, (), table, _TOP)
+    interface = memory = None
+    if "interface" in table:
+        name = _string(file, ("interface",), table["interface"])
+        interface = file.checked(("interface",), lambda: interface_of(name)).value
+    if "memory" in table:
+        size = table["memory"]
+        memory = size if type(size) is int else _memory(file, size)
+    directory = os.path.dirname(os.path.abspath(path))
+    devices = tuple(_devices(file, table.get("device", []), directory))
+    return Config(interface, memory, devices, _paths(file, table.get("chpid", {}), devices))
+
+
+def _memory(file: _File, size: Any) -> int:
+    text = _string(file, ("memory",), size)
+    return int(file.checked(("memory",), lambda: parse_size(text)))
+
+
+def _known(file: _File, key: Key, table: dict[str, Any], words: Sequence[str]) -> None:
+    """Every key of *table* must be one of *words*."""
+    for name in table:
+        if name not in words:
+            file.fail((*key, name), f"unknown; one of {', '.join(sorted(words))}")
+
+
+def _string(file: _File, key: Key, value: Any) -> str:
+    if not isinstance(value, str):
+        file.fail(key, f"{value!r} is not a string; put it in quotes")
+    return value
+
+
+def _devices(file: _File, tables: Any, directory: str) -> Iterator[DeviceSpec]:
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        file.fail(("device",), "each device is a table of its own, [[device]]")
+    seen: set[str] = set()
+    for place, table in enumerate(tables):
+        key: Key = ("device", place)
+        for name in _NEEDED:
+            if name not in table:
+                file.fail(key, f"{name} is missing")
+        spec = _device(file, key, table, directory)
+        if spec.schid in seen:
+            file.fail((*key, "subchannel"), f"{spec.schid}: an earlier device has it")
+        seen.add(spec.schid)
+        yield spec
+
+
+def _device(file: _File, key: Key, table: dict[str, Any], directory: str) -> DeviceSpec:
+    """One device; every word is checked that can be checked without its medium."""
+    type_name = _string(file, (*key, "type"), table["type"]).lower()
+    kind = file.checked((*key, "type"), lambda: device_class(type_name))
+    words = CONTROL_WORDS | kind.option_words
+    _known(file, key, table, (*_NEEDED, "readonly", *words))
+    schid_text = _string(file, (*key, "subchannel"), table["subchannel"])
+    schid = file.checked((*key, "subchannel"), lambda: parse_schid(schid_text))
+    image = _string(file, (*key, "image"), table["image"])
+    readonly = table.get("readonly", False)
+    if not isinstance(readonly, bool):
+        file.fail((*key, "readonly"), f"{readonly!r}: true or false")
+    options: dict[str, str] = {}
+    for name in table:
+        if name not in (*_NEEDED, "readonly"):
+            text = _option(file, (*key, name), table[name])
+            if text is not None:
+                options[name] = text
+                _check_option(file, (*key, name), name, text)
+    spec = DeviceSpec(type_name, schid, absolute(image, directory), readonly, options)
+    if "chpids" in options:
+        file.checked((*key, "chpids"), lambda: chpids_of(spec))
+    return spec
+
+
+def _option(file: _File, key: Key, value: Any) -> str | None:
+    """An option's value as `--device` takes it; None for one that is switched off by `false`."""
+    match value:
+        case bool():
+            return "" if value else None
+        case str() | int() | float():
+            return str(value)
+        case list() if value and all(isinstance(one, str) for one in value):
+            return "+".join(value)
+        case _:
+            file.fail(key, f"{value!r}: a string, a number, true, false, or a list of strings")
+
+
+def _check_option(file: _File, key: Key, name: str, text: str) -> None:
+    if name in BEHAVIOUR_WORDS:
+        file.checked(key, lambda: Behaviour().apply({name: text}))
+    elif name == "interface":
+        file.checked(key, lambda: interface_of(text))
+    elif name == "order" and text not in ("big", "host"):
+        file.fail(key, f"{text!r}: big or host")
+
+
+def _paths(file: _File, table: Any, devices: Sequence[DeviceSpec]) -> dict[int, str]:
+    if not isinstance(table, dict):
+        file.fail(("chpid",), "each path is a table of its own, such as [chpid.40]")
+    known = {chpid for spec in devices for chpid in chpids_of(spec)}
+    states: dict[int, str] = {}
+    for name, row in table.items():
+        key: Key = ("chpid", name)
+        if not isinstance(row, dict):
+            file.fail(key, f"a path is a table, [chpid.{name}]")
+        _known(file, key, row, ("state",))
+        try:
+            chpid = int(name, 16)
+        except ValueError:
+            chpid = -1
+        if not 0 <= chpid <= 0xFF or len(name) > 2:
+            file.fail(key, "not a chpid; two hexadecimal digits such as 40")
+        if chpid not in known:
+            file.fail(key, "no device has this path among its chpids")
+        if "state" in row:
+            state = _string(file, (*key, "state"), row["state"])
+            file.checked((*key, "state"), partial(path_state, state))
+            states[chpid] = state
+    return states
