@@ -17,15 +17,8 @@ from regions import constants as c
 from regions.layouts import Orb
 from regions.table import Interface, irqs_of, regions_of
 
-from ..css.subchannel import (
-    FCTL,
-    INTERMEDIATE_ONLY,
-    START,
-    STATUS_PEND,
-    STCTL,
-    OperandException,
-    Subchannel,
-)
+from ..css.status import FCTL, INTERMEDIATE_ONLY, START, STATUS_PEND, STCTL
+from ..css.subchannel import OperandException, Subchannel
 from ..memory.space import AddressSpace
 from .fsm import AFTER, CC_ERRNO, REFUSED, TABLE, Action, Event, Function, State, after
 from .irq import Irq
@@ -246,7 +239,6 @@ class CcwDevice:
         action = TABLE[self.state][Event.INTERRUPT]
         if action is Action.DISABLED_IRQ:
             sch.disable()
-            self.state = State.STANDBY
             return
         ctrl = sch.ctrl
         self.show_irb(sch.show())

@@ -48,6 +48,7 @@ class Event(enum.IntEnum):
     """The device is closed: at umount, remove, and as the first half of a reset."""
 
 
+@enum.unique
 class Action(enum.Enum):
     """What the driver does about an event. The value is its explanation."""
 
@@ -59,11 +60,11 @@ class Action(enum.Enum):
     CLOSE = "drop what is in progress, disable the subchannel"
     IO_REQUEST = "do the function of fctl: clear before halt before start"
     IO_OVERTAKE = "the same, but a start is EBUSY: halt and clear overtake the running one"
-    IO_ERROR = "EIO"
-    IO_RETRY = "EAGAIN"
+    IO_ERROR = "the request is EIO"
+    IO_RETRY = "the request is EAGAIN"
     ASYNC_REQUEST = "do the command"
-    ASYNC_ERROR = "EIO"
-    ASYNC_RETRY = "EAGAIN"
+    ASYNC_ERROR = "the command is EIO"
+    ASYNC_RETRY = "the command is EAGAIN"
     IRQ = "show the IRB, signal io_irq"
     DISABLED_IRQ = "disable the subchannel: nobody waits for its status"
 
@@ -131,7 +132,6 @@ AFTER: Final[dict[Action, State]] = {
     Action.NOTOPER: State.NOT_OPER,
     Action.OPEN: State.IDLE,
     Action.CLOSE: State.STANDBY,
-    Action.DISABLED_IRQ: State.STANDBY,
 }
 """The state after an action that always ends in one; other actions leave the state as it is."""
 

@@ -1,0 +1,181 @@
+"""The address spaces of all subchannels as clients change them: VFIO_IOMMU_MAP_DMA and UNMAP_DMA.
+
+Rules: linux/vfio.h (type 1, version 2) and, for what an unmap does to a device, vfio_ccw_dma_unmap
+of Linux. A subchannel has the built-in storage until a client maps; then it has what clients
+have mapped, and when the last of that is gone the built-in storage again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from regions import constants as c
+from regions.layouts import Orb
+
+from ..css.ccw import CHAINS, CcwFetcher, ChannelCheck
+from ..css.ida import IdaMode, idaw_areas, midaw_areas
+from ..errors import UserError
+from ..memory.mapping import MappedRange, check_area, file_range, process_range
+from ..memory.space import AddressSpace, Range
+from .device import CcwDevice
+
+LONGEST_WALK: Final = 4096
+"""CCWs after which a program is taken to be everywhere."""
+
+
+class _Mapped(NamedTuple):
+    """One map."""
+
+    range: MappedRange
+    owner: object
+
+
+@dataclass(slots=True)
+class _Container:
+    """What one subchannel's address space is made of while clients map."""
+
+    built_in: tuple[Range, ...]
+    """The ranges that the first map replaced."""
+    maps: list[_Mapped] = field(default_factory=list)
+
+
+class Iommu:
+    """Maps and unmaps guest storage; a `fuse.irqfd.MapTarget`.
+
+    Every method that cannot do its work raises UserError or OSError and has changed nothing.
+    """
+
+    def __init__(self, device_of: Callable[[str], CcwDevice]) -> None:
+        """*device_of* gives the device of a subchannel id; LookupError if there is none."""
+        self._device_of = device_of
+        self._containers: dict[CcwDevice, _Container] = {}
+
+    def map_file(
+        self, subchannel: str, iova: int, size: int, offset: int, fd: int, owner: object
+    ) -> None:
+        """Map *size* bytes of the file *fd* from *offset* at *iova*; *fd* stays the caller's."""
+        self._map(subchannel, iova, size, owner, lambda: file_range(iova, size, offset, fd))
+
+    def map_process(
+        self, subchannel: str, iova: int, size: int, vaddr: int, pid: int, owner: object
+    ) -> None:
+        """Map *size* bytes of the memory of process *pid* from *vaddr* at *iova*."""
+        self._map(subchannel, iova, size, owner, lambda: process_range(iova, size, vaddr, pid))
+
+    def _map(
+        self,
+        subchannel: str,
+        iova: int,
+        size: int,
+        owner: object,
+        make: Callable[[], MappedRange],
+    ) -> None:
+        check_area(iova, size)
+        device = self._device_of(subchannel)
+        container = self._containers.get(device)
+        for other, _ in container.maps if container is not None else ():
+            if iova < other.end and other.start < iova + size:
+                raise UserError(
+                    f"{subchannel}: {iova:#x}-{iova + size - 1:#x} overlaps the map of "
+                    f"{other.start:#x}-{other.end - 1:#x}"
+                )
+        made = make()
+        if container is None:
+            container = _Container(device.sch.space.ranges)
+            self._containers[device] = container
+            for built_in in container.built_in:
+                _take_away(device, built_in)
+        container.maps.append(_Mapped(made, owner))
+        device.sch.space.add(made)
+
+    def unmap(self, subchannel: str, iova: int, size: int, owner: object) -> None:
+        """Take away the maps from *iova* to *iova* + *size*: whole ones, and the owner's own."""
+        check_area(iova, size)
+        device = self._device_of(subchannel)
+        container = self._containers.get(device)
+        found = [
+            mapped
+            for mapped in (container.maps if container is not None else ())
+            if iova < mapped.range.end and mapped.range.start < iova + size
+        ]
+        area = f"{subchannel}: {iova:#x}-{iova + size - 1:#x}"
+        if not found:
+            raise UserError(f"{area} is not mapped")
+        for mapped in found:
+            if mapped.owner is not owner:
+                raise UserError(f"{area} was mapped by another connection")
+            if mapped.range.start < iova or iova + size < mapped.range.end:
+                raise UserError(
+                    f"{area} is only a part of the map of "
+                    f"{mapped.range.start:#x}-{mapped.range.end - 1:#x}"
+                )
+        self._drop(device, found)
+
+    def connection_closed(self, owner: object) -> None:
+        """Take away all that *owner* has mapped."""
+        for device, container in list(self._containers.items()):
+            self._drop(device, [mapped for mapped in container.maps if mapped.owner is owner])
+
+    def _drop(self, device: CcwDevice, gone: list[_Mapped]) -> None:
+        """End the maps *gone*; with the last one the built-in storage is back."""
+        if not gone:
+            return
+        container = self._containers[device]
+        for mapped in gone:
+            _take_away(device, mapped.range)
+            container.maps.remove(mapped)
+            mapped.range.release()
+        if not container.maps:
+            del self._containers[device]
+            for built_in in container.built_in:
+                device.sch.space.add(built_in)
+
+
+def _take_away(device: CcwDevice, gone: Range) -> None:
+    """Unmap; a program that runs on it cannot go on, so the subchannel is reset as in Linux."""
+    sch = device.sch
+    if sch.program is not None and touches(sch.space, sch.program.orb, gone):
+        device.reset()
+    sch.space.remove(gone)
+
+
+def touches(space: AddressSpace, orb: Orb, area: Range) -> bool:
+    """Whether the program of *orb* has a CCW, an address list or data in *area*.
+
+    Without prefetch a program may change while it runs, and nobody can say: True.
+    """
+    if not orb.ctrl0 & c.ORB_CTRL0_MASK_PFCH:
+        return True
+
+    def meets(address: int, length: int) -> bool:
+        return address < area.end and area.start < address + length
+
+    ccws = CcwFetcher(space, orb, b"")
+    mode = IdaMode.of(orb.ctrl0)
+    key = orb.ctrl0 >> 12
+    address = orb.cpa
+    try:
+        for number in range(LONGEST_WALK):
+            ccws.fetch(address, chained_data=bool(number and ccws.flags & c.CCW_FLAG_DC))
+            count, cda = ccws.count, ccws.cda
+            # Where a TIC led from is part of the program, too.
+            if meets(address, 8) or meets(ccws.address, 8):
+                return True
+            if ccws.flags & (c.CCW_FLAG_IDA | c.CCW_FLAG_MIDA):
+                lists = (
+                    idaw_areas(space, mode, key, cda, count, backward=False)
+                    if ccws.flags & c.CCW_FLAG_IDA
+                    else midaw_areas(space, key, cda, count, backward=False)
+                )
+                if meets(cda, 8) or any(meets(*piece) for piece in lists):
+                    return True
+            elif meets(cda, count):
+                return True
+            if not ccws.flags & CHAINS:
+                return False
+            address = ccws.address + 8
+    except ChannelCheck:
+        return False
+    return True
