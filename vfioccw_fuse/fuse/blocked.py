@@ -38,15 +38,16 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-import outcome
 import pyfuse3
 import trio
 
 if TYPE_CHECKING:
-    from vfioccw_fuse.fuse.workers import Workers
+    from .workers import Workers
 
 LOOK_S: Final = 0.1
 """From a request to the look for signals that follows it, in seconds."""
+LOOK_MAX_S: Final = 0.5
+"""The same at most, when looks take long because very many requests wait."""
 SAFETY_S: Final = 1.0
 """Longest time between two looks while requests wait, in seconds."""
 SCAN_S: Final = 2.0
@@ -74,7 +75,7 @@ class Opener:
 class Waiter:
     """One request that waits. It ends once: by `finish`, by `fail`, or with its session."""
 
-    __slots__ = ("_home", "_line", "_task", "opener")
+    __slots__ = ("_home", "_line", "_task", "error", "opener", "value")
 
     def __init__(self, home: BlockedRequests, line: Line, opener: Opener) -> None:
         self._home = home
@@ -82,23 +83,29 @@ class Waiter:
         self._task = trio.lowlevel.current_task()
         self.opener = opener
         """Through which open file it came."""
+        self.value = 0
+        """What it ended with."""
+        self.error = 0
+        """The errno that it ended with, or 0."""
 
     def finish(self, value: int = 0) -> None:
         """Let the request go on; its `BlockedRequests.wait` gives `value`."""
-        self._end(outcome.Value(value))
+        self.value = value
+        self._end()
 
     def fail(self, number: int) -> None:
         """Let the request fail with the errno `number`."""
-        self._end(outcome.Error(pyfuse3.FUSEError(number)))
+        self.error = number
+        self._end()
 
     def forget(self) -> None:
         """Take the request off the lists, without waking it."""
         self._home.waiting.pop(self, None)
         self._line.waiters.pop(self, None)
 
-    def _end(self, result: outcome.Value[int] | outcome.Error) -> None:
+    def _end(self) -> None:
         self.forget()
-        trio.lowlevel.reschedule(self._task, result)
+        trio.lowlevel.reschedule(self._task)
         self._home.yield_soon()
 
 
@@ -180,8 +187,10 @@ class BlockedRequests:
             waiter.forget()
             return trio.lowlevel.Abort.SUCCEEDED
 
-        value: int = await trio.lowlevel.wait_task_rescheduled(abort)
-        return value
+        await trio.lowlevel.wait_task_rescheduled(abort)
+        if waiter.error:
+            raise pyfuse3.FUSEError(waiter.error)
+        return waiter.value
 
     def shutdown(self) -> None:
         """End all waits with ENODEV, and those that may still come."""
@@ -205,7 +214,7 @@ class BlockedRequests:
                 self._listen(False)
                 await self._news.wait()
             elif not self._news.is_set() and self._told:
-                with trio.move_on_after(max(SAFETY_S, self._pause)):
+                with trio.move_on_after(SAFETY_S):
                     await self._news.wait()
             self._news = trio.Event()
             self._listen(True)
@@ -226,8 +235,10 @@ class BlockedRequests:
         """Answer EINTR where it is due; whether to look again without further news."""
         started = trio.current_time()
         self._looks += 1
+        # What comes while we look is for the next look; what ends meanwhile is left alone.
+        known = list(self.waiting)
         waiters: dict[int, list[Waiter]] = {}
-        for waiter in self.waiting:
+        for waiter in known:
             waiters.setdefault(waiter.opener.tid, []).append(waiter)
         if len(waiters) <= INLINE_THREADS:
             glances = _glance_at(waiters)
@@ -242,44 +253,47 @@ class BlockedRequests:
             if state is not _State.ELSEWHERE
             for waiter in waiters[tid][:1]
         }
-        unsettled = False
-        held = [tid for tid, state in glances.items() if state is _State.HELD]
+        held = {tid for tid, state in glances.items() if state is _State.HELD}
+        unsettled = bool(held)
         if held:
-            unsettled = True
-            for thread in await trio.to_thread.run_sync(
+            found = await trio.to_thread.run_sync(
                 _examine, held, self._root, abandon_on_cancel=True
-            ):
-                mine = [
-                    waiter
-                    for waiter in waiters[thread.tid]
-                    if waiter in self.waiting and waiter.opener.name in thread.names
-                ]
-                if not mine:
-                    accounted.difference_update(waiters[thread.tid])
-                elif thread.interrupted:
+            )
+            threads = {thread.tid: thread for thread in found}
+            for tid in held:
+                thread = threads.get(tid)
+                names = thread.names if thread else ()
+                mine = [waiter for waiter in waiters[tid] if waiter.opener.name in names]
+                accounted.difference_update(waiters[tid])
+                accounted.update(mine[:1])
+                mine = [waiter for waiter in mine if waiter in self.waiting]
+                if mine and thread and thread.interrupted:
                     self._interrupt(mine[0])
-        if len(accounted) < len(self.waiting) or started - self._last_scan >= SCAN_S:
-            if started < self._next_scan:
-                unsettled |= len(accounted) < len(self.waiting)
+        others = [waiter for waiter in known if waiter not in accounted]
+        if others or started - self._last_scan >= SCAN_S:
+            if started >= self._next_scan:
+                unsettled |= await self._scan(others, held)
             else:
-                unsettled |= await self._scan(accounted)
-        self._pause = max(LOOK_S, LOOK_SHARE * (trio.current_time() - started))
+                unsettled = True
+        cost = trio.current_time() - started
+        self._pause = min(max(LOOK_S, LOOK_SHARE * cost), LOOK_MAX_S)
         return unsettled
 
-    async def _scan(self, accounted: Collection[Waiter]) -> bool:
-        """Look at all processes for readers that are not the openers' own threads."""
+    async def _scan(self, waiters: Sequence[Waiter], done: Collection[int]) -> bool:
+        """Look at all processes for those who wait in these requests, except the threads `done`."""
         started = self._last_scan = trio.current_time()
         self._scans += 1
         threads = await trio.to_thread.run_sync(_examine_all, self._root, abandon_on_cancel=True)
-        self._next_scan = trio.current_time() + LOOK_SHARE * (trio.current_time() - started)
+        ended = trio.current_time()
+        self._next_scan = ended + min(LOOK_SHARE * (ended - started), SAFETY_S)
         unsettled = False
         for thread in threads:
             possible = [
                 waiter
-                for waiter in self.waiting
-                if waiter.opener.name in thread.names and waiter not in accounted
+                for waiter in waiters
+                if waiter in self.waiting and waiter.opener.name in thread.names
             ]
-            if possible:
+            if possible and thread.tid not in done:
                 unsettled = True
                 if thread.interrupted:
                     self._interrupt(min(possible, key=lambda w: _distance(w.opener, thread)))

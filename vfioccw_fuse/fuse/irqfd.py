@@ -25,6 +25,7 @@ from __future__ import annotations
 import array
 import contextlib
 import errno
+import fcntl
 import json
 import logging
 import os
@@ -38,8 +39,9 @@ from typing import Final, NamedTuple, Protocol
 
 import trio
 
-from vfioccw_fuse.errors import UserError
-from vfioccw_fuse.vfio.irq import Irq
+from ..errors import UserError
+from ..memory.mapping import file_system_of
+from ..vfio.irq import Irq
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +50,7 @@ MESSAGE_MAX: Final = 4096
 
 _PREFIX: Final = "vfioccw-irqfd-"
 _SOCKET: Final = "socket"
+_YOUNG: Final = "new"
 _PATH_MAX: Final = 107  # sun_path without its final zero (unix(7))
 _FDS_MAX: Final = 253  # SCM_MAX_FD: more cannot be sent
 _UCRED: Final = struct.Struct("iII")  # struct ucred: pid, uid, gid
@@ -114,6 +117,7 @@ class IrqfdServer:
         self._irqs = irqs
         self._target = target
         self._listener: socket.socket | None = None
+        self._lock = -1
         # Which connection attached the eventfd that a line has now.
         self._owners: dict[Irq, object] = {}
         self.path = Path()
@@ -129,11 +133,11 @@ class IrqfdServer:
         _sweep(place)
         directory = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=place))
         self.path = directory / _SOCKET
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._listener = listener
+        self._listener = listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            # Its final name only when it listens: a sweep must never take it for a dead one.
-            young = directory / "new"
+            self._lock = _lock(directory)
+            # Its final name only with the lock held: a sweep must not take it for a dead one.
+            young = directory / _YOUNG
             listener.bind(os.fspath(young))
             listener.listen(socket.SOMAXCONN)
             young.rename(self.path)
@@ -142,14 +146,14 @@ class IrqfdServer:
             raise
 
     def close(self) -> None:
-        """Remove the socket and its directory."""
+        """Remove the socket and its directory; nothing if there is none."""
         if self._listener is not None:
             self._listener.close()
             self._listener = None
-            for name in (_SOCKET, "new"):
-                (self.path.parent / name).unlink(missing_ok=True)
-            with contextlib.suppress(FileNotFoundError):
-                self.path.parent.rmdir()
+            _remove(self.path.parent)
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
 
     async def serve(self) -> None:
         """Accept connections and serve them until cancelled; then they are all closed."""
@@ -213,7 +217,7 @@ class IrqfdServer:
                 problem = ""
         finally:
             for fd in fds:
-                os.close(fd)
+                await _close(fd)
         await _answer(connection, problem, told)
         return True
 
@@ -371,16 +375,43 @@ def _runtime_directory() -> Path:
 
 
 def _sweep(place: Path) -> None:
-    """Remove sockets of servers that were killed: ours, and nobody listens."""
+    """Remove what killed servers of ours left: their lock on the directory is gone."""
     for directory in place.glob(_PREFIX + "*"):
-        path = directory / _SOCKET
-        with (
-            contextlib.suppress(OSError),
-            socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe,
-        ):
-            if directory.lstat().st_uid == os.geteuid() and path.is_socket():
+        with contextlib.suppress(OSError):
+            if directory.lstat().st_uid == os.geteuid() and (directory / _SOCKET).is_socket():
+                lock = _lock(directory)
                 try:
-                    probe.connect(os.fspath(path))
-                except ConnectionRefusedError:
-                    path.unlink()
-                    directory.rmdir()
+                    _remove(directory)
+                finally:
+                    os.close(lock)
+
+
+async def _close(fd: int) -> None:
+    """Close what came with a message.
+
+    The close of a file of a FUSE mount is a request that waits for its answer, and this may be
+    our own mount: only another thread can wait for us.
+    """
+    if file_system_of(fd).startswith("fuse"):
+        await trio.to_thread.run_sync(os.close, fd, abandon_on_cancel=True)
+    else:
+        os.close(fd)
+
+
+def _lock(directory: Path) -> int:
+    """Lock the directory until the descriptor is closed; OSError if another process has done so."""
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _remove(directory: Path) -> None:
+    """Remove a server's directory and the sockets in it."""
+    for name in (_SOCKET, _YOUNG):
+        (directory / name).unlink(missing_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        directory.rmdir()

@@ -13,8 +13,8 @@ from typing import Final
 
 import pyfuse3
 
-from vfioccw_fuse.fuse.blocked import BlockedRequests, Line, Opener
-from vfioccw_fuse.vfio.irq import COUNTER_BYTES, COUNTER_MAX, Irq
+from ..vfio.irq import COUNTER_BYTES, COUNTER_MAX, Irq
+from .blocked import BlockedRequests, Line, Opener
 
 _TOO_LARGE: Final = COUNTER_MAX + 1
 
@@ -22,7 +22,7 @@ _TOO_LARGE: Final = COUNTER_MAX + 1
 class IrqFile:
     """The file of one interruption line, for all who have it open."""
 
-    __slots__ = ("_blocked", "_handles", "_irq", "_readers", "_writers")
+    __slots__ = ("_blocked", "_gone", "_handles", "_irq", "_readers", "_writers")
 
     def __init__(self, irq: Irq, blocked: BlockedRequests) -> None:
         """Show `irq`, whose `Irq.on_ready` this takes; who has to wait does so in `blocked`."""
@@ -32,6 +32,7 @@ class IrqFile:
         self._writers = Line()
         # The kernel's wish to be told of the next event, one for each open file.
         self._handles: dict[Opener, pyfuse3.PollHandle] = {}
+        self._gone = False
         irq.on_ready = self._ready
 
     async def read(self, opener: Opener, size: int) -> bytes:
@@ -40,6 +41,7 @@ class IrqFile:
         EINVAL: `size` is less than 8. EAGAIN: it is zero and the file was opened with O_NONBLOCK.
         EINTR: a signal. ENODEV: the session or the subchannel ended.
         """
+        self._check()
         if size < COUNTER_BYTES:
             raise pyfuse3.FUSEError(errno.EINVAL)
         count = self._irq.take()
@@ -58,6 +60,7 @@ class IrqFile:
         O_NONBLOCK, or no room in a client's own eventfd, whose reads we do not see. EINTR and
         ENODEV as for `read`.
         """
+        self._check()
         number = int.from_bytes(data[:COUNTER_BYTES], sys.byteorder)
         if len(data) < COUNTER_BYTES or number == _TOO_LARGE:
             raise pyfuse3.FUSEError(errno.EINVAL)
@@ -70,10 +73,14 @@ class IrqFile:
     def poll(self, opener: Opener, handle: pyfuse3.PollHandle | None) -> int:
         """Readiness now, POLLIN and POLLOUT; `handle` is told of the next change.
 
+        After `shutdown` POLLERR and POLLHUP.
+
         The handle is kept also if the answer is "ready": edge-triggered epoll asks once and then
         waits for the next event. It serves one notification; the kernel brings a new one whenever
         it asks again, and it always does after being told.
         """
+        if self._gone:
+            return select.POLLERR | select.POLLHUP
         if handle is not None:
             self._handles[opener] = handle
         count = self._irq.count
@@ -84,11 +91,16 @@ class IrqFile:
         self._handles.pop(opener, None)
 
     def shutdown(self) -> None:
-        """The subchannel is gone: ENODEV to all who wait, and poll says POLLIN no more."""
+        """The subchannel or the session is gone: ENODEV to all who wait and to all who come."""
+        self._gone = True
         self._irq.on_ready = None
         self._readers.fail_all(errno.ENODEV)
         self._writers.fail_all(errno.ENODEV)
         self._notify()
+
+    def _check(self) -> None:
+        if self._gone:
+            raise pyfuse3.FUSEError(errno.ENODEV)
 
     def _ready(self) -> None:
         """Something was added to the counter, or a full one got room."""

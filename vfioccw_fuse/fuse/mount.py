@@ -43,7 +43,7 @@ TMPFS: Final = "/dev/shm"
 """Where guest storage lies."""
 _CLEANER: Final = """
 read -r clean
-rm -rf -- "$1"
+rm -rf -- "$1" "$3"
 [ "$clean" = clean ] || exec fusermount3 -u -z -q -- "$2"
 """
 """Waits for the server's end, which closes its standard input; "clean" says all is in order."""
@@ -81,7 +81,7 @@ def serve(mountpoint: str, options: MountOptions, ready: Callable[[], None]) -> 
         stack.callback(shutil.rmtree, directory, ignore_errors=True)
         storage = BuiltInStorage(directory, options.memory)
         mount = Mount(mountpoint, options, devices, storage)
-        with _cleaner(directory, mountpoint):
+        with _cleaner(directory, mountpoint, mount.runtime_directory):
             mount.init()
             try:
                 trio.run(mount.run, ready)
@@ -119,6 +119,8 @@ class Mount:
         self._irqfd.open()
         self.fs = FileSystem(self._blocked, os.fspath(self._irqfd.path), storage.path)
         """The file system."""
+        self.runtime_directory = os.fspath(self._irqfd.path.parent)
+        """Where the socket lies."""
 
     def _device_of(self, schid: str) -> CcwDevice:
         return self.fs.directories[schid].device
@@ -326,10 +328,10 @@ def _captured_stderr() -> Iterator[Callable[[], str]]:
 
 
 @contextlib.contextmanager
-def _cleaner(directory: str, mountpoint: str) -> Iterator[None]:
+def _cleaner(directory: str, mountpoint: str, runtime: str) -> Iterator[None]:
     """A process that cleans up should we be killed."""
     process = subprocess.Popen(
-        ["/bin/sh", "-c", _CLEANER, "vfioccw-cleaner", directory, mountpoint],
+        ["/bin/sh", "-c", _CLEANER, "vfioccw-cleaner", directory, mountpoint, runtime],
         stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         start_new_session=True, cwd="/",
     )  # fmt: skip

@@ -10,7 +10,7 @@ there
   tasks asked for a turn, and for every 16th request. While requests come thick and fast it asks for
   50 us before it sleeps: to wake a sleeping core takes as long, and doubles a round trip,
 * a lock that the worker which has just replied takes again at once. The worker next in line runs
-  when a handler really waits: `_Worker` sees that, because every wait passes through its hands,
+  when a handler really waits: `_drive` sees that, because every wait passes through its hands,
 * a nursery that starts a worker anew whose request was gone before it was read.
 
 None of this is documented API of pyfuse3, so its version is pinned. ``VFIOCCW_STOCK_WORKERS=1`` in
@@ -32,6 +32,8 @@ from typing import Any, Final
 import pyfuse3
 import trio
 
+from .splice import CAP_SYS_RESOURCE, switch_capability
+
 log = logging.getLogger(__name__)
 
 MAX_TASKS: Final = 1_000_000
@@ -40,12 +42,15 @@ INLINE_MAX: Final = 15
 """Requests served in a row before the trio loop gets a turn."""
 SPIN_NS: Final = 50_000
 """How long to ask for the next request before sleeping, in ns: as long as a sleeping core needs."""
-LIVELY_NS: Final = 200_000
+LIVELY_NS: Final = 100_000
 """Ask at all only if the last wait for a request was shorter than this, in ns."""
 STOP_GRACE_S: Final = 1.0
 """How long handlers may go on after `Workers.stop` before they are cancelled, in seconds."""
 STOCK_SWITCH: Final = "VFIOCCW_STOCK_WORKERS"
-"""Environment variable; ``1`` leaves pyfuse3's own workers in place."""
+"""Environment variable; ``1`` leaves pyfuse3's own workers in place.
+
+A session that the kernel cuts off (umount -f) then does not end while handlers wait.
+"""
 
 Job = Callable[[], object]
 """What `Workers.after_reply` takes."""
@@ -88,8 +93,8 @@ class Workers:
 
         It runs before the next request is read and costs no turn of the loop; several run in the
         order of their calls. It must not wait. An exception in it ends the mount, as one in a
-        handler does. Called from elsewhere than a request's handler, it runs at the loop's next
-        turn.
+        handler does. Called from elsewhere than a request's handler, or with pyfuse3's own workers,
+        it runs at the loop's next turn: after the reply too, unless the handler waits.
         """
         if self._facade.handling:
             self._facade.jobs.append(job)
@@ -123,6 +128,7 @@ class Workers:
                     await pyfuse3.main(max_tasks=max_tasks)
                     self.session_ended()
         finally:
+            self._facade.return_capability()
             self._nursery = None
             pyfuse3.trio = trio  # type: ignore[attr-defined]
             self.session_ended()
@@ -177,7 +183,9 @@ class _Facade:
         self.parked = trio.lowlevel.ParkingLot()  # the workers that wait for the lock
         self.woken = False  # one of them was made ready and did not run yet
         self.closing = False
-        self.poll: select.poll | None = None
+        self.poll = select.poll()  # on the session's descriptor
+        self.starting = 3  # how many of the first waits are still special, see start()
+        self.capability_lent = False
         self.inline = 0  # requests served since the loop had its last turn
         self.lively = False  # the last wait was short: the next request may come at once
         self.served_inline = 0
@@ -201,12 +209,9 @@ class _Facade:
 
     async def wait_readable(self, fd: int) -> None:
         """Return when a request can be read from `fd`, the session's descriptor."""
+        if self.starting:
+            self.start(fd)
         poll = self.poll
-        if poll is None:
-            # A request may be gone between poll and read: the read must not block the process.
-            os.set_blocking(fd, False)
-            poll = self.poll = select.poll()
-            poll.register(fd, select.POLLIN)
         if self.inline < INLINE_MAX and (poll.poll(0) or self.next_is_near(poll)):
             self.inline += 1
             self.served_inline += 1
@@ -224,6 +229,24 @@ class _Facade:
             raise trio.ClosedResourceError
         if self.workers.on_request is not None:
             self.workers.on_request()
+
+    def start(self, fd: int) -> None:
+        """Prepare the first waits for a request."""
+        self.starting -= 1
+        if self.starting == 2:
+            # A request may be gone between poll and read: the read must not block the process.
+            os.set_blocking(fd, False)
+            self.poll.register(fd, select.POLLIN)
+            # The first request is FUSE_INIT; reading the second, libfuse decides on splice.
+            self.capability_lent = switch_capability(CAP_SYS_RESOURCE, False)
+        elif self.starting == 0:
+            self.return_capability()
+
+    def return_capability(self) -> None:
+        """Put back what `start` took away."""
+        if self.capability_lent:
+            self.capability_lent = False
+            switch_capability(CAP_SYS_RESOURCE, True)
 
     def next_is_near(self, poll: select.poll) -> bool:
         """Keep the processor for the next request; False if none came or there is other work."""
@@ -266,7 +289,7 @@ class _Facade:
                     raise
                 self.vanished += 1
         # The session's end by the kernel shows as POLLERR; waiting handlers must learn of it.
-        if self.poll and any(events & select.POLLERR for _, events in self.poll.poll(0)):
+        if any(events & select.POLLERR for _, events in self.poll.poll(0)):
             self.workers.session_ended()
 
 

@@ -1,0 +1,137 @@
+"""How a session ends: SIGTERM, umount, a connection that is cut; with readers that wait."""
+
+import contextlib
+import errno
+import os
+import subprocess
+import threading
+import time
+
+import pytest
+
+from .conftest import SOON, until
+
+
+class Readers:
+    """Blocked reads in threads, and how they ended."""
+
+    def __init__(self, mount, count):
+        self.ends: list[str] = []
+        self.threads = [
+            threading.Thread(target=self.read, args=(mount.io_irq,), daemon=True)
+            for _ in range(count)
+        ]
+        for thread in self.threads:
+            thread.start()
+        mount.until_waiting(count)
+
+    def read(self, path):
+        fd = os.open(path, os.O_RDONLY)
+        try:
+            os.read(fd, 8)
+        except OSError as error:
+            self.ends.append(errno.errorcode[error.errno or 0])
+        os.close(fd)
+
+    def join(self):
+        for thread in self.threads:
+            thread.join(SOON)
+        return self.ends
+
+
+@pytest.mark.parametrize("count", [0, 1, 50])
+def test_sigterm_ends_readers_and_mount(own, count):
+    readers = Readers(own, count)
+    socket = os.readlink(own.path / "irqfd")
+    started = time.monotonic()
+    own.process.terminate()
+    assert own.ended() == "gone\n"
+    assert time.monotonic() - started < 2
+    assert own.process.returncode == 0
+    assert readers.join() == ["ENODEV"] * count
+    assert not own.mounted()
+    assert not os.path.exists(os.path.dirname(socket))
+
+
+def test_sigterm_under_load(own):
+    stop = threading.Event()
+
+    def load():
+        fd = os.open(own.region, os.O_RDWR)
+        while not stop.is_set():
+            try:
+                os.pread(fd, 124, 0)
+            except OSError:
+                break
+        with contextlib.suppress(OSError):
+            os.close(fd)
+
+    threads = [threading.Thread(target=load, daemon=True) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.2)
+    own.process.terminate()
+    assert own.ended() == "gone\n"
+    stop.set()
+    for thread in threads:
+        thread.join(SOON)
+        assert not thread.is_alive()
+
+
+def test_a_handler_that_never_ends_is_cut_off(own):
+    def wait_long():
+        with contextlib.suppress(OSError):
+            own.command("wait 60000")
+
+    thread = threading.Thread(target=wait_long)
+    thread.start()
+    time.sleep(0.2)
+    started = time.monotonic()
+    own.process.terminate()
+    assert own.ended() == "gone\n"
+    assert time.monotonic() - started < 3
+    thread.join(SOON)
+    assert not thread.is_alive()
+
+
+def test_umount_ends_the_server(own):
+    subprocess.run(["fusermount3", "-u", own.path], check=True)
+    assert own.ended() == "gone\n"
+
+
+def test_umount_is_refused_while_a_read_waits_and_the_mount_goes_on(own):
+    readers = Readers(own, 1)
+    done = subprocess.run(["fusermount3", "-u", own.path], capture_output=True, check=False)
+    assert done.returncode == 1
+    own.signal()
+    assert readers.join() == []
+    subprocess.run(["fusermount3", "-u", own.path], check=True)
+    assert own.ended() == "gone\n"
+
+
+def test_a_lazy_umount_waits_for_the_last_reader(own):
+    irq = os.open(own.io_irq, os.O_WRONLY)
+    readers = Readers(own, 2)
+    subprocess.run(["fusermount3", "-u", "-z", own.path], check=True)
+    assert own.process.poll() is None
+    os.write(irq, (1).to_bytes(8, "little"))
+    until(lambda: sum(thread.is_alive() for thread in readers.threads) == 1)
+    own.process.terminate()
+    assert own.ended().endswith("gone\n")
+    assert readers.join() == ["ENODEV"]
+    with contextlib.suppress(OSError):
+        os.close(irq)
+
+
+def test_a_connection_that_is_cut_ends_the_server(own):
+    """umount -f, or a write to .../abort: the kernel answers for us, and our handlers must end."""
+    readers = Readers(own, 3)
+    device = os.minor(os.stat(own.path).st_dev)
+    control = "/sys/fs/fuse/connections"
+    if not os.path.exists(f"{control}/{device}/abort"):
+        subprocess.run(["umount", "-f", own.path], check=False, capture_output=True)
+    else:
+        with open(f"{control}/{device}/abort", "w") as abort:
+            abort.write("1")
+    assert own.ended().endswith("gone\n")
+    assert readers.join() == ["ECONNABORTED"] * 3

@@ -1,0 +1,217 @@
+"""The session loop's workers: cheap hand-over, jobs after a reply, requests that vanish."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+import time
+
+import pytest
+import trio
+
+from vfioccw_fuse.fuse.workers import Workers
+
+from .conftest import SOON, mounted, until
+
+
+@contextlib.contextmanager
+def on_one_core(pid):
+    """Server and client on the same core, as everything that is measured."""
+    cores = os.sched_getaffinity(0)
+    core = {min(cores)}
+    os.sched_setaffinity(0, core)
+    os.sched_setaffinity(pid, core)
+    yield
+    os.sched_setaffinity(0, cores)
+    os.sched_setaffinity(pid, cores)
+
+
+def workers(mount):
+    return mount.statistics()["workers"]
+
+
+def many_requests(mount, count):
+    """Many requests, one after another."""
+    fd = os.open(mount.region, os.O_RDWR)
+    for _ in range(count):
+        os.pread(fd, 124, 0)
+    os.close(fd)
+
+
+def test_most_requests_cost_no_turn_of_the_loop(mount):
+    with on_one_core(mount.process.pid):
+        before = workers(mount)
+        many_requests(mount, 2000)
+        after = workers(mount)
+    inline, turns = (after[name] - before[name] for name in ("inline", "turns"))
+    assert inline + turns >= 2000
+    # 15/16 is the most. What disturbs is the rest of the machine.
+    assert 0.75 < inline / (inline + turns) < 0.95
+
+
+def test_the_loop_gets_its_turns_under_load(mount):
+    """A timer of the server fires although requests never cease."""
+    done = threading.Event()
+
+    def load():
+        while not done.is_set():
+            many_requests(mount, 50)
+
+    thread = threading.Thread(target=load)
+    thread.start()
+    try:
+        mount.command("later 50")
+        until(lambda: mount.statistics()["irqs"][0]["count"] == 1, "the timer")
+    finally:
+        done.set()
+        thread.join()
+
+
+def test_an_idle_mount_does_not_wake_up(mount):
+    mount.statistics()
+    time.sleep(0.3)
+    before = switches(mount.process.pid)
+    time.sleep(1)
+    assert switches(mount.process.pid) == before
+
+
+def switches(pid):
+    total = 0
+    for tid in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{tid}/status") as status:
+            total += sum(int(line.split()[1]) for line in status if "ctxt_switches" in line)
+    return total
+
+
+def test_jobs_run_after_the_reply_in_order(mount):
+    mount.command("after")
+    until(lambda: "nested" in mount.statistics()["log"])
+    assert mount.statistics()["log"][-4:] == ["handler", "first", "second", "nested"]
+
+
+def test_the_client_has_its_answer_before_the_job_runs(mount):
+    """What the job of a write to io_region does is never seen by a client before write returns."""
+    fd = os.open(mount.region, os.O_RDWR)
+    irq = os.open(mount.io_irq, os.O_RDONLY)
+    for _ in range(300):
+        os.pwrite(fd, bytes(124), 0)
+        assert os.read(irq, 8)[0] == 1
+        assert os.pread(fd, 124, 0)[24 + 3] == 1
+    os.close(fd)
+    os.close(irq)
+
+
+def test_a_job_waits_for_its_own_handler(mount):
+    """Other requests are answered while a handler waits; its job does not run with theirs."""
+    thread = threading.Thread(target=mount.command, args=("wait 300", "control1"))
+    thread.start()
+    time.sleep(0.1)
+    many_requests(mount, 50)
+    mount.command("after")
+    log = mount.statistics()["log"]
+    assert "second" in log
+    assert "waited 300" not in log
+    thread.join(SOON)
+    until(lambda: mount.statistics()["log"][-2:] == ["handler waited 300", "waited 300"])
+
+
+def test_several_handlers_wait_at_once(mount):
+    """The last one to come is the first to go: each job still follows its own handler."""
+    delays = {"control1": 400, "control2": 250, "control3": 100}
+    threads = [
+        threading.Thread(target=mount.command, args=(f"wait {delay}", control))
+        for control, delay in delays.items()
+    ]
+    for thread in threads:
+        thread.start()
+        time.sleep(0.02)
+    for thread in threads:
+        thread.join(SOON)
+    expected = [
+        f"{who} {delay}" for delay in (100, 250, 400) for who in ("handler waited", "waited")
+    ]
+    until(lambda: mount.statistics()["log"][-6:] == expected)
+
+
+def test_a_request_that_vanishes_does_not_block_the_server(mount, python):
+    """Its client is killed after poll(2) has shown the request, before read(2) takes it."""
+    before = workers(mount)["vanished"]
+    # Our own descriptor of the same open file: or its release would be read instead.
+    fd = os.open(mount.region, os.O_RDONLY)
+    for _ in range(3):
+        client = python(
+            "import os, sys; print('on'); sys.stdin.read(1); os.pread(int(sys.argv[1]), 124, 0)",
+            str(fd),
+            stdin=subprocess.PIPE,
+            pass_fds=(fd,),
+            bufsize=0,
+        )
+        assert client.line() == "on"
+        mount.command(f"vanish {client.pid}")
+        time.sleep(0.05)  # the release of control must not be read in its place
+        client.popen.stdin.write(b"!")
+        assert client.status() == -signal.SIGKILL
+        time.sleep(0.05)  # nor may the next request
+        many_requests(mount, 10)
+    os.close(fd)
+    assert workers(mount)["vanished"] == before + 3
+    assert mount.statistics()["tasks"] < 20
+
+
+def test_clients_killed_at_any_moment_leave_the_mount_working(mount, python):
+    program = (
+        "import os, sys; fd, irq = (os.open(path, os.O_RDWR) for path in sys.argv[1:3])\n"
+        "print('on')\n"
+        "while True: os.pwrite(fd, bytes(124), 0); os.read(irq, 8); os.pread(fd, 124, 0)"
+    )
+    for delay in range(12):
+        clients = [python(program, mount.region, mount.io_irq) for _ in range(2)]
+        for client in clients:
+            assert client.line() == "on"
+        time.sleep(delay / 997)
+        for client in clients:
+            client.send(signal.SIGKILL)
+        for client in clients:
+            client.status()
+        many_requests(mount, 3)
+    until(lambda: mount.waiting() == 0)
+    until(lambda: mount.statistics()["tasks"] < 20, "the workers went home")
+
+
+@pytest.mark.parametrize("bug", ["fail", "escape"])
+def test_a_bug_ends_the_mount_and_says_so(own, bug):
+    with contextlib.suppress(OSError):
+        own.command(bug)
+    output = own.ended()
+    assert own.process.returncode == 1
+    assert "ZeroDivisionError" in output or "from a handler" in output
+    assert not own.mounted()
+
+
+def test_stock_workers_do_the_same(tmp_path):
+    """With pyfuse3's own workers: jobs after replies, blocked reads, signals, the end."""
+    with mounted(tmp_path, VFIOCCW_STOCK_WORKERS="1") as mount:
+        assert workers(mount)["stock"]
+        mount.command("after")
+        until(lambda: len(mount.statistics()["log"]) == 4)
+        assert mount.statistics()["log"][0] == "handler"
+        test_the_client_has_its_answer_before_the_job_runs(mount)
+        reader = os.fork()
+        if not reader:
+            os.execlp("xxd", "xxd", mount.io_irq)
+        mount.until_waiting(1)
+        os.kill(reader, signal.SIGTERM)
+        assert os.waitpid(reader, 0)[1] == signal.SIGTERM
+        assert workers(mount)["inline"] == workers(mount)["turns"] == 0
+        mount.process.terminate()
+        assert mount.ended() == "gone\n"
+
+
+def test_after_reply_needs_a_session():
+    with pytest.raises(RuntimeError, match="session"):
+        Workers().after_reply(lambda: None)
+
+
+async def test_trio_itself_stays_as_it_is():
+    assert trio.lowlevel.wait_readable.__module__.startswith("trio")
