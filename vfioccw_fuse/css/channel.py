@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from regions import constants as c
 from regions.layouts import Orb
 
-from ..devices.base import CE, DE, ENDED, SM, UC, NotReady
+from ..devices.base import CE, DE, ENDED, SM, UC, NotReady, TurnOver
 from ..devices.options import Fault
 from ..memory.space import AddressSpace
 from .ccw import CHAINS, CcwFetcher, ChannelCheck
@@ -155,6 +155,9 @@ class ChannelProgram:
                 except NotReady as wait:
                     sch.note_active()
                     return wait.event
+                except TurnOver:
+                    sch.note_active()
+                    return Pause.TURN
                 io.end()
                 if io.observed:
                     self._observe(status)

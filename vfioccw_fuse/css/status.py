@@ -149,7 +149,7 @@ class Status:
                 or self.ctrl & STCTL != INTERMEDIATE_ONLY
                 or scsw.ctrl & STCTL != INTERMEDIATE_ONLY
             ):
-                self.backlog.append(Interruption(scsw, erw, ecw, solicited, logout))
+                self._queue(Interruption(scsw, erw, ecw, solicited, logout))
                 # What the hardware does meanwhile shows in fctl and actl, under the old status.
                 self.ctrl = self.ctrl & ~(FCTL | ACTL) | scsw.ctrl & (FCTL | ACTL)
                 return
@@ -165,20 +165,35 @@ class Status:
             self.observer.interruption(self.irb())
         self.on_status_pending()
 
+    def _queue(self, new: Interruption) -> None:
+        """Put *new* behind what waits; a PCI on a waiting PCI is one, or a loop fills memory."""
+        if (
+            new.scsw.ctrl & STCTL == INTERMEDIATE_ONLY
+            and self.backlog
+            and self.backlog[-1].scsw.ctrl & STCTL == INTERMEDIATE_ONLY
+        ):
+            old = self.backlog.pop().scsw
+            flags = new.scsw.flags | old.flags & c.SCSW_FLAGS_MASK_ZCC
+            cstat = new.scsw.cstat | old.cstat & c.SCSW_CSTAT_PCI
+            new.scsw = new.scsw._replace(flags=flags, cstat=cstat)
+        self.backlog.append(new)
+
     def next_interruption(self) -> None:
         """The status was taken: the next in the queue becomes pending."""
-        if self.backlog and not self.ctrl & STATUS_PEND:
-            following = self.backlog[0]
-            if not following.solicited and self.ctrl & FCTL:
+        if self.ctrl & STATUS_PEND:
+            return
+        for place, following in enumerate(self.backlog):
+            # Unsolicited status never comes while a function is in progress.
+            if following.solicited or not self.ctrl & FCTL:
+                del self.backlog[place]
+                self.post(
+                    following.scsw,
+                    following.erw,
+                    following.ecw,
+                    solicited=following.solicited,
+                    logout=following.logout,
+                )
                 return
-            self.backlog.popleft()
-            self.post(
-                following.scsw,
-                following.erw,
-                following.ecw,
-                solicited=following.solicited,
-                logout=following.logout,
-            )
 
     def _set(self, scsw: Scsw) -> None:
         self.flags, self.ctrl, self.cpa, self.dstat, self.cstat, self.count = scsw

@@ -64,7 +64,6 @@ ORB_CTRL1_RESERVED: Final = 0x3E
 """Bits of the ORB's last control byte that must be zero."""
 UNIT_CHECK: Final = c.SCSW_DSTAT_UNIT_CHECK
 CONCURRENT_SENSE: Final = c.PMCW_CHARS_MASK_CSENSE
-KEPT_FLAGS: Final = 0xFFFF & ~c.SCSW_FLAGS_MASK_CC
 
 
 class OperandException(Exception):
@@ -321,14 +320,14 @@ class Subchannel(PathManagement, Status):
             return
         self.lpum = program.io.path
         if self._lost:
-            self.ctrl = self.ctrl & ~START_PEND | ACTIVE
+            self.note_active()
             return
         self.program = None
         self.measurement.sample_count += 1
         stctl = PRIMARY | STATUS_PEND if device_active else PRIMARY | SECONDARY | STATUS_PEND
         if dstat & ABNORMAL_DSTAT or cstat & ABNORMAL_CSTAT or deferred_cc:
             stctl |= ALERT
-        flags = self.flags & KEPT_FLAGS | deferred_cc << 8
+        flags = self.flags & ORB_IN_SCSW | deferred_cc << 8
         if self.pnom:
             flags |= c.SCSW_FLAGS_MASK_PNO
         erw = 0

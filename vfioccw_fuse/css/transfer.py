@@ -23,12 +23,17 @@ Pieces = list[tuple[int, int]]
 
 BLOCK_4K = 4096
 """The largest block that an IDAW covers, in bytes."""
+LONG_CHAIN = 4096
+"""Data-chained CCWs after which a file transfer lets others have their turn."""
 INDIRECT = c.CCW_FLAG_IDA | c.CCW_FLAG_MIDA
 
 
 class Transfer:
     """The channel's side of the current command; a `devices.base.DataTransfer`."""
 
+    weary: bool = False
+    """A file transfer stopped only to let others have their turn."""
+    _fetched: int = 0
     input: bool = False
     """The command moves data to storage."""
     observed: bool = False
@@ -114,6 +119,7 @@ class Transfer:
         ccws = self._ccws
         if not ccws.flags & c.CCW_FLAG_DC:
             return False
+        self._fetched += 1
         if self.observed:
             self._observe(0)
         try:
@@ -128,11 +134,11 @@ class Transfer:
             self._on_pci()
         return True
 
-    def _gather(self, limit: int) -> tuple[Pieces, int]:
+    def _gather(self, limit: int, *, pausing: bool = False) -> tuple[Pieces, int]:
         """Take the next pieces of storage for at most *limit* bytes; gives them and their sum.
 
-        Stops early where the counts end (`over`), where the channel finds an error (`check`), and
-        without prefetch at the end of a CCW.
+        Stops early where the counts end (`over`), where the channel finds an error (`check`),
+        without prefetch at the end of a CCW, and if *pausing* after very many CCWs (`weary`).
         """
         self.used = True
         pieces: Pieces = []
@@ -140,6 +146,9 @@ class Transfer:
         while total < limit and not self.check:
             if not self.left:
                 if pieces and not self._gathers:
+                    break
+                if pausing and self._fetched >= LONG_CHAIN:
+                    self.weary = True
                     break
                 if not self._next_ccw():
                     self.over = not self.check
@@ -247,8 +256,10 @@ class Transfer:
         """File to storage; see `devices.base.DataTransfer.give_file`."""
         moved = 0
         self.used = True
-        while moved < length and not self.check and not self.over:
-            pieces, total = self._gather(length - moved)
+        self.weary = False
+        self._fetched = 0
+        while moved < length and not self.check and not self.over and not self.weary:
+            pieces, total = self._gather(length - moved, pausing=True)
             try:
                 done = self._space.fill(pieces, fd, offset + moved)
             except (AddressingError, StorageLost):
@@ -282,16 +293,16 @@ class Transfer:
         """Storage to file; see `devices.base.DataTransfer.take_file`."""
         moved = 0
         self.used = True
-        while moved < length and not self.over:
-            pieces, total = self._gather(length - moved)
+        self.weary = False
+        self._fetched = 0
+        while moved < length and not self.over and not self.weary:
+            pieces, _ = self._gather(length - moved, pausing=True)
             if self.check:
                 raise ChannelCheck(self.check)
             try:
                 moved += self._space.drain(pieces, fd, offset + moved)
             except (AddressingError, StorageLost):
                 raise ChannelCheck(c.SCSW_CSTAT_DATA_CHECK) from None
-            if not total:
-                break
         return moved
 
     def end(self) -> None:

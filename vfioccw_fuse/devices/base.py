@@ -62,7 +62,18 @@ class DataTransfer(Protocol):
         ...
 
     def give_file(self, fd: int, offset: int, length: int) -> int:
-        """Move *length* bytes of file *fd* at *offset* to storage by vectored reads, uncopied."""
+        """Move *length* bytes of file *fd* at *offset* to storage by vectored reads, uncopied.
+
+        Stops early, and sets `weary`, when a data chain of very small pieces takes long.
+        """
+        ...
+
+    @property
+    def weary(self) -> bool:
+        """The last give_file or take_file stopped only to let others have their turn.
+
+        The handler raises `TurnOver` and goes on from there when it is called again.
+        """
         ...
 
     def take(self, length: int, *, variable: bool = False) -> bytes:
@@ -74,7 +85,10 @@ class DataTransfer(Protocol):
         ...
 
     def take_file(self, fd: int, offset: int, length: int) -> int:
-        """Move at most *length* bytes of storage into file *fd* at *offset*, uncopied."""
+        """Move at most *length* bytes of storage into file *fd* at *offset*, uncopied.
+
+        Stops early as `give_file` does.
+        """
         ...
 
 
@@ -89,6 +103,10 @@ class UnitCheck(Exception):
         super().__init__(sense.hex())
         self.sense = sense
         self.status = status
+
+
+class TurnOver(Exception):
+    """A handler has worked long: others have their turn, then the channel calls it again."""
 
 
 class NotReady(Exception):

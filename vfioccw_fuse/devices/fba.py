@@ -18,6 +18,7 @@ from .base import (
     SENSE_EQUIPMENT_CHECK,
     DataTransfer,
     Device,
+    TurnOver,
     UnitCheck,
     command,
 )
@@ -69,6 +70,8 @@ class Fba(Device):
         self._extent: tuple[int, int, int] | None = None
         self._mask = 0
         self._located: tuple[int, int, int] | None = None
+        # How far a read or write got that let others have their turn, in bytes.
+        self._moved = 0
 
     @classmethod
     def open(cls, spec: DeviceSpec) -> Fba:
@@ -90,6 +93,7 @@ class Fba(Device):
         """An extent and a located domain hold for one channel program."""
         self._extent = None
         self._located = None
+        self._moved = 0
 
     def _refuse(self, byte1: int = 0) -> NoReturn:
         raise UnitCheck(bytes([SENSE_COMMAND_REJECT, byte1]))
@@ -142,6 +146,7 @@ class Fba(Device):
         if block < low or block + count - 1 > high:
             self._refuse()
         self._located = (operation, first + block - low, count)
+        self._moved = 0
         return None
 
     def _take_located(self, *operations: int) -> tuple[int, int]:
@@ -166,13 +171,17 @@ class Fba(Device):
 
     def _give_blocks(self, io: DataTransfer, block: int, count: int) -> int | None:
         size = count * BLOCK
+        start = block * BLOCK
         try:
-            moved = io.give_file(self._fd, block * BLOCK, size)
-            short = moved < size and os.fstat(self._fd).st_size < block * BLOCK + size
+            self._moved += io.give_file(self._fd, start + self._moved, size - self._moved)
+            short = self._moved < size and os.fstat(self._fd).st_size < start + size
         except OSError:
             short = True
         if short:
             raise UnitCheck(bytes([SENSE_EQUIPMENT_CHECK]))
+        if io.weary:
+            raise TurnOver
+        self._moved = 0
         return None
 
     @command(c.DASD_FBA_CCW_WRITE)
@@ -182,11 +191,15 @@ class Fba(Device):
         if self.readonly:
             self._refuse(SENSE1_WRITE_INHIBITED)
         try:
-            moved = io.take_file(self._fd, block * BLOCK, count * BLOCK)
-            if moved % BLOCK:
-                os.pwrite(self._fd, bytes(-moved % BLOCK), block * BLOCK + moved)
+            start, size = block * BLOCK, count * BLOCK
+            self._moved += io.take_file(self._fd, start + self._moved, size - self._moved)
+            if io.weary:
+                raise TurnOver
+            if self._moved % BLOCK:
+                os.pwrite(self._fd, bytes(-self._moved % BLOCK), start + self._moved)
         except OSError:
             raise UnitCheck(bytes([SENSE_EQUIPMENT_CHECK])) from None
+        self._moved = 0
         return None
 
     @command(c.DASD_FBA_CCW_RDC)

@@ -62,7 +62,7 @@ def file_range(iova: int, size: int, offset: int, fd: int) -> MappedRange:
             raise UserError(f"the file is open with {why}")
     if flags & os.O_ACCMODE != os.O_RDWR:
         raise UserError("the file is not open for both reading and writing")
-    kind = _file_system(fd)
+    kind = file_system_of(fd)
     # Before any fstat: asked of our own mount it would never be answered.
     if kind.startswith("fuse") or kind == "hugetlbfs":
         raise UserError(f"a file of a {kind} file system cannot be guest storage; use tmpfs")
@@ -82,7 +82,7 @@ def file_range(iova: int, size: int, offset: int, fd: int) -> MappedRange:
     return MappedRange(iova, size, own, offset, mapping)
 
 
-def _file_system(fd: int) -> str:
+def file_system_of(fd: int) -> str:
     """The type of the file system that *fd* is on, without asking it; "" for a memfd."""
     with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as info:
         mount = next((line.split()[1] for line in info if line.startswith("mnt_id:")), "")

@@ -1,0 +1,79 @@
+"""The library that is loaded into QEMU: compiled once, when the project is set up.
+
+`python -m vfioccw_fuse.qemu.build` compiles it if it is not there or older than its source. Where
+nobody has done that (a package installed without set-up) the first use does it, into the user's
+cache directory if the package's is not writable.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from ..errors import UserError
+
+SOURCE: Final = Path(__file__).with_name("preload.c")
+"""The library's source."""
+_COMPILE: Final = ("-shared", "-fPIC", "-O2", "-Wall", "-Wextra", "-pthread")
+
+
+def library() -> Path:
+    """The compiled library, up to date; UserError if there is none and it cannot be compiled."""
+    places = (SOURCE.with_suffix(".so"), _cache() / "preload.so")
+    for place in places:
+        if place.exists() and place.stat().st_mtime_ns >= SOURCE.stat().st_mtime_ns:
+            return place
+    for place in places:
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            _compile(place)
+        except PermissionError:
+            continue
+        except OSError as error:
+            if place is places[-1]:
+                raise UserError(f"{place}: cannot be written: {error.strerror}") from None
+        else:
+            return place
+    raise UserError(f"{places[-1]}: cannot be written; make the directory writable")
+
+
+def _cache() -> Path:
+    root = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(root) if root.startswith("/") else Path.home() / ".cache") / "vfioccw"
+
+
+def _compile(target: Path) -> None:
+    """Make *target*, whole or not at all; OSError if it cannot be written there."""
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    if compiler is None:
+        raise UserError("gcc: not found; install the packages gcc and libc6-dev")
+    with tempfile.TemporaryDirectory(prefix=".preload-", dir=target.parent) as directory:
+        made = Path(directory) / target.name
+        done = subprocess.run(
+            [compiler, *_COMPILE, "-o", str(made), str(SOURCE)],
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            lines = [line for line in done.stderr.splitlines() if "error" in line]
+            reason = lines[0] if lines else f"exit status {done.returncode}"
+            raise UserError(f"{SOURCE}: cannot be compiled: {reason}; is libc6-dev installed?")
+        made.replace(target)
+
+
+def main() -> int:
+    """Compile where it is needed; gives the exit status."""
+    try:
+        library()
+    except UserError as error:
+        print(f"vfioccw: {error.message}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
