@@ -1,6 +1,11 @@
-"""What every test shares: the --slow switch."""
+"""What every test shares: the --slow switch, and a mounted disk."""
+
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+from tests.mounted import MountedSystem, mount
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -16,3 +21,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if slow:
         config.hook.pytest_deselected(items=slow)
         items[:] = [item for item in items if not item.get_closest_marker("slow")]
+
+
+@pytest.fixture
+def mnt(tmp_path: Path) -> Iterator[MountedSystem]:
+    """A disk mounted for this test alone; after it nothing may be left of the mount."""
+    system = mount(tmp_path)
+    try:
+        yield system
+        done = system.unmount()
+        assert done.returncode == 0, done.stderr
+        system.assert_nothing_is_left()
+    finally:
+        system.give_up()

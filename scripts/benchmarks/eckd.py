@@ -27,9 +27,7 @@ def _program(command: int) -> bytes:
         ccw(command, 0x40 if record < RECORDS - 1 else 0, RECORD, BUFFER + record * 2 * RECORD)
         for record in range(RECORDS)
     ]
-    return b"".join(
-        [ccw(0x63, 0x40, 16, PARAMETERS), ccw(0x47, 0x40, 16, PARAMETERS + 16), *chain]
-    )
+    return b"".join([ccw(0x63, 0x40, 16, PARAMETERS), ccw(0x47, 0x40, 16, PARAMETERS + 16), *chain])
 
 
 def _parameters(track: int, write: bool) -> bytes:
@@ -51,7 +49,7 @@ def run(report: Report, options: Options) -> None:
     content = random.Random(12).randbytes(TRACKS * RECORDS * RECORD)
     with servers.directory() as place:
         image = place / "vol.ckd"
-        make = [servers.VFIOCCW, "image", "create", "3390", image, "--cylinders", "3"]
+        make = [str(servers.VFIOCCW), "image", "create", "3390", str(image), "--cylinders", "3"]
         subprocess.run([*make, "--format", "ldl"], check=True, stdout=subprocess.DEVNULL)
         with servers.mounted(place / "ours", "--device", f"3390@{SCHID}:{image}") as server:
             client = Client(server, _program(0x85))

@@ -1,0 +1,236 @@
+"""Endings and interruptions: device status, sense, PCI, initial status, unsolicited (PoP 16)."""
+
+from __future__ import annotations
+
+import pytest
+
+from regions import constants as c
+from tests.css.machine import (
+    ACTL,
+    ALERT,
+    CC,
+    DATA,
+    ENDED,
+    FCTL,
+    FORMAT1,
+    INTERMEDIATE,
+    NOP,
+    PCI,
+    PENDING,
+    PRIMARY,
+    PROGRAM,
+    READ,
+    SECONDARY,
+    SENSE,
+    SENSE_ID,
+    SLI,
+    START,
+    STCTL,
+    TIC,
+    Machine,
+)
+from vfioccw_fuse.devices.options import Fault
+
+ISIC = c.ORB_CTRL0_MASK_ISIC
+ZERO_CC = c.SCSW_FLAGS_MASK_ZCC
+DEVICE_ACTIVE = c.SCSW_ACTL_DEVICE_ACTIVE
+
+
+def test_a_normal_ending_is_primary_and_secondary_status_without_alert(disk: Machine) -> None:
+    status = disk.run((NOP, SLI, 1, 0))
+    assert status.ctrl == START | PRIMARY | SECONDARY | PENDING
+
+
+def test_tsch_clears_function_activity_and_status_control(disk: Machine) -> None:
+    disk.run((NOP, SLI, 1, 0))
+    assert disk.sch.ctrl == 0
+    assert disk.sch.tsch()[0] == 1
+
+
+def test_a_unit_check_has_alert_status_and_its_sense_data_wait(disk: Machine) -> None:
+    status = disk.run((0xF3, 0, 1, DATA))
+    assert status.dstat & 0x02
+    assert status.ctrl & STCTL == ALERT | PRIMARY | SECONDARY | PENDING
+    assert (status.erw, status.ecw) == (0, bytes(32))
+    assert disk.run((SENSE, 0, 24, DATA)).dstat == ENDED
+    assert disk.load(DATA, 24) == b"\x80" + bytes(23)
+
+
+def test_sense_data_are_given_once(disk: Machine) -> None:
+    disk.run((0xF3, 0, 1, DATA))
+    disk.run((SENSE, 0, 24, DATA))
+    disk.run((SENSE, 0, 24, DATA))
+    assert disk.load(DATA, 24) == bytes(24)
+
+
+def test_concurrent_sense_comes_in_the_ecw_with_its_count_and_is_taken(disk: Machine) -> None:
+    disk.sch.chars = c.PMCW_CHARS_MASK_CSENSE
+    status = disk.run((0xF3, 0, 1, DATA))
+    assert status.flags & c.SCSW_FLAGS_MASK_ECTL
+    assert status.erw == c.ERW_CONS | 24 << c.ERW_SCNT_SHIFT
+    assert status.ecw == b"\x80" + bytes(31)
+    assert disk.run((NOP, SLI, 1, 0)).flags & c.SCSW_FLAGS_MASK_ECTL == 0
+    disk.run((SENSE, 0, 24, DATA))
+    assert disk.load(DATA, 24) == bytes(24)
+
+
+def test_the_esw_has_the_last_path_used(disk: Machine) -> None:
+    assert disk.run((NOP, SLI, 1, 0)).lpum == 0x80
+
+
+def test_a_pci_is_an_intermediate_status_of_its_own_before_the_ending(disk: Machine) -> None:
+    disk.start((SENSE_ID, PCI, 7, DATA))
+    first, last = disk.take(), disk.take()
+    assert first.ctrl & (FCTL | STCTL) == START | INTERMEDIATE | PENDING
+    assert (first.dstat, first.cstat) == (0, 0x80)
+    assert (last.dstat, last.cstat) == (ENDED, 0)
+
+
+def test_a_pci_that_was_taken_leaves_the_start_function_in_progress(disk: Machine) -> None:
+    disk.sch.behaviour.fault = Fault.HANG
+    disk.start((NOP, PCI, 1, 0))
+    disk.take()
+    assert disk.sch.ctrl & FCTL == START
+    assert disk.sch.ctrl & ACTL
+    assert disk.sch.ssch(disk.orb()) == 2
+
+
+def test_initial_status_is_an_intermediate_status_with_zero_condition_code(disk: Machine) -> None:
+    disk.start((SENSE_ID, 0, 7, DATA), ctrl0=FORMAT1 | ISIC)
+    first, last = disk.take(), disk.take()
+    assert first.flags & ZERO_CC
+    assert first.ctrl & STCTL == INTERMEDIATE | PENDING
+    assert (first.dstat, first.cstat) == (0, 0)
+    assert not last.flags & ZERO_CC
+    assert last.dstat == ENDED
+
+
+def test_initial_status_is_asked_for_once_in_a_program(disk: Machine) -> None:
+    disk.start((NOP, CC | SLI, 1, 0), (NOP, SLI, 1, 0), ctrl0=FORMAT1 | ISIC)
+    disk.take()
+    assert disk.take().dstat == ENDED
+    assert not disk.sch.status_pending
+
+
+def test_the_orbs_controls_show_in_the_scsw(disk: Machine) -> None:
+    status = disk.run((NOP, SLI, 1, 0), ctrl0=0x5000 | FORMAT1 | c.ORB_CTRL0_MASK_PFCH)
+    assert status.flags == 0x50C0
+
+
+def test_busy_is_a_deferred_condition_code_1_with_alert(disk: Machine) -> None:
+    disk.sch.behaviour.fault = Fault.BUSY
+    status = disk.run((NOP, SLI, 1, 0))
+    assert status.flags & c.SCSW_FLAGS_MASK_CC == 1 << c.SCSW_CC_SHIFT
+    assert status.dstat == 0x10
+    assert status.ctrl & ALERT
+
+
+def test_an_injected_unit_check_hits_the_first_command_with_its_sense(disk: Machine) -> None:
+    disk.sch.behaviour.apply({"fault": "unit-check", "sense": "4001", "count": "1"})
+    status = disk.run((SENSE_ID, CC, 7, DATA), (NOP, 0, 1, 0))
+    assert status.dstat == ENDED | 0x02
+    assert status.cpa == PROGRAM + 8
+    assert disk.run((SENSE, 0, 24, DATA)).dstat == ENDED
+    assert disk.load(DATA, 3) == b"\x40\x01\0"
+
+
+def test_a_lost_interruption_transfers_and_never_ends(disk: Machine) -> None:
+    disk.sch.behaviour.fault = Fault.LOST_INTERRUPTION
+    disk.start((SENSE_ID, 0, 7, DATA))
+    assert not disk.sch.status_pending
+    assert disk.load(DATA, 7) == disk.device.sense_id
+    assert disk.sch.ssch(disk.orb()) == 2
+    assert disk.sch.hsch() == 0
+    disk.executor.settle()
+    assert disk.take().ctrl & STCTL == PENDING
+
+
+def test_channel_end_alone_is_primary_status_with_the_device_active(probe: Machine) -> None:
+    probe.start((0x27, SLI, 1, 0))
+    status = probe.take()
+    assert status.dstat == 0x08
+    assert status.ctrl & (STCTL | ACTL) == PRIMARY | PENDING | DEVICE_ACTIVE
+    assert probe.sch.ctrl & ACTL == DEVICE_ACTIVE
+
+
+def test_the_device_end_that_follows_is_secondary_status(probe: Machine) -> None:
+    probe.start((0x27, SLI, 1, 0))
+    probe.take()
+    probe.device.attention(0x04)
+    status = probe.take()
+    assert status.dstat == 0x04
+    assert status.ctrl & STCTL == SECONDARY | PENDING
+    assert probe.sch.ctrl == 0
+
+
+def test_a_device_end_before_the_channel_end_was_taken_waits_for_it(probe: Machine) -> None:
+    probe.start((0x27, SLI, 1, 0))
+    probe.device.attention(0x04)
+    assert probe.take().dstat == 0x08
+    status = probe.take()
+    assert status.dstat == 0x04
+    assert status.ctrl & STCTL == SECONDARY | PENDING
+    assert probe.sch.ctrl == 0
+
+
+def test_attention_is_alert_status_without_a_function(probe: Machine) -> None:
+    probe.device.attention(0x80)
+    status = probe.take()
+    assert status.ctrl == ALERT | PENDING
+    assert status.dstat == 0x80
+
+
+def test_attention_waits_while_a_start_function_is_in_progress(probe: Machine) -> None:
+    probe.sch.behaviour.delay = 1.0
+    probe.start((0x07, SLI, 1, 0))
+    probe.device.attention(0x80)
+    assert not probe.sch.status_pending
+    probe.executor.elapse()
+    assert probe.take().dstat == ENDED
+    assert probe.take().dstat == 0x80
+
+
+@pytest.mark.parametrize("end", ["halt", "clear", "cancel"])
+def test_attention_that_waited_comes_after_halt_clear_and_cancel_too(
+    probe: Machine, end: str
+) -> None:
+    probe.sch.behaviour.delay = 1.0
+    probe.start((0x07, SLI, 1, 0))
+    probe.device.attention(0x80)
+    sch = probe.sch
+    assert {"halt": sch.hsch, "clear": sch.csch, "cancel": sch.xsch}[end]() == 0
+    probe.executor.settle()
+    if end != "cancel":
+        assert probe.take().ctrl & STCTL == PENDING
+    assert probe.take().dstat == 0x80
+
+
+def test_attention_of_a_disabled_subchannel_is_dropped(probe: Machine) -> None:
+    probe.sch.disable()
+    probe.device.attention(0x80)
+    probe.sch.enable()
+    assert probe.sch.tsch()[0] == 1
+
+
+def test_a_device_that_is_not_ready_holds_its_command_until_it_is(probe: Machine) -> None:
+    probe.start((0x37, CC | SLI, 1, 0), (0x02, 0, 100, DATA))
+    assert probe.sch.ctrl & ACTL
+    assert not probe.sch.status_pending
+    probe.probe.event.set()
+    probe.executor.settle()
+    assert probe.take().dstat == ENDED
+    assert probe.load(DATA, 2) == b"\1\2"
+
+
+def test_an_endless_tic_loop_runs_until_it_is_halted(disk: Machine) -> None:
+    disk.start((NOP, CC | SLI, 1, 0), (TIC, 0, 0, PROGRAM))
+    assert disk.sch.ctrl & ACTL
+    assert not disk.sch.status_pending
+    assert disk.sch.hsch() == 0
+    disk.executor.settle()
+    assert disk.take().ctrl & (FCTL | STCTL) == 0x6000 | PENDING
+    assert not disk.executor.waiting
+
+
+def test_reading_without_locating_is_a_command_reject(disk: Machine) -> None:
+    assert disk.run((READ, 0, 512, DATA)).dstat & 0x02

@@ -1,0 +1,146 @@
+"""The house: what may import what, and what lies at the top of the repository."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[1]
+PACKAGE = "vfioccw_fuse"
+FLOORS = (
+    ("regions",),
+    (f"{PACKAGE}.errors",),
+    (f"{PACKAGE}.memory", f"{PACKAGE}.devices"),
+    (f"{PACKAGE}.css",),
+    (f"{PACKAGE}.vfio", f"{PACKAGE}.scenario"),
+    (f"{PACKAGE}.fuse", f"{PACKAGE}.qemu"),
+    (f"{PACKAGE}.cli",),
+    (f"{PACKAGE}.__main__",),
+)
+"""From the ground up. Rooms on one floor do not know each other."""
+BESIDE = f"{PACKAGE}.client"
+"""The client stands on `regions` alone; only the command line may use it."""
+TOP_LEVEL = {"pyproject.toml", PACKAGE, "regions", "tests", "scripts", "README.md", "LICENSE"}
+
+FILES = sorted(path for name in ("regions", PACKAGE) for path in (PROJECT / name).rglob("*.py"))
+
+
+def module_of(path: Path) -> str:
+    parts = list(path.relative_to(PROJECT).with_suffix("").parts)
+    if parts[-1] == "__init__":
+        parts.pop()
+    return ".".join(parts)
+
+
+MODULES = {module_of(path) for path in FILES}
+
+
+def imports_of(source: str, module: str, *, is_package: bool) -> set[str]:
+    """The modules that *source* imports, wherever in it: absolute, as deep as the name is known."""
+    found: set[str] = set()
+    package = module.split(".") if is_package else module.split(".")[:-1]
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            origin = ".".join([*base, *(node.module or "").split(".")]).strip(".")
+            for alias in node.names:
+                name = f"{origin}.{alias.name}"
+                found.add(name if name in MODULES else origin)
+    return found
+
+
+def imports_in(path: Path) -> set[str]:
+    return imports_of(path.read_text(), module_of(path), is_package=path.name == "__init__.py")
+
+
+def floor_of(module: str) -> int | None:
+    for number, rooms in enumerate(FLOORS):
+        for room in rooms:
+            if module == room or module.startswith(f"{room}."):
+                return number
+    return None
+
+
+def room_of(module: str) -> str:
+    return ".".join(module.split(".")[:2]) if module.startswith(PACKAGE) else module.split(".")[0]
+
+
+def ours(modules: set[str]) -> set[str]:
+    return {name for name in modules if name.split(".")[0] in (PACKAGE, "regions")}
+
+
+def named(path: Path) -> str:
+    return str(path.relative_to(PROJECT))
+
+
+def test_every_module_has_its_place_in_the_house() -> None:
+    homeless = {
+        name for name in MODULES - {PACKAGE} if floor_of(name) is None and room_of(name) != BESIDE
+    }
+    assert not homeless
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in FILES if floor_of(module_of(p)) is not None], ids=named
+)
+def test_no_import_runs_upwards_or_into_the_next_room(path: Path) -> None:
+    here = module_of(path)
+    floor = floor_of(here)
+    assert floor is not None
+    for there in ours(imports_in(path)) - {PACKAGE}:
+        if room_of(there) == BESIDE:
+            assert room_of(here) == f"{PACKAGE}.cli", f"{here} imports the client"
+            continue
+        below = floor_of(there)
+        assert below is not None, f"{here} imports {there}, which is nowhere in the house"
+        assert below < floor or room_of(there) == room_of(here), f"{here} imports {there}"
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if room_of(module_of(p)) == BESIDE], ids=named)
+def test_the_client_imports_regions_and_itself_alone(path: Path) -> None:
+    assert {room_of(name) for name in ours(imports_in(path))} <= {"regions", BESIDE}
+
+
+def test_the_fsm_is_a_table_that_knows_no_trio_no_fuse_no_construct() -> None:
+    known = imports_in(PROJECT / PACKAGE / "vfio" / "fsm.py")
+    assert known <= {"__future__", "enum", "errno", "typing"}
+
+
+@pytest.mark.parametrize("name", ["css", "devices", "memory", "vfio", "scenario"])
+def test_nothing_below_the_presentation_knows_fuse(name: str) -> None:
+    for path in (PROJECT / PACKAGE / name).rglob("*.py"):
+        assert not {n for n in imports_in(path) if n.split(".")[0] == "pyfuse3"}, path
+
+
+@pytest.mark.parametrize("name", ["css", "devices", "memory", "vfio", "scenario", "fuse"])
+def test_only_regions_parses_bytes_by_construct(name: str) -> None:
+    for path in (PROJECT / PACKAGE / name).rglob("*.py"):
+        assert not {n for n in imports_in(path) if n.split(".")[0] == "construct"}, path
+
+
+@pytest.mark.parametrize(
+    ("source", "module", "expected"),
+    [
+        ("from ..css import ccw", f"{PACKAGE}.memory.space", f"{PACKAGE}.css.ccw"),
+        ("def f():\n    from ..fuse.fs import X", f"{PACKAGE}.vfio.irq", f"{PACKAGE}.fuse.fs"),
+        (f"import {PACKAGE}.cli", "regions.codec", f"{PACKAGE}.cli"),
+    ],
+)
+def test_the_search_for_imports_finds_them(source: str, module: str, expected: str) -> None:
+    assert expected in imports_of(source, module, is_package=False)
+
+
+def test_the_top_level_of_the_repository_is_what_the_layout_allows() -> None:
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=PROJECT, capture_output=True, text=True, check=True,
+    ).stdout.splitlines()  # fmt: skip
+    top = {name.split("/")[0] for name in listed}
+    pinned = {name for name in top if name.startswith("requirements") and name.endswith(".txt")}
+    assert "requirements.txt" in pinned
+    assert {name for name in top - pinned if not name.startswith(".")} == TOP_LEVEL

@@ -1,0 +1,140 @@
+"""A vfio-ccw device without a mount: its regions as a client sees them, errnos as numbers."""
+
+from __future__ import annotations
+
+import struct
+import sys
+from pathlib import Path
+
+from regions import constants as c
+from regions.table import Interface
+from tests.css.machine import (
+    CC,
+    DATA,
+    FORMAT1,
+    NOP,
+    PROGRAM,
+    SENSE_ID,
+    SLI,
+    SUSPEND,
+    Ccw,
+    Machine,
+    Status,
+)
+from vfioccw_fuse.devices.base import Device
+from vfioccw_fuse.devices.options import Fault
+from vfioccw_fuse.vfio.device import CcwDevice
+from vfioccw_fuse.vfio.fsm import Event, State
+from vfioccw_fuse.vfio.regions import Regions, check_write
+
+SSCH, HSCH, CSCH, XSCH, RSCH = 1 << 4, 1 << 0, 1 << 1, 1 << 2, 1 << 3
+START, HALT, CLEAR = 0x4000, 0x2000, 0x1000
+IRB_AT = 24
+SPND = c.ORB_CTRL0_MASK_SPND
+
+
+class Driver:
+    """A machine, its vfio-ccw device, and the accesses of a client."""
+
+    def __init__(
+        self, directory: Path, interface: str = "full", device: Device | None = None
+    ) -> None:
+        self.machine = Machine(directory, device)
+        self.sch = self.machine.sch
+        self.sch.disable()
+        self.ccw = CcwDevice(self.sch, Interface(interface))
+        self.regions = Regions(self.ccw)
+        self.rows = {row.name: row for row in self.ccw.regions}
+        self.ccw.event(Event.OPEN)
+        self.settle = self.machine.executor.settle
+        self.behaviour = self.sch.behaviour
+
+    def close(self) -> None:
+        self.machine.close()
+
+    # --- accesses -----------------------------------------------------------------------------
+
+    def read(self, name: str, offset: int = 0, size: int | None = None) -> bytes:
+        row = self.rows[name]
+        return self.regions.by_index[row.index].read(
+            offset, row.size - offset if size is None else size
+        )
+
+    def write(self, name: str, offset: int, data: bytes) -> int:
+        """0 or the errno."""
+        row = self.rows[name]
+        try:
+            check_write(row, offset, len(data))
+            self.regions.by_index[row.index].write(offset, data)
+        except OSError as error:
+            return error.errno or -1
+        return 0
+
+    # --- requests -----------------------------------------------------------------------------
+
+    def orb(self, ctrl0: int = FORMAT1, cpa: int = PROGRAM, lpm: int = 0xFF) -> bytes:
+        return struct.pack(">IHBBI", 0x12345678, ctrl0, lpm, 0, cpa)
+
+    def request(self, fctl: int, orb: bytes | None = None) -> int:
+        """A request in the io region."""
+        orb = self.orb() if orb is None else orb
+        return self.write("io_region", 0, orb + struct.pack(">HH8x", 0, fctl))
+
+    def start(self, *ccws: Ccw, ctrl0: int = FORMAT1) -> int:
+        self.machine.program(*ccws, format1=bool(ctrl0 & FORMAT1))
+        return self.request(START, self.orb(ctrl0))
+
+    def command(self, command: int) -> int:
+        """A command in the cmd region."""
+        return self.write("cmd_region", 0, command.to_bytes(4, sys.byteorder))
+
+    def ret_code(self, name: str = "io_region") -> int:
+        at = 120 if name == "io_region" else 4
+        return int.from_bytes(self.read(name, at, 4), sys.byteorder, signed=True)
+
+    def take(self) -> Status:
+        """Read the IRB, which takes the interruption."""
+        return Status.of(self.read("io_region", IRB_AT, 96))
+
+    def signals(self) -> int:
+        """How often io_irq was signalled since it was asked last."""
+        return self.ccw.irqs[0].take()
+
+    def state(self) -> State:
+        """The FSM's state. A method, as every access may change it."""
+        return self.ccw.state
+
+    # --- situations ---------------------------------------------------------------------------
+
+    def prepare(self, name: str) -> None:
+        """Bring the device into a situation of the contract's table."""
+        if name == "idle":
+            return
+        if name in ("not oper", "standby"):
+            self.ccw.event(Event.NOT_OPER if name == "not oper" else Event.CLOSE)
+        elif name == "cp processing":
+            self.ccw.state = State.CP_PROCESSING
+        elif name == "not operational":
+            self.behaviour.fault = Fault.NOT_OPERATIONAL
+        elif name == "status pending":
+            assert self.start((NOP, SLI, 1, 0)) == 0
+            self.settle()
+        elif name == "suspended":
+            assert self.start((NOP, CC | SLI, 1, 0), (NOP, SLI | SUSPEND, 1, 0),
+                              ctrl0=FORMAT1 | SPND) == 0  # fmt: skip
+            self.settle()
+            self.take()
+        elif name == "start pending":
+            self.behaviour.delay = 1.0
+            assert self.start((SENSE_ID, 0, 7, DATA)) == 0
+            self.settle()
+            self.behaviour.delay = 0.0
+        elif name in ("active", "halt pending", "clear pending"):
+            self.behaviour.fault = Fault.HANG
+            assert self.start((NOP, SLI, 1, 0)) == 0
+            self.settle()
+            self.behaviour.fault = Fault.NONE
+            if name != "active":
+                assert self.request(HALT if name == "halt pending" else CLEAR) == 0
+        else:
+            raise AssertionError(name)

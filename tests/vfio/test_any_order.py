@@ -1,0 +1,246 @@
+"""Requests and events in any order: every accepted start has exactly one end."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from regions import constants as c
+from tests.css.machine import (
+    CC,
+    DATA,
+    ENDED,
+    FORMAT1,
+    INTERMEDIATE,
+    NOP,
+    PCI,
+    PENDING,
+    PREFETCH,
+    PROGRAM,
+    SENSE_ID,
+    SLI,
+    STCTL,
+    SUSPEND,
+    SUSPENDED,
+    TIC,
+    Ccw,
+    Probe,
+)
+from tests.vfio.driver import CLEAR, CSCH, HALT, HSCH, RSCH, SPND, START, XSCH, Driver
+from vfioccw_fuse.vfio.fsm import State
+
+ISIC, SSIC = c.ORB_CTRL0_MASK_ISIC, c.ORB_CTRL0_MASK_SSIC
+PROGRAMS: dict[str, tuple[int, tuple[Ccw, ...]]] = {
+    "one command": (0, ((SENSE_ID, 0, 7, DATA),)),
+    "prefetched": (PREFETCH, ((NOP, CC | SLI, 1, 0), (SENSE_ID, 0, 7, DATA))),
+    "pci": (0, ((NOP, CC | SLI | PCI, 1, 0), (SENSE_ID, PCI, 7, DATA))),
+    "initial status": (ISIC, ((NOP, CC | SLI, 1, 0), (SENSE_ID, 0, 7, DATA))),
+    "suspends": (SPND, ((NOP, CC | SLI, 1, 0), (SENSE_ID, SUSPEND, 7, DATA))),
+    "suspends at once, silently": (SPND | SSIC, ((SENSE_ID, SUSPEND | PCI, 7, DATA),)),
+    "loops": (SPND, ((NOP, CC | SLI, 1, 0), (TIC, 0, 0, PROGRAM))),
+    "program check": (0, ((0, 0, 1, 0),)),
+    "unit check": (0, ((0x47, SLI, 1, 0),)),
+    "channel end first": (0, ((0x27, SLI, 1, 0),)),
+    "waits for device end": (0, ((0x27, CC | SLI, 1, 0), (SENSE_ID, 0, 7, DATA))),
+}
+ALLOWED = {
+    HSCH: {0, errno.EBUSY}, CSCH: {0}, XSCH: {0, errno.EBUSY}, RSCH: {0, errno.EBUSY},
+}  # fmt: skip
+
+
+class AnyOrder(RuleBasedStateMachine):
+    """A client and a device that do what they like."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.directory = TemporaryDirectory(prefix="vfioccw-", dir="/dev/shm")
+        self.probe = Probe()
+        self.driver = Driver(Path(self.directory.name), device=self.probe)
+        self.open = False  # a start was accepted and its end was not yet taken
+        self.halted = False
+        self.cleared = False
+        self.signals = 0
+        self.taken = 0
+        self.discarded = 0
+
+    # --- the client ---------------------------------------------------------------------------
+
+    @rule(
+        name=st.sampled_from(sorted(PROGRAMS)),
+        delay=st.sampled_from([0.0, 0.0, 1.0]),
+        fault=st.sampled_from(["none", "none", "none", "hang", "lost-interruption", "busy"]),
+    )
+    def start(self, name: str, delay: float, fault: str) -> None:
+        ctrl0, ccws = PROGRAMS[name]
+        behaviour = self.driver.behaviour
+        behaviour.apply({"fault": fault, "delay": f"{delay}s", "count": "1"})
+        refusable = self.driver.sch.ctrl & (0x7000 | PENDING)
+        answer = self.driver.start(*ccws, ctrl0=FORMAT1 | ctrl0)
+        assert (answer == errno.EBUSY) == bool(refusable)
+        assert answer in (0, errno.EBUSY)
+        if not answer:
+            assert not self.open, "two starts at a time"
+            assert not self.cleared
+            self.open, self.halted = True, False
+            assert self.driver.state() is State.CP_PENDING
+
+    @rule(command=st.sampled_from([HSCH, CSCH, XSCH, RSCH]), by_fctl=st.booleans())
+    def request(self, command: int, by_fctl: bool) -> None:
+        before = self.driver.sch.scsw()
+        shown = self.driver.sch.shown
+        if by_fctl and command in (HSCH, CSCH):
+            answer = self.driver.request(HALT if command == HSCH else CLEAR)
+        else:
+            answer = self.driver.command(command)
+        assert answer in ALLOWED[command]
+        if answer:
+            assert self.driver.sch.scsw() == before
+        elif command == HSCH:
+            self.halted = True
+        elif command == CSCH:
+            self.discarded += shown
+            self.open, self.halted, self.cleared = False, False, True
+        elif command == XSCH:
+            assert self.open
+            self.open = False
+
+    @rule()
+    def read(self) -> None:
+        waiting = self.driver.sch.shown
+        status = self.driver.take()
+        if not waiting:
+            return
+        self.taken += 1
+        fctl, stctl = status.ctrl & 0x7000, status.ctrl & STCTL
+        if stctl == INTERMEDIATE | PENDING:
+            assert self.open
+        elif fctl == CLEAR:
+            assert self.cleared
+            assert stctl == PENDING
+            self.cleared = False
+        elif fctl & START:
+            assert self.open, "an end without a start"
+            assert bool(fctl & HALT) == self.halted
+            assert not self.halted or stctl == PENDING
+            self.open = self.halted = False
+        elif fctl == HALT:
+            assert self.halted
+            assert stctl == PENDING
+            self.halted = False
+        else:
+            assert status.dstat in (0x04, 0x80), "neither solicited nor unsolicited"
+
+    @rule()
+    def reset(self) -> None:
+        self.discarded += self.driver.sch.shown
+        self.driver.ccw.reset()
+        self.open = self.halted = self.cleared = False
+
+    @rule()
+    def rewrite(self) -> None:
+        self.driver.machine.program((SENSE_ID, 0, 7, DATA), (SENSE_ID, 0, 7, DATA))
+
+    # --- the world ----------------------------------------------------------------------------
+
+    @rule(turns=st.integers(0, 2))
+    def run(self, turns: int) -> None:
+        self.driver.settle(turns)
+
+    @rule()
+    def one_step(self) -> None:
+        jobs = self.driver.machine.executor.jobs
+        if jobs:
+            jobs.popleft()()
+
+    @rule()
+    def time_passes(self) -> None:
+        self.driver.machine.executor.elapse()
+
+    @rule(status=st.sampled_from([0x80, 0x04]))
+    def device_speaks(self, status: int) -> None:
+        self.probe.attention(status)
+
+    # --- what always holds --------------------------------------------------------------------
+
+    @invariant()
+    def the_state_is_in_the_table_and_says_what_is_going_on(self) -> None:
+        sch, state = self.driver.sch, self.driver.state()
+        assert state in (State.IDLE, State.CP_PENDING)
+        ended = sch.shown and sch.ctrl & STCTL != INTERMEDIATE | PENDING
+        assert (state is State.CP_PENDING) == (self.open and not ended)
+
+    @invariant()
+    def function_activity_and_status_control_agree(self) -> None:
+        ctrl = self.driver.sch.ctrl
+        fctl, actl, stctl = ctrl & 0x7000, ctrl & 0x0FE0, ctrl & STCTL
+        assert not ctrl & 0x8000
+        assert not stctl or stctl & PENDING
+        assert bool(stctl & PENDING) == self.driver.sch.shown
+        assert fctl in (0, START, HALT, START | HALT, CLEAR)
+        if actl & c.SCSW_ACTL_START_PEND:
+            assert fctl == START
+            assert not actl & (0x00C0 | SUSPENDED)
+        if actl & c.SCSW_ACTL_HALT_PEND:
+            assert fctl & HALT
+        if actl & c.SCSW_ACTL_CLEAR_PEND:
+            assert ctrl == CLEAR | c.SCSW_ACTL_CLEAR_PEND
+        if actl & c.SCSW_ACTL_RESUME_PEND:
+            assert fctl & START
+        if actl & SUSPENDED:
+            assert fctl & START
+            assert not actl & 0x00C0
+        if not fctl:
+            assert not actl & ~c.SCSW_ACTL_DEVICE_ACTIVE
+
+    @invariant()
+    def each_irb_that_is_shown_was_signalled_once(self) -> None:
+        self.signals += self.driver.signals()
+        assert self.signals == self.taken + self.discarded + self.driver.sch.shown
+
+    @invariant()
+    def the_regions_can_be_read_and_change_nothing(self) -> None:
+        scsw = self.driver.sch.scsw()
+        for name in self.driver.rows:
+            if name not in ("io_region", "crw_region"):
+                self.driver.read(name)
+        assert self.driver.read("schib_region", 28, 12) == scsw == self.driver.sch.scsw()
+
+    def teardown(self) -> None:
+        """Everything ends, or can be halted; then the device works."""
+        try:
+            self.driver.machine.executor.elapse()
+            for _ in range(200):
+                self.driver.settle(1)
+                if self.driver.sch.shown:
+                    self.read()
+                elif self.open:
+                    assert self.driver.request(HALT) == 0
+                    self.halted = True
+                else:
+                    break
+                self.each_irb_that_is_shown_was_signalled_once()
+            assert (self.open, self.halted, self.cleared) == (False,) * 3
+            assert self.driver.state() is State.IDLE
+            assert not self.driver.sch.ctrl & ~c.SCSW_ACTL_DEVICE_ACTIVE
+            self.driver.behaviour.apply({"fault": "none", "delay": "0"})
+            assert self.driver.start((SENSE_ID, 0, 7, DATA)) == 0
+            self.driver.settle()
+            assert self.driver.take().dstat == ENDED
+            assert self.driver.machine.load(DATA, 7) == self.probe.sense_id
+        finally:
+            self.driver.close()
+            self.directory.cleanup()
+
+
+TestAnyOrder = AnyOrder.TestCase
+TestAnyOrder.settings = settings(
+    max_examples=400,
+    stateful_step_count=30,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
