@@ -1,10 +1,12 @@
 """Every error is one line, with the right exit status, never a traceback."""
 
+import contextlib
 import errno
 import os
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import click
 import pytest
@@ -109,6 +111,15 @@ def test_a_closed_pipe_is_silent(mnt):
         assert reader.wait(10) == 0
 
 
+def has_open(pid, name):
+    """Whether a process has a file of that name open; descriptors come and go meanwhile."""
+    for fd in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            if os.readlink(fd).endswith(name):
+                return True
+    return False
+
+
 def test_ctrl_c_of_a_waiting_command_is_130(mnt):
     with subprocess.Popen(
         command_line("tsch", mnt.subchannel, "--timeout", "60"),
@@ -116,8 +127,7 @@ def test_ctrl_c_of_a_waiting_command_is_130(mnt):
         stderr=subprocess.PIPE,
     ) as waiting:
         deadline = time.monotonic() + 10
-        fds = f"/proc/{waiting.pid}/fd"
-        while not any(os.readlink(f"{fds}/{fd}").endswith("io_irq") for fd in os.listdir(fds)):
+        while not has_open(waiting.pid, "io_irq"):
             assert time.monotonic() < deadline
             time.sleep(0.05)
         time.sleep(0.1)

@@ -746,3 +746,23 @@ def test_status_of_a_removed_device_leads_nowhere(probe: Driver) -> None:
     probe.ccw.state = State.NOT_OPER
     probe.machine.device.attention(0x80)
     assert probe.state() is State.NOT_OPER
+
+
+@pytest.mark.parametrize("early", [True, False], ids=["taken before the halt ran", "after"])
+def test_a_halt_of_a_start_whose_end_is_queued_gives_no_second_end(
+    driver: Driver, early: bool
+) -> None:
+    assert driver.start((SENSE_ID, 0x08, 7, DATA)) == 0
+    driver.settle()
+    answer = driver.command(HSCH)
+    assert answer in (0, errno.EBUSY)
+    if not early:
+        driver.settle()
+    irbs = []
+    while driver.sch.shown:
+        irbs.append(driver.take())
+        driver.settle()
+    ends = [irb for irb in irbs if irb.ctrl & STCTL != INTERMEDIATE | PENDING]
+    assert len(ends) == 1
+    assert bool(ends[0].ctrl & HALT) == (answer == 0)
+    assert driver.state() is State.IDLE

@@ -11,6 +11,7 @@ import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, Literal, NamedTuple
+from xml.sax.saxutils import escape
 
 import svg
 
@@ -140,7 +141,7 @@ def draw(marks: Sequence[Mark], title: str) -> str:
     width = _LEFT + max(right, axis.width) + 40
     height = _TOP + _ROW * len(marks) + 16
     elements: list[svg.Element] = [
-        svg.Title(text=title),
+        svg.Title(text=escape(title)),
         svg.Rect(x=0, y=0, width=width, height=height, fill="white"),
         _words(10, 20, title, size=14),
         *_legend(),
@@ -204,7 +205,13 @@ def _words(
     size: int = _TEXT,
 ) -> svg.Text:
     return svg.Text(
-        x=x, y=y, text=text, fill=colour, text_anchor=anchor, font_size=size, font_family=_FONT
+        x=x,
+        y=y,
+        text=escape(text),
+        fill=colour,
+        text_anchor=anchor,
+        font_size=size,
+        font_family=_FONT,
     )
 
 

@@ -22,13 +22,16 @@ LIMIT_LOW: Final = 0x0020
 """Limit mode 1: data lies at or above the address limit."""
 LIMIT_HIGH: Final = 0x0040
 """Limit mode 2: data lies below the address limit."""
-PMCW_FLAGS_RESERVED: Final = 0x4000
 
 
 def modifiable(new: Pmcw) -> bool:
     """Whether MSCH may set this: limit mode 3 and reserved bits are operand exceptions."""
     limit_mode = new.flags & c.PMCW_FLAGS_MASK_LM
-    return limit_mode != c.PMCW_FLAGS_MASK_LM and not new.flags & PMCW_FLAGS_RESERVED
+    return (
+        limit_mode != c.PMCW_FLAGS_MASK_LM
+        and not new.flags & c.PMCW_FLAGS_MASK_INVALID
+        and not new.chars & c.PMCW_CHARS_MASK_INVALID
+    )
 
 
 class PathManagement:

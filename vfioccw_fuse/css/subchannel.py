@@ -60,7 +60,7 @@ ORB_IN_SCSW: Final = (
 """Bits of the ORB that a start function copies into the same places of the SCSW."""
 ENABLED: Final = c.PMCW_FLAGS_MASK_ENA
 TRANSPORT_MODE: Final = c.ORB_CTRL0_MASK_TRANSPORT
-ORB_CTRL1_RESERVED: Final = 0x3E
+ORB_CTRL1_RESERVED: Final = c.ORB_CTRL1_MASK_INVALID
 """Bits of the ORB's last control byte that must be zero."""
 UNIT_CHECK: Final = c.SCSW_DSTAT_UNIT_CHECK
 CONCURRENT_SENSE: Final = c.PMCW_CHARS_MASK_CSENSE
@@ -158,7 +158,9 @@ class Subchannel(PathManagement, Status):
         """HALT SUBCHANNEL: 0 halt pending, 1 status pending, 2 busy, 3 not operational."""
         if not self._operational():
             return 3
-        if self.ctrl & STATUS_PEND and self.ctrl & STCTL != INTERMEDIATE_ONLY:
+        # The ending of a start may wait behind intermediate status that nobody took: too late then.
+        ended = self.program is None and self.ctrl & FCTL == START
+        if self.ctrl & STATUS_PEND and (ended or self.ctrl & STCTL != INTERMEDIATE_ONLY):
             return 1
         if self.ctrl & (HALT | CLEAR):
             return 2

@@ -163,8 +163,12 @@ class AddressSpace:
             self.write(address, data[:head])
             self.write(found.end, data[head:])
             return
+        place = found.offset + address - found.start
         try:
-            done = os.pwrite(found.fd, data, found.offset + address - found.start)
+            # A write behind the end would make a cut file longer again. A process has no end.
+            if found.view is not None and os.fstat(found.fd).st_size < place + len(data):
+                raise StorageLost(address)
+            done = os.pwrite(found.fd, data, place)
         except OSError as error:
             raise StorageLost(address) from error
         if done != len(data):
