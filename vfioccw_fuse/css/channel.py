@@ -92,6 +92,9 @@ class ChannelProgram:
 
     def run(self) -> Pause | trio.Event | None:
         """Go on until the program has ended (None) or must wait for what is given."""
+        # A task that was awake already when its scope was cancelled comes here all the same.
+        if self.cancelled:
+            return None
         begin = perf_counter_ns()
         measurement = self._sch.measurement
         if self._begun:

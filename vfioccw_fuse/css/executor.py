@@ -50,9 +50,11 @@ class TrioExecutor:
         self, program: ChannelProgram, pause: Pause | trio.Event | None, delay: float
     ) -> None:
         """Wait for what *pause* says, let the program go on, and so on until it ends."""
+        if program.cancelled:
+            return
         with trio.CancelScope() as program.scope:
             await trio.sleep(delay)
-            while not program.cancelled:
+            while True:
                 if pause is Pause.TURN:
                     await trio.lowlevel.checkpoint()
                 elif pause is Pause.HANG:

@@ -4,9 +4,10 @@
  * Loaded into QEMU by LD_PRELOAD (`vfioccw qemu` does that).  It answers what QEMU asks of /dev/vfio
  * and /sys/bus/css for the subchannels named in VFIOCCW_DEVICES, one "DIRECTORY<tab>GROUP" a line,
  * and passes everything else on.  What it answers is in the mount's own files: device_info,
- * region_info, irq_info, state.  The device descriptor that QEMU gets is the mount's file `device`,
- * so region accesses are plain pread and pwrite and never come through here.  Eventfds and DMA maps
- * go to the server over the mount's socket `irqfd`, one connection a device.
+ * region_info, irq_info, state.  The device descriptor that QEMU gets is the mount's file `device`:
+ * region accesses go there as they are.  Eventfds and DMA maps go to the server over the mount's
+ * socket `irqfd`, one connection a device.  When the server is gone every request ends with a unit
+ * exception, made here: the guest shall see I/O errors, and QEMU not complain of each of them.
  *
  * The order of the calls: linux/vfio.h, and hw/vfio/common.c and ccw.c of QEMU 7.2.
  */
@@ -17,6 +18,7 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <linux/vfio.h>
+#include <linux/vfio_ccw.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -46,6 +48,17 @@
 #define SYSFS_DEVICES "/sys/bus/css/devices/"
 #define FICON "1b\n"         /* channel-path type */
 
+/* Of the SCSW, in the bytes of the IRB: fctl, then actl and stctl, and unit status (PoP 16). */
+#define IRB_FCTL 2
+#define IRB_STCTL 3
+#define IRB_DSTAT 8
+#define FCTL_START 0x40
+#define FCTL_HALT 0x20
+#define FCTL_CLEAR 0x10
+#define STCTL_ENDING 0x17    /* alert, primary, secondary, status pending */
+#define STCTL_ALONE 0x01     /* status pending */
+#define DSTAT_EXCEPTION 0x0d /* channel end, device end, unit exception */
+
 struct info {
     size_t size;
     char bytes[INFO_MAX];
@@ -57,10 +70,15 @@ struct device {
     int group;
     int fd;                  /* the file `device`, or -1 */
     int socket;              /* the connection to `irqfd` */
-    int request;             /* our copy of the eventfd that asks QEMU to give the device back */
-    bool closing, gone;      /* we close the connection; the server has closed it */
     pthread_t watcher;
     struct info device_info, region_info, irq_info;
+    off_t io_region, cmd_region; /* where they begin in the file; -1: there is none */
+
+    pthread_mutex_t lock;    /* of what follows */
+    int io_event;            /* our copy of the eventfd of I/O interruptions, or -1 */
+    bool closing, gone;      /* we close the connection; the server has closed it */
+    bool started;            /* a start was accepted, and its IRB not read yet */
+    uint8_t owed;            /* the function whose IRB we owe QEMU: SCSW fctl bits, or 0 */
 };
 
 struct map {
@@ -80,6 +98,8 @@ static int (*real_open_2)(const char *, int);
 static int (*real_ioctl)(int, unsigned long, ...);
 static int (*real_close)(int);
 static FILE *(*real_fopen64)(const char *, const char *);
+static ssize_t (*real_pread64)(int, void *, size_t, off64_t);
+static ssize_t (*real_pwrite64)(int, const void *, size_t, off64_t);
 static ssize_t (*real_readlink)(const char *, char *, size_t);
 static char *(*real_realpath)(const char *, char *);
 
@@ -94,6 +114,12 @@ static void complain(const struct device *device, const char *format, ...)
     vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
     fprintf(stderr, "vfioccw: %s: %s\n", device->directory, text);
+}
+
+static int refuse(int reason)
+{
+    errno = reason;
+    return -1;
 }
 
 static void read_devices(const char *list)
@@ -112,7 +138,8 @@ static void read_devices(const char *list)
         device->directory = line;
         snprintf(device->id, sizeof(device->id), "%s", slash + 1);
         device->group = atoi(tab + 1);
-        device->fd = device->socket = device->request = -1;
+        device->fd = device->socket = device->io_event = -1;
+        pthread_mutex_init(&device->lock, NULL);
         group_fds[device_count++] = -1;
     }
 }
@@ -128,6 +155,8 @@ __attribute__((constructor)) static void start(void)
     real_ioctl = dlsym(RTLD_NEXT, "ioctl");
     real_close = dlsym(RTLD_NEXT, "close");
     real_fopen64 = dlsym(RTLD_NEXT, "fopen64");
+    real_pread64 = dlsym(RTLD_NEXT, "pread64");
+    real_pwrite64 = dlsym(RTLD_NEXT, "pwrite64");
     real_readlink = dlsym(RTLD_NEXT, "readlink");
     /* The oldest version of it takes no NULL, and dlsym gives the oldest. */
     real_realpath = dlvsym(RTLD_NEXT, "realpath", "GLIBC_2.3");
@@ -150,7 +179,7 @@ static ssize_t slurp(const struct device *device, const char *name, char *to, si
     if (fd < 0)
         return -1;
     while (length < size) {
-        ssize_t got = pread(fd, to + length, size - length, (off_t)length);
+        ssize_t got = real_pread64(fd, to + length, size - length, (off_t)length);
 
         if (got < 0 && errno == EINTR)
             continue;
@@ -386,7 +415,34 @@ static int ask(struct device *device, int fd, const char *format, ...)
     return -1;
 }
 
-/* Waits for the end of the connection: if it is the server's, QEMU shall give the device back. */
+/* From now on we answer in the server's place; what it has not ended ends now. */
+static void lose(struct device *device)
+{
+    bool known;
+
+    pthread_mutex_lock(&device->lock);
+    known = device->gone || device->closing;
+    device->gone = true;
+    if (!known && device->started) {
+        device->owed |= FCTL_START;
+        eventfd_write(device->io_event, 1);
+    }
+    pthread_mutex_unlock(&device->lock);
+    if (!known)
+        complain(device, "it is gone from the mount, or its server is; the guest gets I/O errors");
+}
+
+static bool is_gone(struct device *device)
+{
+    bool gone;
+
+    pthread_mutex_lock(&device->lock);
+    gone = device->gone;
+    pthread_mutex_unlock(&device->lock);
+    return gone;
+}
+
+/* Waits for the end of the connection. */
 static void *watch(void *argument)
 {
     struct device *device = argument;
@@ -394,12 +450,7 @@ static void *watch(void *argument)
 
     while (poll(&connection, 1, -1) < 0 && errno == EINTR)
         ;
-    if (__atomic_load_n(&device->closing, __ATOMIC_ACQUIRE))
-        return NULL;
-    __atomic_store_n(&device->gone, true, __ATOMIC_RELEASE);
-    complain(device, "the server of the mount is gone; the guest loses the device");
-    if (device->request >= 0)
-        eventfd_write(device->request, 1);
+    lose(device);
     return NULL;
 }
 
@@ -418,7 +469,8 @@ static int connect_device(struct device *device)
     if (device->socket < 0)
         return -1;
     setsockopt(device->socket, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-    device->closing = device->gone = false;
+    device->closing = device->gone = device->started = false;
+    device->owed = 0;
     failed = connect(device->socket, (struct sockaddr *)&address, sizeof(address));
     if (!failed) {
         /* QEMU's signals are not for this thread. */
@@ -436,13 +488,15 @@ static int connect_device(struct device *device)
 
 static void disconnect_device(struct device *device)
 {
-    __atomic_store_n(&device->closing, true, __ATOMIC_RELEASE);
+    pthread_mutex_lock(&device->lock);
+    device->closing = true;
+    pthread_mutex_unlock(&device->lock);
     shutdown(device->socket, SHUT_RDWR);
     pthread_join(device->watcher, NULL);
     real_close(device->socket);
-    if (device->request >= 0)
-        real_close(device->request);
-    device->socket = device->request = -1;
+    if (device->io_event >= 0)
+        real_close(device->io_event);
+    device->socket = device->io_event = -1;
 }
 
 /* ---------------------------------------------------------------------------------- guest memory */
@@ -510,7 +564,7 @@ static int send_map(struct device *device, const struct map *map)
 static int send_unmap(struct device *device, const struct map *map)
 {
     /* With the server its maps are gone. */
-    if (__atomic_load_n(&device->gone, __ATOMIC_ACQUIRE))
+    if (is_gone(device))
         return 0;
     return ask(device, -1, "\"unmap\": {\"iova\": %llu, \"size\": %llu}}",
                (unsigned long long)map->iova, (unsigned long long)map->size);
@@ -584,12 +638,6 @@ static int unmap_dma(struct vfio_iommu_type1_dma_unmap *asked)
 
 /* ------------------------------------------------------------------- container, groups and devices */
 
-static int refuse(int reason)
-{
-    errno = reason;
-    return -1;
-}
-
 /* A descriptor that stands for something of ours. */
 static int new_handle(void)
 {
@@ -622,6 +670,46 @@ static int container_ioctl(unsigned long request, void *argument)
     }
 }
 
+/* The entry of INDEX in a file of structs that follow each other, each argsz long. */
+static const void *entry(const struct info *info, size_t at_index, uint32_t index)
+{
+    size_t place = 0;
+
+    while (place + at_index + sizeof(uint32_t) <= info->size) {
+        uint32_t size, here;
+
+        memcpy(&size, info->bytes + place, sizeof(size));
+        memcpy(&here, info->bytes + place + at_index, sizeof(here));
+        if (here == index && place + size <= info->size)
+            return info->bytes + place;
+        if (!size)
+            break;
+        place += size;
+    }
+    return NULL;
+}
+
+/* Where the regions begin whose requests we may have to answer. */
+static void find_regions(struct device *device)
+{
+    const struct vfio_region_info *region;
+
+    device->io_region = device->cmd_region = -1;
+    for (uint32_t index = 0; (region = entry(&device->region_info,
+                                             offsetof(struct vfio_region_info, index), index));
+         index++) {
+        struct vfio_region_info_cap_type type = {0};
+
+        if (region->flags & VFIO_REGION_INFO_FLAG_CAPS)
+            memcpy(&type, (const char *)region + region->cap_offset, sizeof(type));
+        if (index == VFIO_CCW_CONFIG_REGION_INDEX)
+            device->io_region = (off_t)region->offset;
+        else if (type.type == VFIO_REGION_TYPE_CCW &&
+                 type.subtype == VFIO_REGION_SUBTYPE_CCW_ASYNC_CMD)
+            device->cmd_region = (off_t)region->offset;
+    }
+}
+
 static int open_device(struct device *device)
 {
     char path[PATH_MAX], state[STATE_MAX + 1];
@@ -650,6 +738,7 @@ static int open_device(struct device *device)
         device->fd = -1;
         return refuse(reason);
     }
+    find_regions(device);
     for (size_t i = 0; i < map_count; i++) {
         if (send_map(device, &maps[i])) {
             disconnect_device(device);
@@ -706,25 +795,6 @@ static int give_info(const void *info, uint32_t size, void *argument, uint32_t l
     return 0;
 }
 
-/* The entry of INDEX in a file of structs that follow each other, each argsz long. */
-static const void *entry(const struct info *info, size_t at_index, uint32_t index)
-{
-    size_t place = 0;
-
-    while (place + at_index + sizeof(uint32_t) <= info->size) {
-        uint32_t size, here;
-
-        memcpy(&size, info->bytes + place, sizeof(size));
-        memcpy(&here, info->bytes + place + at_index, sizeof(here));
-        if (here == index && place + size <= info->size)
-            return info->bytes + place;
-        if (!size)
-            break;
-        place += size;
-    }
-    return NULL;
-}
-
 static int give_region_info(struct device *device, struct vfio_region_info *asked)
 {
     const struct vfio_region_info *found =
@@ -758,12 +828,14 @@ static int set_irqs(struct device *device, const struct vfio_irq_set *set)
         memcpy(&fd, set->data, sizeof(fd));
     else if (kind != VFIO_IRQ_SET_DATA_NONE || set->count)
         return refuse(EINVAL);
-    if (set->index == VFIO_CCW_REQ_IRQ_INDEX) {
-        if (device->request >= 0)
-            real_close(device->request);
-        device->request = fd >= 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
+    if (set->index == VFIO_CCW_IO_IRQ_INDEX) {
+        pthread_mutex_lock(&device->lock);
+        if (device->io_event >= 0)
+            real_close(device->io_event);
+        device->io_event = fd >= 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
+        pthread_mutex_unlock(&device->lock);
     }
-    if (fd < 0 && __atomic_load_n(&device->gone, __ATOMIC_ACQUIRE))
+    if (fd < 0 && is_gone(device))
         return 0;
     return ask(device, fd, "\"irq\": %u}", set->index);
 }
@@ -886,4 +958,110 @@ int close(int fd)
         }
     }
     return real_close(fd);
+}
+
+/* ------------------------------------------------------------------------------- region accesses */
+
+static struct device *device_of(int fd)
+{
+    for (size_t i = 0; fd >= 0 && i < device_count; i++)
+        if (devices[i].fd == fd)
+            return &devices[i];
+    return NULL;
+}
+
+/* What a mount without its server, or a subchannel that was removed, says to everything. */
+static bool means_gone(int reason)
+{
+    return reason == ENOTCONN || reason == ECONNABORTED || reason == EIO;
+}
+
+/* The function that a write asks for: SCSW fctl bits, 0 for none that we know. */
+static uint8_t function_of(const struct device *device, const void *data, size_t size, off_t at)
+{
+    const struct ccw_cmd_region *cmd = data;
+
+    if (at == device->io_region && size == sizeof(struct ccw_io_region))
+        return FCTL_START;
+    if (device->cmd_region < 0 || at != device->cmd_region || size != sizeof(*cmd))
+        return 0;
+    if (cmd->command == VFIO_CCW_ASYNC_CMD_CSCH)
+        return FCTL_CLEAR;
+    return cmd->command == VFIO_CCW_ASYNC_CMD_HSCH ? FCTL_HALT : 0;
+}
+
+ssize_t pwrite64(int fd, const void *data, size_t size, off64_t at)
+{
+    struct device *device;
+    uint8_t function;
+    ssize_t done;
+    bool gone;
+
+    start();
+    device = device_of(fd);
+    if (!device)
+        return real_pwrite64(fd, data, size, at);
+    function = function_of(device, data, size, at);
+    pthread_mutex_lock(&device->lock);
+    gone = device->gone;
+    /* Before the request: its interruption may be quicker than we are. */
+    device->started |= !gone && function == FCTL_START;
+    pthread_mutex_unlock(&device->lock);
+    if (!gone) {
+        done = real_pwrite64(fd, data, size, at);
+        if (done >= 0)
+            return done;
+        if (!function || !means_gone(errno)) {
+            int reason = errno;
+
+            if (function == FCTL_START) {
+                pthread_mutex_lock(&device->lock);
+                device->started = false;
+                pthread_mutex_unlock(&device->lock);
+            }
+            errno = reason;
+            return done;
+        }
+        lose(device);
+    } else if (!function) {
+        return refuse(ENODEV);
+    }
+    pthread_mutex_lock(&device->lock);
+    if (function == FCTL_CLEAR)
+        device->owed = 0;
+    device->owed |= function;
+    eventfd_write(device->io_event, 1);
+    pthread_mutex_unlock(&device->lock);
+    return (ssize_t)size;
+}
+
+ssize_t pread64(int fd, void *data, size_t size, off64_t at)
+{
+    struct ccw_io_region *io = data;
+    struct device *device;
+    uint8_t owed;
+
+    start();
+    device = device_of(fd);
+    if (!device || at != device->io_region || size != sizeof(*io))
+        return real_pread64(fd, data, size, at);
+    pthread_mutex_lock(&device->lock);
+    owed = device->owed;
+    device->owed = 0;
+    device->started = false;
+    pthread_mutex_unlock(&device->lock);
+    if (!owed)
+        return real_pread64(fd, data, size, at);
+    memset(io, 0, sizeof(*io));
+    io->irb_area[IRB_FCTL] = owed;
+    io->irb_area[IRB_STCTL] = owed == FCTL_START ? STCTL_ENDING : STCTL_ALONE;
+    io->irb_area[IRB_DSTAT] = owed == FCTL_START ? DSTAT_EXCEPTION : 0;
+    return (ssize_t)size;
+}
+
+ssize_t __pread64_chk(int fd, void *data, size_t size, off64_t at, size_t room)
+{
+    if (size > room)
+        abort();
+    return pread64(fd, data, size, at);
 }

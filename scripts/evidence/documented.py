@@ -1,0 +1,49 @@
+"""Whether `regions/README.md` names everything: ``python -m evidence.documented MNT/0.0.0313``."""
+
+import errno
+import os
+import re
+import sys
+
+from evidence.mounts import ROOT
+from regions import codec
+from regions import constants as c
+
+_CODECS = (
+    codec.ORB,
+    codec.SCSW,
+    codec.PMCW,
+    codec.CMD_REGION,
+    codec.CRW_REGION,
+    codec.STATUS_REGION,
+    codec.PROGRAM_REGION_HEADER,
+    codec.MEASUREMENT_REGION,
+    codec.REGION_INFO,
+    codec.REGION_INFO_CAP_TYPE,
+    codec.DEVICE_INFO,
+    codec.IRQ_INFO,
+)
+_ERRNOS = ("EACCES", "EAGAIN", "EBUSY", "EFAULT", "EINVAL", "EIO", "ENODEV", "EOPNOTSUPP")
+_NOT_REGIONS = {"control", "device", "memory", "reset", "state", "trace"}
+
+
+def main() -> int:
+    """Print what is named, and give 1 if something is not."""
+    text = (ROOT / "regions" / "README.md").read_text()
+    words = set(re.findall(r"[A-Za-z_0-9]+", text))
+    # Fields of one structure are written with its name before them: pmcw.lpm.
+    files = set(os.listdir(sys.argv[1]))
+    fields = {name for one in _CODECS for name in one.fields}
+    commands = {name for name in dir(c) if name.startswith("VFIO_CCW_ASYNC_CMD_")}
+    commands |= {errno.errorcode[getattr(errno, n)].replace("ENOTSUP", n) for n in _ERRNOS}
+    missing = (files - _NOT_REGIONS | fields | commands) - words
+    print(f"every file of a subchannel: {len(files)} named")
+    print(f"every field of every region: {len(fields)} named")
+    print(f"every command, subtype and errno: {len(commands)} named")
+    for name in sorted(missing):
+        print(f"NOT NAMED: {name}")
+    return 1 if missing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,63 @@
+"""The command line of scripts/qemu-guest."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from guest import GuestError
+from guest.machine import Options, run_scenario, run_shell
+from guest.parts import Parts
+
+_EXAMPLES = """
+examples:
+  scripts/qemu-guest --device /tmp/m/0.0.0313,devno=fe.0.1234
+  scripts/qemu-guest --device /tmp/m/0.0.0313 --script - <<< 'online 0.0.0313 && md5sum /dev/dasda'
+  scripts/qemu-guest --fetch
+"""
+
+
+def main() -> int:
+    """Do what the command line says; gives the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="scripts/qemu-guest",
+        description="Boots a small s390x Linux (Debian's kernel and busybox) in QEMU, with a shell "
+        "on this terminal or a script to run. What it is made of is fetched once.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--device", action="append", default=[], metavar="SPEC",
+                        help="a device of the guest, as vfioccw qemu takes it")  # fmt: skip
+    parser.add_argument("--memory", default="512M", help="QEMU's -m (default: 512M)")
+    parser.add_argument("--smp", type=int, default=1, help="processors (default: 1)")
+    parser.add_argument("--tools", action="store_true",
+                        help="with dasdfmt, fdasd, mkfs.ext4, e2fsck, fio")  # fmt: skip
+    parser.add_argument("--script", metavar="FILE",
+                        help="run this shell script in the guest (- is stdin), then end; the exit "
+                        "status is the script's")  # fmt: skip
+    parser.add_argument("--verbose", action="store_true", help="show the kernel's messages")
+    parser.add_argument("--fetch", action="store_true", help="only fetch what is missing")
+    parser.add_argument("qemu", nargs="*", metavar="-- OPTION", help="further options of QEMU")
+    words = parser.parse_args()
+    parts = Parts()
+    options = Options(
+        devices=words.device, memory=words.memory, processors=words.smp, tools=words.tools,
+        qemu=words.qemu, quiet=not words.verbose,
+    )  # fmt: skip
+    try:
+        if words.fetch:
+            for path in (parts.kernel(), parts.base(), parts.tools()):
+                print(path)
+            return 0
+        if words.script is None:
+            return run_shell(options, parts)
+        script = sys.stdin.read() if words.script == "-" else Path(words.script).read_text()
+        return run_scenario(options, script, parts)
+    except (GuestError, OSError) as error:
+        print(f"scripts/qemu-guest: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,306 @@
+"""One guest: boots, does what its console is told, and ends.
+
+QEMU's options are those of the fact sheet that everything here was measured with: no graphics, the
+console on SCLP, no reboot (a reboot of an emulated s390x hangs).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from guest import GuestError
+from guest.archive import Archive
+from guest.parts import Parts
+
+HERE: Final = Path(__file__).resolve().parent
+VFIOCCW: Final = HERE.parent.parent / ".venv" / "bin" / "vfioccw"
+QEMU: Final = "qemu-system-s390x"
+CONSOLE: Final = "console=ttysclp0 panic=1"
+BOOT_SECONDS: Final = 120.0
+"""A guest that is not up by then has failed; plain boots take 4 to 15."""
+END_SECONDS: Final = 30.0
+Mode = Literal["shell", "driven", "scenario"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What kind of guest."""
+
+    devices: Sequence[str] = ()
+    """`--device` of `vfioccw qemu`."""
+    spares: Sequence[str] = ()
+    """`--spare` of `vfioccw qemu`."""
+    memory: str = "512M"
+    """QEMU's -m."""
+    processors: int = 1
+    """QEMU's -smp."""
+    tools: bool = False
+    """With dasdfmt, fdasd, mkfs.ext4, fio and so on."""
+    qemu: Sequence[str] = ()
+    """Further options of QEMU."""
+    kernel: bool = True
+    """False: boot from a device instead of our kernel and initramfs."""
+    quiet: bool = True
+    """The kernel's messages stay off the console; dmesg has them."""
+    prefix: Sequence[str] = field(default=())
+    """A command that runs all of it, such as taskset."""
+
+
+def write_initramfs(path: Path, parts: Parts, mode: Mode, tools: bool, scenario: str = "") -> None:
+    """Put together the initramfs of a guest at *path*."""
+    archives = [parts.base(), *([parts.tools()] if tools else [])]
+    with open(path, "wb") as file:
+        for archive in archives:
+            with open(archive, "rb") as source:
+                shutil.copyfileobj(source, file)
+        with Archive(file) as own:
+            own.file("init", (HERE / "init.sh").read_bytes())
+            own.file("bin/online", (HERE / "online.sh").read_bytes())
+            own.file("bin/offline", (HERE / "offline.sh").read_bytes())
+            own.file("guest-mode", mode.encode(), 0o644)
+            if scenario:
+                own.file("scenario", scenario.encode())
+
+
+def qemu_command(
+    options: Options, kernel: Path, initramfs: Path, console: Sequence[str]
+) -> list[str]:
+    """The command line that starts the guest; *console* makes the chardev named console."""
+    machine = [
+        *(QEMU, "-M", "s390-ccw-virtio", "-cpu", "max", "-m", options.memory),
+        *("-smp", str(options.processors), "-nodefaults", "-display", "none", "-no-reboot"),
+        *(*console, "-device", "sclpconsole,chardev=console"),
+    ]
+    if options.kernel:
+        words = f"{CONSOLE} {'quiet loglevel=1' if options.quiet else ''}".strip()
+        machine += ["-kernel", str(kernel), "-initrd", str(initramfs), "-append", words]
+    ours = [word for spec in options.devices for word in ("--device", spec)]
+    ours += [word for spec in options.spares for word in ("--spare", spec)]
+    return [*options.prefix, str(VFIOCCW), "qemu", *ours, "--", *machine, *options.qemu]
+
+
+class Guest:
+    """A running guest, driven over its console and QEMU's monitor."""
+
+    def __init__(self, options: Options, parts: Parts | None = None) -> None:
+        """Start it; GuestError if QEMU ends at once. `close` ends it."""
+        parts = parts or Parts()
+        if options.kernel:
+            kernel = parts.kernel()
+        self._stack = contextlib.ExitStack()
+        place = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="guest-")))
+        self._errors = place / "stderr"
+        initramfs = place / "initramfs"
+        if options.kernel:
+            write_initramfs(initramfs, parts, "driven", options.tools)
+        else:
+            kernel = place
+        self.console_text = ""
+        """Everything that came over the console so far."""
+        self._taken = 0
+        self._events: list[dict[str, Any]] = []
+        self._monitor_rest = b""
+        listeners = [self._listen(place / name) for name in ("console", "monitor")]
+        console = ["-chardev", f"socket,id=console,path={place / 'console'}"]
+        monitor = ["-chardev", f"socket,id=monitor,path={place / 'monitor'}"]
+        monitor += ["-mon", "chardev=monitor,mode=control"]
+        command = qemu_command(options, kernel, initramfs, [*console, *monitor])
+        try:
+            with open(self._errors, "w") as errors:
+                self.process = subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors
+                )
+                """The process of `vfioccw qemu`."""
+            self._console, self._monitor = (self._accept(listener) for listener in listeners)
+            self._message()
+            self.monitor("qmp_capabilities")
+        except BaseException:
+            self.close()
+            raise
+
+    def _listen(self, path: Path) -> socket.socket:
+        listener = self._stack.enter_context(socket.socket(socket.AF_UNIX))
+        listener.bind(str(path))
+        listener.listen(1)
+        return listener
+
+    def _accept(self, listener: socket.socket) -> socket.socket:
+        deadline = time.monotonic() + END_SECONDS
+        while not select.select([listener], [], [], 0.1)[0]:
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise GuestError(
+                    f"QEMU did not start: {self.errors().strip() or 'it says nothing'}"
+                )
+        return self._stack.enter_context(listener.accept()[0])
+
+    def errors(self) -> str:
+        """What `vfioccw qemu` and QEMU wrote to stdout and stderr so far."""
+        return self._errors.read_text(errors="replace")
+
+    def close(self) -> None:
+        """End the guest if it still runs, the hard way if it must be."""
+        if hasattr(self, "process") and self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(END_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self._stack.close()
+
+    # --- the console --------------------------------------------------------------------------
+
+    def expect(self, pattern: str, seconds: float = BOOT_SECONDS) -> re.Match[str]:
+        """Wait for *pattern* in what the console shows after the last match."""
+        deadline = time.monotonic() + seconds
+        while True:
+            found = re.compile(pattern, re.DOTALL).search(self.console_text, self._taken)
+            if found:
+                self._taken = found.end()
+                return found
+            left = deadline - time.monotonic()
+            shown = self.console_text[self._taken :][-2000:]
+            if left <= 0:
+                raise GuestError(
+                    f"not within {seconds:g} s: {pattern!r}; the console shows {shown!r}"
+                )
+            if not select.select([self._console], [], [], left)[0]:
+                continue
+            data = self._console.recv(65536)
+            if not data:
+                raise GuestError(f"the guest ended; {self.errors()!r}; the console shows {shown!r}")
+            self.console_text += data.decode(errors="replace").replace("\r", "")
+
+    def boot(self) -> None:
+        """Wait until the guest takes commands."""
+        self.expect("@@ready@@\n")
+
+    def run(self, command: str, seconds: float = 60.0) -> tuple[int, str]:
+        """Run shell lines in the guest; exit status and output."""
+        self.send(command)
+        return self.result(seconds)
+
+    def send(self, command: str) -> None:
+        """Start shell lines in the guest; `result` waits for their end."""
+        self._console.sendall(f'{{\n{command}\n}} </dev/null 2>&1; echo "@@$?@@"\n'.encode())
+
+    def result(self, seconds: float = 60.0) -> tuple[int, str]:
+        """The exit status and output of what was sent last."""
+        found = self.expect(r"(.*?)@@(\d+)@@\n", seconds)
+        return int(found[2]), found[1]
+
+    def check(self, command: str, seconds: float = 60.0) -> str:
+        """Run shell lines that must succeed; their output without the blanks around it."""
+        status, output = self.run(command, seconds)
+        if status:
+            raise GuestError(f"{command!r} ended with {status}: {output!r}")
+        return output.strip()
+
+    def power_off(self) -> int:
+        """Let the guest end in order; the exit status of `vfioccw qemu`."""
+        self._console.sendall(b"poweroff -f\n")
+        return self.process.wait(END_SECONDS)
+
+    # --- the monitor --------------------------------------------------------------------------
+
+    def monitor(self, command: str, **arguments: Any) -> Any:
+        """Run a QMP command; what it returns. GuestError with what QEMU says if it fails."""
+        message = {"execute": command, "arguments": arguments}
+        self._monitor.sendall(json.dumps(message).encode() + b"\n")
+        while True:
+            answer = self._message()
+            if "return" in answer:
+                return answer["return"]
+            if "error" in answer:
+                raise GuestError(f"{command}: {answer['error']['desc']}")
+            self._events.append(answer)
+
+    def await_event(self, name: str, seconds: float = 30.0) -> dict[str, Any]:
+        """Wait for a QMP event."""
+        deadline = time.monotonic() + seconds
+        while True:
+            for event in self._events:
+                if event.get("event") == name:
+                    self._events.remove(event)
+                    return event
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise GuestError(f"no {name} within {seconds:g} s; {self.errors()!r}")
+            if b"\n" in self._monitor_rest or select.select([self._monitor], [], [], left)[0]:
+                self._events.append(self._message())
+
+    def _message(self) -> dict[str, Any]:
+        while b"\n" not in self._monitor_rest:
+            if not select.select([self._monitor], [], [], END_SECONDS)[0]:
+                raise GuestError(f"QEMU's monitor does not answer; {self.errors()!r}")
+            data = self._monitor.recv(65536)
+            if not data:
+                raise GuestError(f"QEMU ended; {self.errors()!r}")
+            self._monitor_rest += data
+        line, _, self._monitor_rest = self._monitor_rest.partition(b"\n")
+        message: dict[str, Any] = json.loads(line)
+        return message
+
+
+@contextlib.contextmanager
+def booted(options: Options, parts: Parts | None = None) -> Iterator[Guest]:
+    """A guest that takes commands; ended at the end of the context."""
+    guest = Guest(options, parts)
+    try:
+        guest.boot()
+        yield guest
+    finally:
+        guest.close()
+
+
+def run_scenario(options: Options, scenario: str, parts: Parts | None = None) -> int:
+    """Boot, run the shell script *scenario*, show its output; its exit status."""
+    parts = parts or Parts()
+    with tempfile.TemporaryDirectory(prefix="guest-") as name:
+        initramfs = Path(name) / "initramfs"
+        write_initramfs(initramfs, parts, "scenario", options.tools, scenario)
+        command = qemu_command(options, parts.kernel(), initramfs, ["-chardev", "stdio,id=console"])
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, errors="replace"
+        )
+        assert process.stdout is not None
+        status: int | None = None
+        try:
+            for line in process.stdout:
+                ended = re.search(r"@@ended (\d+)@@", line)
+                if ended:
+                    status = int(ended[1])
+                    print(line[: ended.start()], end="", flush=True)
+                else:
+                    print(line.rstrip("\r\n"), flush=True)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait()
+        if status is None:
+            raise GuestError("the guest ended before its scenario did")
+        return status
+
+
+def run_shell(options: Options, parts: Parts | None = None) -> int:
+    """Boot with the console on this terminal; QEMU's exit status. Ctrl-A X ends QEMU."""
+    parts = parts or Parts()
+    with tempfile.TemporaryDirectory(prefix="guest-") as name:
+        initramfs = Path(name) / "initramfs"
+        write_initramfs(initramfs, parts, "shell", options.tools)
+        console = ["-chardev", "stdio,id=console,mux=on,signal=off", "-mon", "chardev=console"]
+        command = qemu_command(options, parts.kernel(), initramfs, console)
+        return subprocess.run(command, check=False, env=os.environ).returncode
