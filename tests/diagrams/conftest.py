@@ -1,0 +1,3 @@
+from tests.cli.commands import mount
+
+__all__ = ["mount"]

@@ -1,0 +1,110 @@
+"""A mount and guests on it: the real QEMU, Debian's real kernel."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import random
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from guest.machine import Guest, Options, booted
+from tests.mounted import GONE_WITHIN, is_mounted, until, vfioccw
+from vfioccw_fuse.devices.eckd import create
+
+MIB = 1 << 20
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The first guest of all has to be fetched before it boots."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.timeout(600))
+
+
+def make_fba(path: Path, size: int = 4 * MIB, *, empty: bool = False) -> Path:
+    """An FBA image, each the same of its size; *empty* ones are sparse."""
+    if empty:
+        path.touch()
+        with path.open("r+b") as file:
+            file.truncate(size)
+    else:
+        # Nothing that a kernel takes for a label or a partition table.
+        path.write_bytes(bytes(4096) + random.Random(size).randbytes(size - 4096))
+    return path
+
+
+def make_eckd(path: Path, cylinders: int = 5, layout: str = "ldl") -> Path:
+    """An ECKD image, formatted."""
+    create(path, cylinders, volser="VFC001", format=layout)  # type: ignore[arg-type]
+    return path
+
+
+def digest(path: Path) -> str:
+    """The MD5 sum of a file, as md5sum shows it."""
+    return hashlib.md5(path.read_bytes()).hexdigest()
+
+
+class Lab:
+    """A mount, its images and its guests."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.path = directory / "mnt"
+        self.path.mkdir()
+
+    def mount(self, *devices: str, options: tuple[str, ...] = ()) -> None:
+        words = [word for device in devices for word in ("--device", device)]
+        done = vfioccw("mount", self.path, *words, *options)
+        assert done.returncode == 0, done.stderr
+
+    def unmount(self) -> None:
+        done = vfioccw("umount", self.path)
+        assert done.returncode == 0, done.stderr
+        until(lambda: not is_mounted(self.path), "the mount is gone", GONE_WITHIN)
+
+    def file(self, schid: str, name: str) -> Path:
+        return self.path / schid / name
+
+    def control(self, schid: str, words: str) -> None:
+        self.file(schid, "control").write_text(words)
+
+    def state(self, schid: str) -> dict[str, str]:
+        lines = self.file(schid, "state").read_text().splitlines()
+        return dict(line.split(": ", 1) for line in lines if ": " in line)
+
+    def device(self, schid: str, number: str, more: str = "") -> str:
+        """`--device` for QEMU: the guest sees 0.0.*number*."""
+        return f"{self.path / schid},devno=fe.0.{number}{more}"
+
+    @contextlib.contextmanager
+    def guest(self, *devices: str, **options: object) -> Iterator[Guest]:
+        wanted = Options(devices=devices, **options)  # type: ignore[arg-type]
+        with booted(wanted) as guest:
+            yield guest
+
+    def close(self) -> None:
+        if is_mounted(self.path):
+            subprocess.run(["fusermount3", "-u", "-z", str(self.path)], check=False)
+
+
+@contextlib.contextmanager
+def laboratory(directory: Path) -> Iterator[Lab]:
+    """A lab; what it mounted is unmounted at the end, which must work if the test did."""
+    lab = Lab(directory)
+    try:
+        yield lab
+        if is_mounted(lab.path):
+            lab.unmount()
+    finally:
+        lab.close()
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    with laboratory(tmp_path) as made:
+        yield made

@@ -1,0 +1,124 @@
+"""What goes wrong with a device, and what Linux makes of it: each test has a disk of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from guest.machine import Guest
+from tests.mounted import until, vfioccw
+from tests.qemu.conftest import MIB, Lab, digest, laboratory, make_eckd, make_fba
+
+LOST, CHECKED, SENSED, PATHS, DEAD, REMOVED = (f"0.0.031{n}" for n in range(6))
+ECKD = "0.0.0400"
+FBAS = (LOST, CHECKED, SENSED, PATHS, DEAD, REMOVED)
+READ = "echo 3 > /proc/sys/vm/drop_caches; dd if=/dev/{0} bs=4096 skip={1} count=8 2>&1"
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    with laboratory(tmp_path_factory.mktemp("faults")) as made:
+        images = [make_fba(made.directory / schid, MIB) for schid in FBAS]
+        disk = make_eckd(made.directory / "vol.ckd", 2)
+        devices = [f"fba@{schid}:{path}" for schid, path in zip(FBAS, images, strict=True)]
+        made.mount(*devices, f"3390@{ECKD}:{disk}")
+        yield made
+
+
+@pytest.fixture(scope="module")
+def guest(lab: Lab) -> Iterator[Guest]:
+    devices = [lab.device(schid, schid[4:]) for schid in (*FBAS, ECKD)]
+    with lab.guest(*devices) as running:
+        yield running
+        assert running.power_off() == 0
+
+
+class Traced:
+    """The trace of a subchannel, from now on."""
+
+    def __init__(self, lab: Lab, schid: str) -> None:
+        self.fd = os.open(lab.file(schid, "trace"), os.O_RDONLY | os.O_NONBLOCK)
+
+    def __enter__(self) -> Traced:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        os.close(self.fd)
+
+    def lines(self) -> list[str]:
+        return os.read(self.fd, 1 << 20).decode().splitlines()
+
+
+def test_a_lost_interruption_is_recovered_by_clear(guest: Guest, lab: Lab) -> None:
+    name = guest.check("online 0.0.0310")
+    guest.check("echo 2 > /sys/bus/ccw/devices/0.0.0310/expires")
+    lab.control(LOST, "fault=lost-interruption count=1")
+    guest.check(READ.format(name, 40))
+    assert lab.state(LOST)["clears"] == "1"
+    assert "timed out (2s)" in guest.check("dmesg | grep 0.0.0310")
+
+
+@pytest.mark.parametrize(("schid", "concurrent"), [(CHECKED, False), (SENSED, True)])
+def test_a_unit_check_is_recovered(guest: Guest, lab: Lab, schid: str, concurrent: bool) -> None:
+    name = guest.check(f"online {schid}")
+    lab.control(schid, f"csense={'on' if concurrent else 'off'} fault=unit-check count=1 sense=08")
+    with Traced(lab, schid) as traced:
+        guest.check(READ.format(name, 40))
+        lines = traced.lines()
+    checks = [line for line in lines if " irb " in line and "unit check" in line]
+    assert len(checks) == 1
+    # Basic Sense, command 04, asks for what the IRB did not say.
+    asked = [line for line in lines if " ccw " in line and "sense" in line.lower()]
+    assert len(asked) == (0 if concurrent else 1)
+
+
+def test_a_path_goes_and_comes_back(guest: Guest, lab: Lab) -> None:
+    def masks() -> str:
+        return guest.check(f"cat /sys/bus/ccw/devices/{ECKD}/../pimpampom")
+
+    name, eckd = guest.check(f"online {PATHS}; online {ECKD}").split()
+    assert masks() == "c0 c0 ff"
+    assert vfioccw("chp", "off", lab.path, "40").returncode == 0
+    until(lambda: masks() == "c0 40 ff", "the guest learns that a path is gone")
+    guest.check(READ.format(name, 40))
+    guest.check(READ.format(eckd, 40))
+    assert lab.state(ECKD)["pmcw.lpum"].startswith("40")
+    assert vfioccw("chp", "on", lab.path, "40").returncode == 0
+    until(lambda: masks() == "c0 c0 ff", "the guest learns that it is back")
+    guest.check(READ.format(name, 80))
+    guest.check(READ.format(eckd, 80))
+    assert lab.state(ECKD)["pmcw.lpum"].startswith("80")
+
+
+def test_a_device_that_is_not_operational_waits_for_its_return(guest: Guest, lab: Lab) -> None:
+    name = guest.check(f"online {DEAD}")
+    guest.check("dmesg -c > /dev/null")
+    lab.control(DEAD, "fault=not-operational")
+    guest.check(f"({READ.format(name, 40)} | tail -n 1 > /tmp/read) > /dev/null 2>&1 & sleep 1")
+    assert "No operational channel path" in guest.check("dmesg")
+    assert guest.check("cat /tmp/read") == ""
+    lab.control(DEAD, "fault=none")
+    until(lambda: guest.run("[ -s /tmp/read ]")[0] == 0, "the read goes on", 20)
+    assert "8+0 records out" in guest.check("cat /tmp/read")
+    assert "has become operational" in guest.check("dmesg")
+
+
+def test_a_subchannel_that_is_removed_gives_errors_and_no_flood(guest: Guest, lab: Lab) -> None:
+    name = guest.check(f"online {REMOVED}")
+    before = guest.errors()
+    assert vfioccw("remove", lab.file(REMOVED, "")).returncode == 0
+    status, said = guest.run(READ.format(name, 40))
+    assert status != 0
+    assert "Input/output error" in said
+    after = guest.errors().removeprefix(before)
+    assert len(after.splitlines()) == 1
+    assert "it is gone from the mount" in after
+
+
+def test_what_is_read_is_right_after_all_of_it(guest: Guest, lab: Lab) -> None:
+    for schid in (LOST, CHECKED, SENSED, PATHS, DEAD):
+        name = guest.check(f"ls /sys/bus/ccw/devices/{schid}/block")
+        guest.check("echo 3 > /proc/sys/vm/drop_caches")
+        assert guest.check(f"md5sum < /dev/{name}").split()[0] == digest(lab.directory / schid)

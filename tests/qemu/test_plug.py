@@ -1,0 +1,102 @@
+"""Devices that come and go while the guest runs, over QEMU's monitor and by request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from guest import GuestError
+from guest.machine import Guest
+from tests.mounted import until
+from tests.qemu.conftest import MIB, Lab, digest, laboratory, make_fba
+
+STAYS, SPARE, ASKED = (f"0.0.031{n}" for n in range(3))
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    with laboratory(tmp_path_factory.mktemp("plug")) as made:
+        for schid in (STAYS, SPARE, ASKED):
+            make_fba(made.directory / schid, MIB)
+        made.mount(*(f"fba@{schid}:{made.directory / schid}" for schid in (STAYS, SPARE, ASKED)))
+        yield made
+
+
+@pytest.fixture(scope="module")
+def guest(lab: Lab) -> Iterator[Guest]:
+    # Two of them in one group: QEMU opens it once, and gets two devices out of it.
+    devices = [
+        lab.device(STAYS, "1000", ",group=5,id=stays"),
+        lab.device(ASKED, "1002", ",group=5"),
+    ]
+    with lab.guest(*devices, spares=[str(lab.path / SPARE)]) as running:
+        yield running
+        assert running.power_off() == 0
+    assert "order=big" in lab.file(SPARE, "control").read_text()
+
+
+def sees(guest: Guest, bus: str) -> bool:
+    return guest.run(f"[ -e /sys/bus/ccw/devices/{bus} ]")[0] == 0
+
+
+def plug(guest: Guest, lab: Lab) -> None:
+    guest.monitor(
+        "device_add", driver="vfio-ccw", sysfsdev=str(lab.path / SPARE), devno="fe.0.1001",
+        id="spare",
+    )  # fmt: skip
+
+
+def read(guest: Guest, lab: Lab, schid: str, bus: str) -> None:
+    name = guest.check(f"online {bus}")
+    assert guest.check(f"md5sum < /dev/{name}").split()[0] == digest(lab.directory / schid)
+
+
+def test_the_machines_reset_resets_its_devices(guest: Guest, lab: Lab) -> None:
+    assert int(lab.state(STAYS)["resets"]) == 1
+    assert int(lab.state(SPARE)["resets"]) == 0
+
+
+def test_two_devices_of_one_group(guest: Guest, lab: Lab) -> None:
+    read(guest, lab, STAYS, "0.0.1000")
+    read(guest, lab, ASKED, "0.0.1002")
+
+
+def test_a_spare_is_plugged_read_unplugged_and_plugged_again(guest: Guest, lab: Lab) -> None:
+    assert not sees(guest, "0.0.1001")
+    for _ in range(2):
+        plug(guest, lab)
+        until(lambda: sees(guest, "0.0.1001"), "the guest sees the new device")
+        read(guest, lab, SPARE, "0.0.1001")
+        assert "a client's eventfd" in lab.state(SPARE)["io_irq"]
+        guest.check("offline 0.0.1001")
+        guest.monitor("device_del", id="spare")
+        guest.await_event("DEVICE_DELETED")
+        until(lambda: not sees(guest, "0.0.1001"), "the guest has lost it")
+        until(lambda: "eventfd" not in lab.state(SPARE)["io_irq"], "QEMU has given it back")
+    assert guest.errors() == ""
+
+
+def test_a_device_cannot_be_plugged_twice(guest: Guest, lab: Lab) -> None:
+    plug(guest, lab)
+    with pytest.raises(GuestError, match=r"busy|already"):
+        guest.monitor(
+            "device_add", driver="vfio-ccw", sysfsdev=str(lab.path / SPARE), devno="fe.0.1009"
+        )
+    guest.monitor("device_del", id="spare")
+    guest.await_event("DEVICE_DELETED")
+
+
+def test_a_device_of_nobody_cannot_be_plugged(guest: Guest, lab: Lab) -> None:
+    with pytest.raises(GuestError, match="not found"):
+        guest.monitor(
+            "device_add", driver="vfio-ccw", sysfsdev=str(lab.path / "0.0.0999"), devno="fe.0.1009"
+        )
+
+
+def test_a_request_for_unplug_takes_the_device_from_the_guest(guest: Guest, lab: Lab) -> None:
+    guest.check("offline 0.0.1002")
+    lab.control(ASKED, "request=unplug")
+    guest.await_event("DEVICE_DELETED")
+    until(lambda: not sees(guest, "0.0.1002"), "the guest has lost it")
+    read(guest, lab, STAYS, "0.0.1000")

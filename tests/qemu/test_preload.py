@@ -1,0 +1,132 @@
+"""The library that is loaded into QEMU, loaded into Python instead."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.mounted import PROJECT, MountedSystem, make_image, mount
+from tests.qemu import inside
+from vfioccw_fuse.errors import UserError
+from vfioccw_fuse.qemu import build
+
+
+@pytest.fixture
+def system(tmp_path: Path) -> Iterator[MountedSystem]:
+    more = make_image(tmp_path / "more.img", 64)
+    mounted = mount(tmp_path, f"--device=fba@0.0.0314:{more}")
+    try:
+        yield mounted
+    finally:
+        mounted.unmount("-z")
+        mounted.give_up()
+
+
+def run_inside(name: str, system: MountedSystem) -> str:
+    """Run a function of `inside` in a process that has the library; what it wrote to stderr."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.qemu.inside", name, str(system.path)],
+        env={
+            **os.environ, "LD_PRELOAD": str(build.library()), "PYTHONPATH": str(PROJECT),
+            "VFIOCCW_DEVICES": f"{system.subchannel}\t0\n{system.path / '0.0.0314'}\t9",
+        },
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
+        cwd=PROJECT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        inside.sysfs_is_as_qemu_reads_it,
+        inside.container_and_group_are_as_linux_has_them,
+        inside.infos_are_those_of_the_mount,
+        inside.a_request_goes_through,
+        inside.maps_made_before_the_device_are_its_too,
+        inside.a_device_that_another_has_is_busy,
+    ],
+    ids=lambda function: function.__name__,
+)
+def test(function, system: MountedSystem) -> None:
+    run_inside(function.__name__, system)
+
+
+def test_memory_that_cannot_be_mapped_is_said_in_one_line(system: MountedSystem) -> None:
+    lines = run_inside("memory_that_is_not_there_cannot_be_mapped", system).splitlines()
+    assert len(lines) == 2
+    assert all(line.startswith(f"vfioccw: {system.subchannel}: ") for line in lines)
+    assert "no memory" in lines[0]
+    assert "multiple of 4096" in lines[1]
+
+
+def test_the_servers_end_is_said_once(system: MountedSystem) -> None:
+    said = run_inside("requests_after_the_servers_end_are_errors_of_the_device", system)
+    [line] = said.splitlines()
+    assert line.startswith(f"vfioccw: {system.subchannel}: ")
+
+
+def test_without_devices_everything_is_passed_on(tmp_path: Path) -> None:
+    done = subprocess.run(
+        ["sh", "-c", "cat /proc/self/comm; readlink -f /dev/../etc; cat /dev/vfio/vfio"],
+        env={"PATH": os.environ["PATH"], "LD_PRELOAD": str(build.library()), "LC_ALL": "C"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stdout == "cat\n/etc\n"
+    assert "/dev/vfio/vfio" in done.stderr
+
+
+def test_the_library_is_compiled_anew_when_its_source_is_newer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "preload.c"
+    source.write_bytes(build.SOURCE.read_bytes())
+    monkeypatch.setattr(build, "SOURCE", source)
+    first = build.library()
+    assert first == tmp_path / "preload.so"
+    made = first.stat()
+    assert build.library().stat().st_mtime_ns == made.st_mtime_ns
+    os.utime(source, ns=(made.st_mtime_ns + 1, made.st_mtime_ns + 1))
+    assert build.library().stat().st_ino != made.st_ino
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["preload.c", "preload.so"]
+
+
+def test_a_compiler_that_is_missing_or_fails_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "preload.c"
+    source.write_text("this is not C\n")
+    monkeypatch.setattr(build, "SOURCE", source)
+    with pytest.raises(UserError, match="cannot be compiled"):
+        build.library()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UserError, match="gcc: not found"):
+        build.library()
+    assert not (tmp_path / "preload.so").exists()
+
+
+def test_it_goes_into_the_cache_where_the_package_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package, cache = tmp_path / "package", tmp_path / "cache"
+    package.mkdir()
+    source = package / "preload.c"
+    source.write_bytes(build.SOURCE.read_bytes())
+    monkeypatch.setattr(build, "SOURCE", source)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+    compile_ = build._compile
+
+    def refuse(target: Path) -> None:
+        # As for a user who is not root, which this test may be.
+        if target.parent == package:
+            raise PermissionError
+        compile_(target)
+
+    monkeypatch.setattr(build, "_compile", refuse)
+    assert build.library() == cache / "vfioccw" / "preload.so"
