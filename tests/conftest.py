@@ -1,11 +1,20 @@
 """What every test shares: the --slow switch, and a mounted disk."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.mounted import MountedSystem, mount
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C mean what it means: a shell's background job ignores it, and so would children."""
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+            signal.signal(number, default)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

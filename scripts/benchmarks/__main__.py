@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from benchmarks import eckd, fba, idal, size, transport
+from benchmarks import eckd, fba, guest, idal, size, transport
 from benchmarks.report import Report
 from benchmarks.servers import BenchError, Options
 
@@ -15,6 +15,7 @@ BENCHES: dict[str, Callable[[Report, Options], None]] = {
     "fba": fba.run,
     "eckd": eckd.run,
     "idal": idal.run,
+    "guest": guest.run,
     "size": size.run,
 }
 

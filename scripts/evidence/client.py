@@ -29,7 +29,7 @@ def main() -> None:
         cc = sub.start(program.orb())
         print(f"not operational: ENODEV is cc {cc}, scsw(q) {_compare(before, sub.scsw)}")
         (path / "control").write_text("fault=none")
-        print(f"EAGAIN twice: {_busy_server(sub, program)}")
+        print(f"EAGAIN twice, made up here: {_busy_server(sub, program)}")
 
 
 def _compare(before: object, now: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
@@ -40,6 +41,8 @@ def main() -> int:
     parser.add_argument("--fetch", action="store_true", help="only fetch what is missing")
     parser.add_argument("qemu", nargs="*", metavar="-- OPTION", help="further options of QEMU")
     words = parser.parse_args()
+    # So that what was started ends, too.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     parts = Parts()
     options = Options(
         devices=words.device, memory=words.memory, processors=words.smp, tools=words.tools,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import select
 import shutil
@@ -303,4 +302,9 @@ def run_shell(options: Options, parts: Parts | None = None) -> int:
         write_initramfs(initramfs, parts, "shell", options.tools)
         console = ["-chardev", "stdio,id=console,mux=on,signal=off", "-mon", "chardev=console"]
         command = qemu_command(options, parts.kernel(), initramfs, console)
-        return subprocess.run(command, check=False, env=os.environ).returncode
+        process = subprocess.Popen(command)
+        try:
+            return process.wait()
+        finally:
+            process.terminate()
+            process.wait()

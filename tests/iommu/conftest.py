@@ -199,4 +199,3 @@ def disk(system: MountedSystem) -> Iterator[Disk]:
 def storage() -> Iterator[Storage]:
     with contextlib.closing(Storage(1 << 20)) as made:
         yield made
-

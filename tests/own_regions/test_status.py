@@ -1,5 +1,6 @@
 """status_region: in one piece, whatever goes on meanwhile, and its sequence never goes back."""
 
+import errno
 import os
 import sys
 import threading
@@ -67,10 +68,16 @@ def read_during(rig: Rig, requests: int) -> Reader:
         rig.take()
         io = os.open(rig.path / "io_region", os.O_RDWR)
         request = (rig.path / "io_region").read_bytes()[:24].ljust(124, b"\0")
-        for _ in range(requests - 1):
-            os.pwrite(io, request, 0)
-            while not os.pread(io, 124, 0)[27] & PENDING:
-                pass
+        left = requests - 1
+        while left:
+            try:
+                os.pwrite(io, request, 0)
+                left -= 1
+            except OSError as refused:
+                # The IRB of the start before was not there yet when it was read.
+                if refused.errno != errno.EBUSY:
+                    raise
+            os.pread(io, 124, 0)
         os.close(io)
     finally:
         reader.ended = True

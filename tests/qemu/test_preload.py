@@ -49,6 +49,7 @@ def run_inside(name: str, system: MountedSystem) -> str:
         inside.container_and_group_are_as_linux_has_them,
         inside.infos_are_those_of_the_mount,
         inside.a_request_goes_through,
+        inside.a_child_that_closes_everything_is_no_end,
         inside.maps_made_before_the_device_are_its_too,
         inside.a_device_that_another_has_is_busy,
     ],

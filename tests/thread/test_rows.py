@@ -67,7 +67,7 @@ def test_row_12_the_clients_eagain_loop_errno_mapping_and_scsw_q() -> None:
     works(12)
 
 
-def test_row_13_every_region_field_command_and_errno_is_documented() -> None:
+def test_row_13_regions_fields_commands_and_errnos_are_all_named_in_the_documentation() -> None:
     works(13)
 
 

@@ -1,13 +1,14 @@
 /*
  * Lets an unmodified QEMU use subchannels of a mount as vfio-ccw devices.
  *
- * Loaded into QEMU by LD_PRELOAD (`vfioccw qemu` does that).  It answers what QEMU asks of /dev/vfio
- * and /sys/bus/css for the subchannels named in VFIOCCW_DEVICES, one "DIRECTORY<tab>GROUP" a line,
- * and passes everything else on.  What it answers is in the mount's own files: device_info,
- * region_info, irq_info, state.  The device descriptor that QEMU gets is the mount's file `device`:
- * region accesses go there as they are.  Eventfds and DMA maps go to the server over the mount's
- * socket `irqfd`, one connection a device.  When the server is gone every request ends with a unit
- * exception, made here: the guest shall see I/O errors, and QEMU not complain of each of them.
+ * Loaded into QEMU by LD_PRELOAD (`vfioccw qemu` does that).  It answers what QEMU asks of
+ * /dev/vfio and /sys/bus/css for the subchannels named in VFIOCCW_DEVICES, one
+ * "DIRECTORY<tab>GROUP" a line, and passes everything else on.  What it answers is in the mount's
+ * own files: device_info, region_info, irq_info, state.  The device descriptor that QEMU gets is
+ * the mount's file `device`: region accesses go there as they are.  Eventfds and DMA maps go to the
+ * server over the mount's socket `irqfd`, one connection a device.  When the server is gone every
+ * request ends with a unit exception, made here: the guest shall see I/O errors, and QEMU not
+ * complain of each of them.
  *
  * The order of the calls: linux/vfio.h, and hw/vfio/common.c and ccw.c of QEMU 7.2.
  */
@@ -144,13 +145,24 @@ static void read_devices(const char *list)
     }
 }
 
+/* In a forked child, which may close all that it has: nothing of it is ours any more. */
+static void forget(void)
+{
+    container_fd = -1;
+    map_count = 0;
+    for (size_t i = 0; i < device_count; i++)
+        group_fds[i] = devices[i].fd = devices[i].socket = devices[i].io_event = -1;
+}
+
 /* Also called by whatever comes first: constructors of other libraries open files before ours. */
 __attribute__((constructor)) static void start(void)
 {
-    const char *list = getenv("VFIOCCW_DEVICES");
+    const char *list;
 
     if (real_open64)
         return;
+    list = getenv("VFIOCCW_DEVICES");
+    pthread_atfork(NULL, NULL, forget);
     real_open_2 = dlsym(RTLD_NEXT, "__open64_2");
     real_ioctl = dlsym(RTLD_NEXT, "ioctl");
     real_close = dlsym(RTLD_NEXT, "close");
@@ -311,16 +323,33 @@ FILE *fopen(const char *path, const char *mode)
     return fopen64(path, mode);
 }
 
-ssize_t readlink(const char *path, char *to, size_t size)
+/* The device of whose group PATH is the link: in sysfs, or below the device's directory. */
+static struct device *device_of_group_link(const char *path)
 {
     const char *rest;
+    struct device *device = device_of_path(path, &rest);
+
+    if (device)
+        return strstr(rest, "/iommu_group") ? device : NULL;
+    /* QEMU 9 and later ask below the path that they were given. */
+    for (size_t i = 0; i < device_count; i++) {
+        size_t length = strlen(devices[i].directory);
+
+        if (!strncmp(path, devices[i].directory, length) && !strcmp(path + length, "/iommu_group"))
+            return &devices[i];
+    }
+    return NULL;
+}
+
+ssize_t readlink(const char *path, char *to, size_t size)
+{
     struct device *device;
     char link[64];
     size_t length;
 
     start();
-    device = device_of_path(path, &rest);
-    if (!device || !strstr(rest, "/iommu_group"))
+    device = device_of_group_link(path);
+    if (!device)
         return real_readlink(path, to, size);
     length = (size_t)snprintf(link, sizeof(link), "../../../kernel/iommu_groups/%d",
                               device->group);
@@ -361,7 +390,7 @@ char *__realpath_chk(const char *path, char *resolved, size_t room)
     return realpath(path, resolved);
 }
 
-/* -------------------------------------------------------------------------------- the connection */
+/* ------------------------------------------------------------------------------- the connection */
 
 /* One message and its answer: 0, or -1 with errno and, unless the server is gone, a complaint. */
 static int ask(struct device *device, int fd, const char *format, ...)
@@ -499,7 +528,7 @@ static void disconnect_device(struct device *device)
     device->socket = device->io_event = -1;
 }
 
-/* ---------------------------------------------------------------------------------- guest memory */
+/* --------------------------------------------------------------------------------- guest memory */
 
 /* An open descriptor of the file that is mapped shared at the area, and where in it; or -1. */
 static int file_behind(const struct map *map, uint64_t *offset)
@@ -526,15 +555,14 @@ static int file_behind(const struct map *map, uint64_t *offset)
     *offset = position + map->vaddr - start;
     descriptors = opendir("/proc/self/fd");
     while (fd < 0 && descriptors && (entry = readdir(descriptors))) {
+        int number = atoi(entry->d_name);
         struct statfs system;
         struct stat status;
-        int number = atoi(entry->d_name);
-        bool usable = entry->d_name[0] != '.' && !fstatfs(number, &system) &&
-                      system.f_type != HUGETLBFS_MAGIC && system.f_type != FUSE_SUPER_MAGIC;
 
-        if (usable && !fstat(number, &status) && S_ISREG(status.st_mode) &&
+        if (entry->d_name[0] != '.' && !fstat(number, &status) && S_ISREG(status.st_mode) &&
             status.st_ino == inode && status.st_dev == makedev(major_number, minor_number) &&
-            (fcntl(number, F_GETFL) & O_ACCMODE) == O_RDWR)
+            (fcntl(number, F_GETFL) & O_ACCMODE) == O_RDWR && !fstatfs(number, &system) &&
+            system.f_type != HUGETLBFS_MAGIC && system.f_type != FUSE_SUPER_MAGIC)
             fd = number;
     }
     if (descriptors)
@@ -636,7 +664,7 @@ static int unmap_dma(struct vfio_iommu_type1_dma_unmap *asked)
     return 0;
 }
 
-/* ------------------------------------------------------------------- container, groups and devices */
+/* ------------------------------------------------------------------ container, groups, devices */
 
 /* A descriptor that stands for something of ours. */
 static int new_handle(void)
@@ -656,7 +684,6 @@ static int container_ioctl(unsigned long request, void *argument)
     case VFIO_IOMMU_GET_INFO: {
         struct vfio_iommu_type1_info *info = argument;
 
-        info->argsz = sizeof(*info);
         info->flags = VFIO_IOMMU_INFO_PGSIZES;
         info->iova_pgsizes = PAGE_SIZES;
         return 0;
@@ -896,7 +923,7 @@ int ioctl(int fd, unsigned long request, ...)
     return real_ioctl(fd, request, argument);
 }
 
-/* -------------------------------------------------------------------------------- open and close */
+/* ------------------------------------------------------------------------------- open and close */
 
 /* The descriptor for /dev/vfio/vfio or /dev/vfio/GROUP; -2 if the path is none of ours. */
 static int open_vfio(const char *path)
@@ -960,7 +987,7 @@ int close(int fd)
     return real_close(fd);
 }
 
-/* ------------------------------------------------------------------------------- region accesses */
+/* ------------------------------------------------------------------------------ region accesses */
 
 static struct device *device_of(int fd)
 {

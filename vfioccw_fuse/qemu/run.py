@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
@@ -62,10 +63,8 @@ def run_qemu(
     for device in everything:
         _check(device.directory, holders)
     groups = zip(everything, groups_of(everything), strict=True)
-    preload = [str(library()), *os.environ.get("LD_PRELOAD", "").split()]
     environment = {
         **os.environ,
-        "LD_PRELOAD": " ".join(preload),
         "VFIOCCW_DEVICES": "\n".join(f"{device.directory}\t{group}" for device, group in groups),
     }
     arguments = [
@@ -74,6 +73,9 @@ def run_qemu(
         *(word for device in devices for word in device.arguments()),
     ]
     with contextlib.ExitStack() as stack:
+        preload = stack.enter_context(_preloadable(library()))
+        others = os.environ.get("LD_PRELOAD", "").split()
+        environment["LD_PRELOAD"] = " ".join([str(preload), *others])
         for device in everything:
             stack.enter_context(_host_order(device.directory))
         return _wait(arguments, program, environment)
@@ -101,6 +103,18 @@ def _state(directory: Path) -> dict[str, str]:
         )
     lines = (line.partition(": ") for line in (directory / "state").read_text().splitlines())
     return {key: value for key, _, value in lines}
+
+
+@contextlib.contextmanager
+def _preloadable(path: Path) -> Iterator[Path]:
+    """A name of *path* that LD_PRELOAD can hold: blanks and colons end a name there (ld.so(8))."""
+    if not set(str(path)) & set(" :"):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="vfioccw-preload-") as directory:
+        link = Path(directory) / path.name
+        link.symlink_to(path)
+        yield link
 
 
 @contextlib.contextmanager
