@@ -144,6 +144,8 @@ class Process:
                 "stdin": subprocess.DEVNULL,
                 "stdout": subprocess.PIPE,
                 "stderr": subprocess.PIPE,
+                # A group of its own, as a shell gives a job: Ctrl-Z does not stop orphaned ones.
+                **({} if "start_new_session" in options else {"process_group": 0}),
                 **options,
             },
         )
