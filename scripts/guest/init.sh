@@ -24,9 +24,8 @@ driven)
 *)
     cat <<END
 
-A guest of $(uname -r) on $(nproc) processors; devices: $(ls /sys/bus/ccw/devices | tr '\n' ' ')
+Linux $(uname -r) on $(uname -m); devices: $(echo $(ls /sys/bus/ccw/devices))
 online 0.0.1234 sets one online and says its name, offline 0.0.1234 gives it back; exit ends.
-
 END
     setsid cttyhack sh
     ;;

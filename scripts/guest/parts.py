@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -50,17 +51,17 @@ class Parts:
 
     def kernel(self) -> Path:
         """The kernel image, for QEMU's -kernel."""
-        return self._part("kernel", _build_base)
+        return self._part("kernel", "kernel and busybox", _build_base)
 
     def base(self) -> Path:
         """An archive of busybox and kernel modules."""
-        return self._part("base.cpio", _build_base)
+        return self._part("base.cpio", "kernel and busybox", _build_base)
 
     def tools(self) -> Path:
         """An archive of `TOOLS` and the libraries that they need."""
-        return self._part("tools.cpio", _build_tools)
+        return self._part("tools.cpio", "disk tools", _build_tools)
 
-    def _part(self, name: str, build: Callable[[Path, Path], None]) -> Path:
+    def _part(self, name: str, what: str, build: Callable[[Path, Path], None]) -> Path:
         path = self.cache / name
         if path.exists():
             return path
@@ -68,6 +69,7 @@ class Parts:
         with open(self.cache / ".lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not path.exists():
+                print(f"fetching {what} from Debian's archive, once", file=sys.stderr, flush=True)
                 with tempfile.TemporaryDirectory(dir=self.cache, prefix=".fetch-") as work:
                     made = Path(work) / "made"
                     made.mkdir()

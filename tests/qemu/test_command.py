@@ -317,12 +317,15 @@ def test_qemu_does_not_outlive_a_killed_command(system: MountedSystem, qemu: Pat
 def test_a_mount_that_ended_meanwhile_is_no_trouble(tmp_path: Path, qemu: Path) -> None:
     system = mount(tmp_path)
     fake = Fake(qemu, ("--device", system.subchannel), "--wait")
-    fake.said()
-    assert system.unmount().returncode == 0
-    system.assert_nothing_is_left()
-    fake.process.terminate()
-    assert fake.end() == 40
-    system.give_up()
+    try:
+        fake.said()
+        assert system.unmount().returncode == 0
+        system.assert_nothing_is_left()
+    finally:
+        fake.process.terminate()
+        status = fake.end()
+        system.give_up()
+    assert status == 40
 
 
 def test_the_help_explains_it_by_example() -> None:

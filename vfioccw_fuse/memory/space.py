@@ -235,25 +235,39 @@ class AddressSpace:
         return moved + _vectored(os.preadv, fd, views, offset + moved)
 
     def drain(self, pieces: Sequence[tuple[int, int]], fd: int, offset: int) -> int:
-        """Write the (address, length) *pieces* into file *fd* from *offset*; gives bytes moved.
+        """Write the (address, length) *pieces* into file *fd* from *offset*; gives their sum.
 
         StorageLost as the class says; OSError from the file (ENOSPC, EIO) goes through.
         """
         views = self._views(pieces)
         if views is not None:
-            return _vectored(os.pwritev, fd, views, offset)
+            return _write_all(fd, views, offset)
         views = []
         moved = 0
         for address, length in pieces:
             areas = self.areas(address, length)
             if None in areas or len(views) + len(areas) > IOV_MAX:
-                moved += _vectored(os.pwritev, fd, views, offset + moved)
+                moved += _write_all(fd, views, offset + moved)
                 views = []
             if None in areas:
-                moved += os.pwrite(fd, self.read(address, length), offset + moved)
+                moved += _write_all(fd, [memoryview(self.read(address, length))], offset + moved)
             else:
                 views.extend(area for area in areas if area is not None)
-        return moved + _vectored(os.pwritev, fd, views, offset + moved)
+        return moved + _write_all(fd, views, offset + moved)
+
+
+def _write_all(fd: int, views: list[memoryview], offset: int) -> int:
+    """One pwritev, and more when it was cut short (a full disk): they say why, as an OSError."""
+    done = _vectored(os.pwritev, fd, views, offset)
+    total = sum(map(len, views))
+    while done < total:
+        left = done
+        rest = []
+        for view in views:
+            rest.append(view[min(left, len(view)) :])
+            left -= min(left, len(view))
+        done += _vectored(os.pwritev, fd, [view for view in rest if view], offset + done)
+    return done
 
 
 def _vectored(call: object, fd: int, views: list[memoryview], offset: int) -> int:
