@@ -102,8 +102,8 @@ class Fba(Device):
         """As `Device.execute`; what was located is good for the next command only."""
         located = self._located
         if located is None:
-            return super().execute(code, io)
-        status = super().execute(code, io)
+            return Device.execute(self, code, io)
+        status = Device.execute(self, code, io)
         if self._located is located:
             self._located = None
         return status

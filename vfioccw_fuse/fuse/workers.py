@@ -250,11 +250,16 @@ class _Facade:
 
     def next_is_near(self, poll: select.poll) -> bool:
         """Keep the processor for the next request; False if none came or there is other work."""
-        if not self.lively or trio.lowlevel.current_statistics().tasks_runnable:
+        if not self.lively:
+            return False
+        # The client may need this very processor.
+        os.sched_yield()
+        if poll.poll(0):
+            return True
+        if trio.lowlevel.current_statistics().tasks_runnable:
             return False
         end = time.perf_counter_ns() + SPIN_NS
         while time.perf_counter_ns() < end:
-            # The client may need this very processor.
             os.sched_yield()
             if poll.poll(0):
                 return True

@@ -20,7 +20,7 @@ from regions.table import Interface, irqs_of, regions_of
 from ..css.status import FCTL, INTERMEDIATE_ONLY, START, STATUS_PEND, STCTL
 from ..css.subchannel import OperandException, Subchannel
 from ..memory.space import AddressSpace
-from .fsm import AFTER, CC_ERRNO, REFUSED, TABLE, Action, Event, Function, State, after
+from .fsm import AFTER, CC_ERRNO, REFUSAL, TABLE, Action, Event, Function, State, after
 from .irq import Irq
 from .prefetch import prefetch_program
 
@@ -120,9 +120,8 @@ class CcwDevice:
 
         One function a write: clear before halt before start, as the thread settled.
         """
-        action = TABLE[self.state][Event.IO_REQ]
-        refused = REFUSED.get(action)
-        if refused is not None:
+        refused = REFUSAL[self.state][Event.IO_REQ]
+        if refused:
             return refused
         if fctl & (c.SCSW_FCTL_CLEAR_FUNC | c.SCSW_FCTL_HALT_FUNC):
             if not self._fctl_requests:
@@ -136,8 +135,8 @@ class CcwDevice:
 
     def command(self, command: int, orb: Orb) -> int:
         """A command in the cmd region; gives 0 or an errno. *orb* is the io region's, for SSCH."""
-        refused = REFUSED.get(TABLE[self.state][Event.ASYNC_REQ])
-        if refused is not None:
+        refused = REFUSAL[self.state][Event.ASYNC_REQ]
+        if refused:
             return refused
         function = COMMANDS.get(command)
         if function is None or (
@@ -158,8 +157,8 @@ class CcwDevice:
 
     def modify(self, schib: bytes) -> int:
         """MSCH with 52 bytes; gives 0 or an errno."""
-        refused = REFUSED.get(TABLE[self.state][Event.ASYNC_REQ])
-        if refused is not None:
+        refused = REFUSAL[self.state][Event.ASYNC_REQ]
+        if refused:
             return refused
         try:
             return self._instruct(Function.MODIFY, self.last_command, lambda: self.sch.msch(schib))

@@ -156,6 +156,18 @@ CC_ERRNO: Final[dict[int, int]] = {1: errno.EBUSY, 2: errno.EBUSY, 3: errno.ENOD
 """Condition code to errno; a START whose path is gone is EACCES while another path is left."""
 
 
+# What follows is the tables above once more, in the form in which a request asks them.
+
+REFUSAL: Final = tuple(
+    tuple(REFUSED.get(TABLE[state][event], 0) for event in Event) for state in State
+)
+"""By state and event: the errno that refuses a request, or 0."""
+_NEXT: Final = {
+    accepted: tuple(ACCEPTED.get((state, accepted), state) for state in State)
+    for accepted in Function
+}
+
+
 def after(state: State, accepted: Function) -> State:
     """The state after *accepted* was done in *state*."""
-    return ACCEPTED.get((state, accepted), state)
+    return _NEXT[accepted][state]

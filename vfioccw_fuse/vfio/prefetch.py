@@ -33,16 +33,21 @@ _TIC_FORMAT1: Final = bytes(1 if code == c.CCW_CMD_TIC else 0 for code in range(
 def prefetch_program(space: AddressSpace, orb: Orb) -> tuple[int, bytes]:
     """0 and the storage from the program's first CCW on, or the errno that refuses the program."""
     head = orb.cpa
-    length = space.valid(head, FETCHED) & ~7
-    if not length:
-        return errno.EFAULT, b""
     try:
-        block = space.read(head, min(length, GLANCE))
+        block = space.read(head, GLANCE)
+    except (AddressingError, StorageLost):
+        block = b""
+    try:
+        if not block:
+            # Near the end of storage less will do.
+            block = space.read(head, space.valid(head, GLANCE) & ~7)
+            if not block:
+                return errno.EFAULT, b""
         code, flags = block[0], block[1 if orb.ctrl0 & c.ORB_CTRL0_MASK_FMT else 4]
         if not flags & (_CHAINS | c.CCW_FLAG_IDA) and code & 0x0F != c.CCW_CMD_TIC:
             # The one-CCW program needs no closer look.
             return 0, block
-        block = space.read(head, length)
+        block = space.read(head, space.valid(head, FETCHED) & ~7)
         return _check_segments(space, orb, block), block
     except (AddressingError, StorageLost):
         return errno.EFAULT, b""

@@ -54,12 +54,14 @@ def _ret_code(result: int) -> bytes:
 class IoRegion:
     """124 bytes: a command region while written, a status region at interrupts ("way 1")."""
 
-    __slots__ = ("_device", "_lands_only", "data")
+    __slots__ = ("_device", "_failed", "_lands_only", "data")
 
     def __init__(self, device: CcwDevice) -> None:
         self.data = bytearray(c.IO_REGION_SIZE)
         """ORB, SCSW, IRB, ret_code."""
         self._device = device
+        # Whether ret_code says that the last request failed.
+        self._failed = False
         self._lands_only = device.interface is Interface.FULL
         device.show_irb = self._show
 
@@ -90,9 +92,13 @@ class IoRegion:
         device = self._device
         fctl = area[FCTL_AT[device.order]] << 8 & c.SCSW_CTRL_MASK_FCTL
         result = device.io_request(self.orb(), fctl)
-        area[IRB_END:] = _ret_code(result)
         if result:
+            area[IRB_END:] = _ret_code(result)
+            self._failed = True
             raise OSError(result, "io_region request refused")
+        if self._failed:
+            area[IRB_END:] = _SUCCESS
+            self._failed = False
 
 
 class CmdRegion:
