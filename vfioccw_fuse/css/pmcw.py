@@ -24,6 +24,10 @@ LIMIT_HIGH: Final = 0x0040
 """Limit mode 2: data lies below the address limit."""
 
 
+FIRST: Final = tuple(1 << mask.bit_length() >> 1 for mask in range(256))
+"""By mask of paths: the first of them."""
+
+
 def modifiable(new: Pmcw) -> bool:
     """Whether MSCH may set this: limit mode 3 and reserved bits are operand exceptions."""
     limit_mode = new.flags & c.PMCW_FLAGS_MASK_LM
@@ -136,6 +140,8 @@ class PathManagement:
         What does not answer goes into PNOM and out of POM, and the next path is tried.
         """
         usable = lpm & self.pam & ~self.varied_off
+        if not self.failed:
+            return FIRST[usable]
         while usable:
             path = 1 << (usable.bit_length() - 1)
             if not path & self.failed:

@@ -20,7 +20,7 @@ from regions.table import Interface, irqs_of, regions_of
 from ..css.status import FCTL, INTERMEDIATE_ONLY, START, STATUS_PEND, STCTL
 from ..css.subchannel import OperandException, Subchannel
 from ..memory.space import AddressSpace
-from .fsm import AFTER, CC_ERRNO, REFUSAL, TABLE, Action, Event, Function, State, after
+from .fsm import AFTER, CC_ERRNO, DISABLED, REFUSAL, TABLE, Action, Event, Function, State, after
 from .irq import Irq
 from .prefetch import prefetch_program
 
@@ -235,8 +235,7 @@ class CcwDevice:
         sch = self.sch
         if sch.shown:
             return
-        action = TABLE[self.state][Event.INTERRUPT]
-        if action is Action.DISABLED_IRQ:
+        if self.state in DISABLED:
             sch.disable()
             return
         ctrl = sch.ctrl

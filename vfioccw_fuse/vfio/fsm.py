@@ -162,6 +162,10 @@ REFUSAL: Final = tuple(
     tuple(REFUSED.get(TABLE[state][event], 0) for event in Event) for state in State
 )
 """By state and event: the errno that refuses a request, or 0."""
+DISABLED: Final = tuple(
+    state for state in State if TABLE[state][Event.INTERRUPT] is Action.DISABLED_IRQ
+)
+"""States in which nobody waits for a status."""
 _NEXT: Final = {
     accepted: tuple(ACCEPTED.get((state, accepted), state) for state in State)
     for accepted in Function
