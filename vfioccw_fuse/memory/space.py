@@ -12,13 +12,17 @@ from __future__ import annotations
 import errno
 import mmap
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 PAGE: Final = 4096
 """Granularity of mappings and of storage keys, in bytes."""
 IOV_MAX: Final = 1024
 """Most areas of one preadv or pwritev (limits.h)."""
+
+
+Vectored = Callable[[int, Sequence[memoryview], int], int]
+"""os.preadv or os.pwritev."""
 
 
 class AddressingError(Exception):
@@ -270,12 +274,12 @@ def _write_all(fd: int, views: list[memoryview], offset: int) -> int:
     return done
 
 
-def _vectored(call: object, fd: int, views: list[memoryview], offset: int) -> int:
+def _vectored(call: Vectored, fd: int, views: list[memoryview], offset: int) -> int:
     """One preadv or pwritev; EFAULT is a mapping whose file was cut."""
     if not views:
         return 0
     try:
-        return int(call(fd, views, offset))  # type: ignore[operator]
+        return call(fd, views, offset)
     except OSError as error:
         if error.errno == errno.EFAULT:
             raise StorageLost(offset) from error
