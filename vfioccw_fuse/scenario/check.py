@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from regions import codec, descriptions
+from regions import descriptions
 
 Json = dict[str, Any]
 
@@ -198,8 +198,3 @@ def _memory(recorded: Json, done: Json) -> Iterable[str]:
             f"{got.get(first, before.get(first, 0)):02x}, "
             f"recorded {wanted.get(first, before.get(first, 0)):02x}"
         )
-
-
-def status_line(irb: str) -> str:
-    """One line that says what an IRB in hex means."""
-    return descriptions.line_irb(codec.IRB.parse(bytes.fromhex(irb)))

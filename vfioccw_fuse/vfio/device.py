@@ -17,7 +17,7 @@ from regions import constants as c
 from regions.layouts import Orb
 from regions.table import Interface, irqs_of, regions_of
 
-from ..css.status import FCTL, INTERMEDIATE_ONLY, START, STATUS_PEND, STCTL
+from ..css.status import INTERMEDIATE_ONLY, START, STATUS_PEND, STCTL
 from ..css.subchannel import OperandException, Subchannel
 from ..memory.space import AddressSpace
 from .fsm import AFTER, CC_ERRNO, DISABLED, REFUSAL, TABLE, Action, Event, Function, State, after
@@ -267,8 +267,3 @@ class CcwDevice:
         if self.crws:
             self.irqs[c.VFIO_CCW_CRW_IRQ_INDEX].signal()
         return report
-
-    @property
-    def idle(self) -> bool:
-        """No function is in progress and nothing waits to be taken."""
-        return not self.sch.ctrl & (FCTL | STATUS_PEND)
