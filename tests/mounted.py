@@ -59,6 +59,17 @@ def command_of(pid: int) -> list[str]:
         return []
 
 
+def files_of(pid: int) -> list[str]:
+    """What a process has open, as its links in /proc say; empty if there is no such process."""
+    files = []
+    with contextlib.suppress(OSError):
+        for descriptor in os.listdir(f"/proc/{pid}/fd"):
+            # It opens and closes others meanwhile.
+            with contextlib.suppress(FileNotFoundError):
+                files.append(os.readlink(f"/proc/{pid}/fd/{descriptor}"))
+    return files
+
+
 def servers_of(path: Path) -> list[int]:
     """The processes that serve the mount at *path*."""
     found = (int(name) for name in os.listdir("/proc") if name.isdigit())

@@ -1,18 +1,16 @@
 """Every error is one line, with the right exit status, never a traceback."""
 
-import contextlib
 import errno
-import os
 import signal
 import subprocess
 import time
-from pathlib import Path
 
 import click
 import pytest
 
 from tests.cli.commands import command as command_line
 from tests.cli.commands import complaint, vfioccw
+from tests.mounted import files_of, until
 from vfioccw_fuse.cli import COMMANDS, guarded
 from vfioccw_fuse.errors import UserError
 
@@ -111,25 +109,13 @@ def test_a_closed_pipe_is_silent(mnt):
         assert reader.wait(10) == 0
 
 
-def has_open(pid, name):
-    """Whether a process has a file of that name open; descriptors come and go meanwhile."""
-    for fd in Path(f"/proc/{pid}/fd").iterdir():
-        with contextlib.suppress(FileNotFoundError):
-            if os.readlink(fd).endswith(name):
-                return True
-    return False
-
-
 def test_ctrl_c_of_a_waiting_command_is_130(mnt):
     with subprocess.Popen(
         command_line("tsch", mnt.subchannel, "--timeout", "60"),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     ) as waiting:
-        deadline = time.monotonic() + 10
-        while not has_open(waiting.pid, "io_irq"):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        until(lambda: f"{mnt.subchannel}/io_irq" in files_of(waiting.pid), "it waits")
         time.sleep(0.1)
         waiting.send_signal(signal.SIGINT)
         assert waiting.wait(10) == 130

@@ -8,7 +8,15 @@ import time
 import pytest
 
 from tests.cli.commands import command, complaint, vfioccw
-from tests.mounted import GONE_WITHIN, MountedSystem, is_mounted, make_image, mount, until
+from tests.mounted import (
+    GONE_WITHIN,
+    MountedSystem,
+    files_of,
+    is_mounted,
+    make_image,
+    mount,
+    until,
+)
 
 
 def test_mount_returns_when_the_mount_is_usable(mnt):
@@ -42,7 +50,7 @@ def test_the_daemon_holds_nothing_of_the_caller(tmp_path):
         assert os.getsid(system.pid) != os.getsid(0)
         for fd in range(3):
             assert os.readlink(f"{process}/fd/{fd}") == "/dev/null"
-        links = {os.readlink(f"{process}/fd/{fd}") for fd in os.listdir(f"{process}/fd")}
+        links = set(files_of(system.pid))
         assert str(tmp_path / "held") not in links
         assert vfioccw("umount", "mnt", cwd=tmp_path).returncode == 0
         system.assert_nothing_is_left()

@@ -5,6 +5,7 @@ import subprocess
 import pytest
 
 from tests.cli.commands import command, complaint, run, vfioccw
+from tests.mounted import files_of, until
 
 
 def rows(path) -> list[list[str]]:
@@ -42,23 +43,11 @@ def test_trace_follows_while_it_happens(mnt):
         command("trace", mnt.subchannel), stdout=subprocess.PIPE, text=True
     ) as trace:
         assert trace.stdout is not None
-        fds = f"/proc/{trace.pid}/fd"
-        from tests.mounted import until
-
-        until(lambda: str(mnt.subchannel / "trace") in links(fds), "the trace is open")
+        until(lambda: str(mnt.subchannel / "trace") in files_of(trace.pid), "the trace is open")
         assert run(mnt, "ssch", "--ccw", "sense-id,sli,20").returncode == 0
         lines = [trace.stdout.readline() for _ in range(3)]
         assert ["ssch" in lines[0], "e4/20/20" in lines[1], "irb" in lines[2]] == [True] * 3
         trace.terminate()
-
-
-def links(directory: str) -> set[str]:
-    import os
-
-    try:
-        return {os.readlink(f"{directory}/{name}") for name in os.listdir(directory)}
-    except FileNotFoundError:
-        return set()
 
 
 def test_trace_ends_after_its_time(mnt):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mounted import PROJECT, until, vfioccw
+from tests.mounted import PROJECT, files_of, until, vfioccw
 from tests.own_regions.rig import CC, NOP, SENSE_ID, SLI, rigged
 from vfioccw_fuse.cli.timeline import LANES, draw, read_trace
 from vfioccw_fuse.errors import UserError
@@ -115,7 +115,7 @@ def test_a_subchannel_is_followed_until_ctrl_c_then_drawn(mnt, tmp_path: Path) -
             env={**os.environ, "PYTHONPATH": str(PROJECT)},
         )
         try:
-            until(lambda: "trace" in held(process.pid), "it follows the trace")
+            until(lambda: f"{rig.path}/trace" in files_of(process.pid), "it follows the trace")
             assert rig.start((NOP, CC | SLI, 1, 0), (SENSE_ID, 0, 7, 0x3000)) == 0
             rig.take()
             process.send_signal(signal.SIGINT)
@@ -128,9 +128,3 @@ def test_a_subchannel_is_followed_until_ctrl_c_then_drawn(mnt, tmp_path: Path) -
     assert any("sense id" in text for text in said)
     assert any("up to 7 bytes at 00003000, device → storage" in text for text in said)
     assert any("channel end, device end" in text for text in said)
-
-
-def held(pid: int) -> set[str]:
-    """The names of the files that a process has open."""
-    directory = f"/proc/{pid}/fd"
-    return {os.path.basename(os.readlink(f"{directory}/{fd}")) for fd in os.listdir(directory)}

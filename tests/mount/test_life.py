@@ -22,6 +22,7 @@ from tests.mounted import (
     SOON,
     MountedSystem,
     end_servers,
+    files_of,
     is_mounted,
     make_image,
     mount,
@@ -115,8 +116,7 @@ def test_the_daemon_is_in_a_session_of_its_own_and_holds_nothing_of_the_caller(
     assert os.getsid(mnt.pid) != os.getsid(0)
     assert os.readlink(f"/proc/{mnt.pid}/cwd") == "/"
     here = {os.readlink(f"/proc/self/fd/{fd}") for fd in (0, 1, 2)}
-    for fd in os.listdir(f"/proc/{mnt.pid}/fd"):
-        target = os.readlink(f"/proc/{mnt.pid}/fd/{fd}")
+    for target in files_of(mnt.pid):
         assert target == "/dev/null" or target not in here
 
 
@@ -311,17 +311,8 @@ for line in sys.stdin:
 
 def open_files(prefix: str) -> list[str]:
     """Open files whose names begin with *prefix*, of any process."""
-    found = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            found += [
-                target
-                for fd in os.listdir(f"/proc/{pid}/fd")
-                if (target := os.readlink(f"/proc/{pid}/fd/{fd}")).startswith(prefix)
-            ]
-        except OSError:
-            continue
-    return found
+    processes = filter(str.isdigit, os.listdir("/proc"))
+    return [file for pid in processes for file in files_of(int(pid)) if file.startswith(prefix)]
 
 
 def test_a_client_killed_while_it_waits_leaves_the_interruption_to_others(

@@ -10,7 +10,7 @@ import pytest
 
 from regions import constants as c
 from regions.layouts import Crw
-from tests.mounted import MountedSystem, make_image, until, vfioccw
+from tests.mounted import MountedSystem, files_of, make_image, until, vfioccw
 from tests.own_regions.rig import ENDED, NOP, SLI, Rig, rigged
 from tests.paths.test_masks import chp
 
@@ -154,7 +154,7 @@ def test_removal_wakes_who_waits_and_refuses_open_files(rig: Rig) -> None:
     cmd = os.open(rig.path / "cmd_region", os.O_RDWR)
     waiting = threading.Thread(target=wait)
     waiting.start()
-    until(lambda: any("io_irq" in name for name in opened_by_us()), "it waits")
+    until(lambda: any("io_irq" in name for name in files_of(os.getpid())), "it waits")
     remove(rig.system, "0.0.0313")
     waiting.join(10)
     assert seen == [errno.ENODEV]
@@ -165,11 +165,6 @@ def test_removal_wakes_who_waits_and_refuses_open_files(rig: Rig) -> None:
         assert refused.value.errno == errno.EIO
         os.close(fd)
     assert vfioccw("ls", rig.system.path).returncode == 0
-
-
-def opened_by_us() -> list[str]:
-    return [os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")
-            if os.path.islink(f"/proc/self/fd/{fd}")]  # fmt: skip
 
 
 def test_a_hundred_times_added_and_removed_leaves_nothing(rig: Rig, tmp_path: Path) -> None:
@@ -201,8 +196,7 @@ def test_the_medium_is_free_after_removal(rig: Rig, tmp_path: Path) -> None:
     image = str(add(rig.system, tmp_path))
 
     def holds() -> bool:
-        directory = f"/proc/{rig.system.pid}/fd"
-        return image in {os.readlink(f"{directory}/{fd}") for fd in os.listdir(directory)}
+        return image in files_of(rig.system.pid)
 
     assert holds()
     remove(rig.system, "0.0.0400")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-from tests.mounted import servers_of
+from tests.mounted import files_of, servers_of
 from tests.qemu.conftest import MIB, Lab, digest, make_eckd, make_fba
 
 FBA, ECKD = "0.0.0313", "0.0.0314"
@@ -48,5 +47,4 @@ def test_memory_that_is_no_file_is_the_processes(lab: Lab) -> None:
         assert guest.check(f"md5sum < /dev/{name}").split()[0] == digest(fba)
         [server] = servers_of(lab.path)
         assert "qemu_back_mem" not in maps_of(server)
-        descriptors = [os.readlink(path) for path in Path(f"/proc/{server}/fd").iterdir()]
-        assert [link for link in descriptors if link.endswith("/mem")]
+        assert [file for file in files_of(server) if file.endswith("/mem")]

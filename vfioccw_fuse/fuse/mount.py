@@ -112,9 +112,7 @@ class Mount:
         self.workers = Workers()
         """The session's workers."""
         self._blocked = BlockedRequests(self._mountpoint, self.workers)
-        self._irqfd = IrqfdServer(
-            self._irqs_of, Iommu(self._device_of), command=self.command
-        )
+        self._irqfd = IrqfdServer(self._irqs_of, Iommu(self._device_of), command=self.command)
         self._services: dict[str, trio.CancelScope] = {}
         self._irqfd.open()
         self.fs = FileSystem(self._blocked, os.fspath(self._irqfd.path), storage.path)
