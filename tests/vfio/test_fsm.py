@@ -89,7 +89,7 @@ def test_cp_pending_begins_with_a_start_and_ends_with_clear_cancel_or_the_conclu
         expected = S.CP_PENDING
     elif state is S.CP_PENDING and function in (F.CLEAR, F.CANCEL, F.CONCLUDE):
         expected = S.IDLE
-    assert fsm.after(state, function) is expected
+    assert fsm.AFTER_REQUEST[function][state] is expected
 
 
 def test_only_the_states_that_take_requests_accept_any() -> None:

@@ -19,6 +19,9 @@ PREFETCH_BYTES: Final = 2048
 FORMAT0_LIMIT: Final = 1 << 24
 """Format-0 CCWs and their data lie below 16 MiB."""
 CHAINS: Final = c.CCW_FLAG_DC | c.CCW_FLAG_CC
+FORMAT1: Final = c.ORB_CTRL0_MASK_FMT
+PREFETCH: Final = c.ORB_CTRL0_MASK_PFCH
+MIDAW: Final = c.ORB_CTRL1_MASK_MIDAW
 
 _unpack0 = codec.CCW0.struct.unpack_from
 _unpack1 = codec.CCW1.struct.unpack_from
@@ -52,17 +55,17 @@ class CcwFetcher:
 
     def __init__(self, space: AddressSpace, orb: Orb, fetched: bytes) -> None:
         """*fetched* is storage from the first CCW on, as far as it was fetched before."""
+        _, ctrl0, _, ctrl1, cpa = orb
         self._space = space
-        self._format1 = orb.ctrl0 & c.ORB_CTRL0_MASK_FMT != 0
-        self._prefetch = orb.ctrl0 & c.ORB_CTRL0_MASK_PFCH != 0
-        self._key = orb.ctrl0 >> 12
+        self._format1 = ctrl0 & FORMAT1
+        self._prefetch = ctrl0 & PREFETCH
+        self._key = ctrl0 >> 12
         self._block = fetched
-        self._base = orb.cpa
-        self._end = len(fetched) if not orb.cpa & 7 else 0
-        if orb.ctrl1 & c.ORB_CTRL1_MASK_MIDAW:
-            self.valid_flags = 0xFF
-        self.address = orb.cpa
+        self._base = self.address = cpa
         """Absolute address of the current CCW."""
+        self._end = 0 if cpa & 7 else len(fetched)
+        if ctrl1 & MIDAW:
+            self.valid_flags = 0xFF
 
     @property
     def cpa(self) -> int:

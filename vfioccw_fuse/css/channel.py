@@ -18,7 +18,7 @@ from ..devices.base import CE, DE, ENDED, SM, UC, NotReady, TurnOver
 from ..devices.options import Fault
 from ..memory.space import AddressSpace
 from .ccw import CHAINS, CcwFetcher, ChannelCheck
-from .transfer import Transfer
+from .transfer import SLI_OR_DC, Transfer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,8 +28,11 @@ if TYPE_CHECKING:
     from .subchannel import Subchannel
 
 ISIC: Final = c.ORB_CTRL0_MASK_ISIC
+SLI: Final = c.CCW_FLAG_SLI
 UNUSUAL: Final = 0xFF & ~(ENDED | SM)
 """Unit status that ends a program."""
+PCI_OR_SUSPEND: Final = c.CCW_FLAG_PCI | c.CCW_FLAG_SUSPEND
+NO_FAULT: Final = Fault.NONE
 BURST: Final = 256
 """Commands after which a program lets others have their turn: no TIC loop starves anybody."""
 
@@ -65,8 +68,7 @@ class ChannelProgram:
     on_wake: Callable[[], None] = staticmethod(_nobody_waits)
     """Called when `woken` becomes true; whoever waits puts its own here."""
     _begun: bool = False
-    _commands: int = 0
-    _fault: Fault = Fault.NONE
+    _fault: Fault = NO_FAULT
 
     def __init__(
         self, sch: Subchannel, orb: Orb, fetched: bytes = b"", space: AddressSpace | None = None
@@ -76,11 +78,11 @@ class ChannelProgram:
             space = sch.space
         self._sch = sch
         self.orb = orb
-        self.ccws = CcwFetcher(space, orb, fetched)
-        self.io = Transfer(space, self.ccws, orb, sch.note_pci, self._observe)
+        self.ccws = ccws = CcwFetcher(space, orb, fetched)
+        self.io = Transfer(space, ccws, orb, sch)
         if orb.ctrl0 & c.ORB_CTRL0_MASK_ALCC:
             self.io.limits = sch.address_limits()
-        self._fetch_next: int | None = orb.cpa
+        self._fetch_next: int | None = ccws.address
         self._since = perf_counter_ns()
 
     def cancel(self) -> None:
@@ -136,18 +138,18 @@ class ChannelProgram:
                     sch.conclude(self, 0, 0, 0, deferred_cc=3)
                     return None
                 device.begin()
-                io.observed = sch.observer is not None
-                if sch.behaviour.fault is not Fault.NONE:
+                if sch.behaviour.fault is not NO_FAULT:
                     self._fault = sch.behaviour.take_fault()
             while True:
                 address = self._fetch_next
                 if address is not None:
-                    if self._fetch(address):
+                    ccws.fetch(address, first=io.first)
+                    if ccws.flags & PCI_OR_SUSPEND and self._suspends():
                         return Pause.EVENT
                     self._fetch_next = None
                     io.begin()
-                    if self._fault is not Fault.NONE:
-                        fault, self._fault = self._fault, Fault.NONE
+                    if self._fault is not NO_FAULT:
+                        fault, self._fault = self._fault, NO_FAULT
                         if fault is Fault.HANG:
                             sch.note_active()
                             return Pause.HANG
@@ -162,10 +164,9 @@ class ChannelProgram:
                     sch.note_active()
                     return Pause.TURN
                 io.end()
-                if io.observed:
-                    self._observe(status)
-                self._commands += 1
-                if self._commands == 1 and self.orb.ctrl0 & ISIC and status & CE:
+                if sch.observer is not None:
+                    io.observe(status)
+                if io.first and self.orb.ctrl0 & ISIC and status & CE:
                     # Zero initial status: the interruption that the ORB asks for.
                     sch.note_initial_status()
                 if status & (CE | DE) == CE:
@@ -184,22 +185,17 @@ class ChannelProgram:
         self.woken = True
         self.on_wake()
 
-    def _fetch(self, address: int) -> bool:
-        """CCW fetch at the start or under command chaining; True if it suspends the program."""
-        ccws = self.ccws
-        ccws.fetch(address, first=not self._commands)
-        flags = ccws.flags
+    def _suspends(self) -> bool:
+        """The PCI and suspend flags of a CCW that became current; True if it suspends."""
+        flags = self.ccws.flags
         if flags & c.CCW_FLAG_SUSPEND:
             if not self.orb.ctrl0 & c.ORB_CTRL0_MASK_SPND:
                 raise ChannelCheck(c.SCSW_CSTAT_PROG_CHECK)
-            self._fetch_next = ccws.address
+            self._fetch_next = self.ccws.address
             pci = c.SCSW_CSTAT_PCI if flags & c.CCW_FLAG_PCI else 0
             self._sch.note_suspended(self, pci)
             return True
-        if not ccws.code & 0x0F:
-            raise ChannelCheck(c.SCSW_CSTAT_PROG_CHECK)
-        if flags & c.CCW_FLAG_PCI:
-            self._sch.note_pci()
+        self._sch.note_pci()
         return False
 
     def resume(self) -> None:
@@ -208,13 +204,6 @@ class ChannelProgram:
         # Suspension ended the chain at the device: what it had located is lost.
         self._sch.device.begin()
         self._wake()
-
-    def _observe(self, status: int) -> None:
-        """Tell who follows the program of the current CCW."""
-        observer = self._sch.observer
-        if observer is not None:
-            ccws = self.ccws
-            observer.ccw(ccws.address, ccws.code, ccws.flags, ccws.count, ccws.cda, status)
 
     def _inject(self, fault: Fault) -> bool:
         """Let a fault hit the first command; True if that ended the program."""
@@ -236,7 +225,7 @@ class ChannelProgram:
         flags = self.ccws.flags
         io.first = False
         cstat = io.check
-        if (io.left or io.over) and not status & UC and self._incorrect_length():
+        if flags & SLI_OR_DC != SLI and not status & UC and self._incorrect_length():
             cstat |= c.SCSW_CSTAT_INCORR_LEN
         if cstat or status & UNUSUAL or flags & CHAINS != c.CCW_FLAG_CC:
             self._sch.conclude(self, status, cstat, io.left)

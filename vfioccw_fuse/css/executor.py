@@ -40,8 +40,6 @@ class TrioExecutor:
             self._soon(function)
 
     def _first_step(self, program: ChannelProgram) -> None:
-        if program.cancelled:
-            return
         pause = program.run()
         if pause is not None and not program.cancelled:
             self._nursery.start_soon(self._drive, program, pause, 0.0)

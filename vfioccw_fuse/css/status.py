@@ -26,8 +26,7 @@ HALT_PEND: Final = c.SCSW_ACTL_HALT_PEND
 CLEAR_PEND: Final = c.SCSW_ACTL_CLEAR_PEND
 ACTIVE: Final = c.SCSW_ACTL_SUBCH_ACTIVE | c.SCSW_ACTL_DEVICE_ACTIVE
 SUSPENDED: Final = c.SCSW_ACTL_SUSP
-PENDINGS: Final = RESUME_PEND | START_PEND | HALT_PEND | CLEAR_PEND | SUSPENDED
-ACTL: Final = PENDINGS | ACTIVE
+ACTL: Final = RESUME_PEND | START_PEND | HALT_PEND | CLEAR_PEND | ACTIVE | SUSPENDED
 ALERT: Final = c.SCSW_STCTL_ALERT
 INTERMEDIATE: Final = c.SCSW_STCTL_INTERMEDIATE
 PRIMARY: Final = c.SCSW_STCTL_PRIMARY
@@ -35,6 +34,8 @@ SECONDARY: Final = c.SCSW_STCTL_SECONDARY
 STATUS_PEND: Final = c.SCSW_STCTL_STATUS_PEND
 STCTL: Final = ALERT | INTERMEDIATE | PRIMARY | SECONDARY | STATUS_PEND
 INTERMEDIATE_ONLY: Final = INTERMEDIATE | STATUS_PEND
+IN_USE: Final = FCTL | STATUS_PEND
+"""What makes SSCH and MSCH fail: a function in progress, or status that nobody has taken."""
 
 ABNORMAL_DSTAT: Final = 0xFF & ~(c.SCSW_DSTAT_CHANNEL_END | c.SCSW_DSTAT_DEVICE_END)
 ABNORMAL_CSTAT: Final = 0xFF & ~c.SCSW_CSTAT_PCI
@@ -46,6 +47,8 @@ LOGOUT_VALID: Final = 0x4000 | 0x0400
 FETCH_ACCESS: Final = 0x0100
 STORE_ACCESS: Final = 0x0200
 """Storage-access codes."""
+KEPT_FLAGS: Final = 0xFFFF & ~(c.SCSW_FLAGS_MASK_PNO | c.SCSW_FLAGS_MASK_ZCC)
+"""What TSCH leaves of the SCSW's flags."""
 NO_SCSW: Final = Scsw()
 NO_ECW: Final = bytes(c.ECW_SIZE)
 NO_EMW: Final = bytes(c.EMW_SIZE)
@@ -135,9 +138,9 @@ class Status:
         scsw: Scsw,
         erw: int = 0,
         ecw: bytes = NO_ECW,
+        logout: int = 0,
         *,
         solicited: bool = True,
-        logout: int = 0,
     ) -> None:
         """Make this the pending status, or queue it behind one that was not taken yet.
 
@@ -157,7 +160,7 @@ class Status:
                 flags=scsw.flags | self.flags & c.SCSW_FLAGS_MASK_ZCC,
                 cstat=scsw.cstat | self.cstat & c.SCSW_CSTAT_PCI,
             )
-        self._set(scsw)
+        self.flags, self.ctrl, self.cpa, self.dstat, self.cstat, self.count = scsw
         self.erw = erw
         self.ecw = ecw
         self.logout = logout
@@ -195,14 +198,11 @@ class Status:
                 )
                 return
 
-    def _set(self, scsw: Scsw) -> None:
-        self.flags, self.ctrl, self.cpa, self.dstat, self.cstat, self.count = scsw
-
     def forget_status(self, scsw: Scsw = NO_SCSW) -> None:
         """Drop every status, pending or queued; *scsw* is what the SCSW says from now on."""
         self.backlog.clear()
         self.shown = False
-        self._set(scsw)
+        self.flags, self.ctrl, self.cpa, self.dstat, self.cstat, self.count = scsw
         self.erw = self.logout = 0
         self.ecw = NO_ECW
 
@@ -210,17 +210,15 @@ class Status:
         """What TSCH does to a subchannel that is status pending; the next status follows."""
         ctrl = self.ctrl
         stctl = ctrl & STCTL
-        new = ctrl & ~STCTL
-        halted = ctrl & HALT and ctrl & SUSPENDED
-        if stctl != INTERMEDIATE_ONLY or halted:
+        if stctl != INTERMEDIATE_ONLY or (ctrl & HALT and ctrl & SUSPENDED):
             # Device active outlives channel end: its device end is still to come.
-            new &= ~(FCTL | PENDINGS | c.SCSW_ACTL_SUBCH_ACTIVE)
-            if stctl & SECONDARY or not stctl & PRIMARY:
-                new &= ~ACTIVE
+            ended = stctl & SECONDARY or not stctl & PRIMARY
+            self.ctrl = 0 if ended else ctrl & c.SCSW_ACTL_DEVICE_ACTIVE
         elif ctrl & SUSPENDED:
-            new &= ~RESUME_PEND
-        self.ctrl = new
-        self.flags &= ~(c.SCSW_FLAGS_MASK_PNO | c.SCSW_FLAGS_MASK_ZCC)
+            self.ctrl = ctrl & ~(STCTL | RESUME_PEND)
+        else:
+            self.ctrl = ctrl & ~STCTL
+        self.flags &= KEPT_FLAGS
         self.shown = False
         self.counters.interruptions += 1
         if self.backlog:

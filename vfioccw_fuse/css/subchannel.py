@@ -31,6 +31,7 @@ from .status import (
     FETCH_ACCESS,
     HALT,
     HALT_PEND,
+    IN_USE,
     INTERMEDIATE_ONLY,
     LOGGED,
     LOGOUT_VALID,
@@ -62,6 +63,11 @@ ENABLED: Final = c.PMCW_FLAGS_MASK_ENA
 TRANSPORT_MODE: Final = c.ORB_CTRL0_MASK_TRANSPORT
 ORB_CTRL1_RESERVED: Final = c.ORB_CTRL1_MASK_INVALID
 """Bits of the ORB's last control byte that must be zero."""
+STARTED: Final = START | START_PEND
+ENDED: Final = START | PRIMARY | SECONDARY | STATUS_PEND
+ENDED_ACTIVE: Final = START | c.SCSW_ACTL_DEVICE_ACTIVE | PRIMARY | STATUS_PEND
+"""Control bits of the SCSW after channel end with device end, and without it."""
+NOT_OPERATIONAL: Final = Fault.NOT_OPERATIONAL
 UNIT_CHECK: Final = c.SCSW_DSTAT_UNIT_CHECK
 CONCURRENT_SENSE: Final = c.PMCW_CHARS_MASK_CSENSE
 
@@ -121,7 +127,7 @@ class Subchannel(PathManagement, Status):
         )
 
     def _operational(self) -> bool:
-        return self.enabled and self.behaviour.fault is not Fault.NOT_OPERATIONAL
+        return self.enabled and self.behaviour.fault is not NOT_OPERATIONAL
 
     # --- instructions -------------------------------------------------------------------------
 
@@ -132,26 +138,28 @@ class Subchannel(PathManagement, Status):
         *space*: where program and data are, if not in the subchannel's storage.
         OperandException for an ORB that is not valid; it comes before any condition code.
         """
-        if orb.cpa >> 31 or orb.ctrl0 & TRANSPORT_MODE or orb.ctrl1 & ORB_CTRL1_RESERVED:
+        intparm, ctrl0, lpm, ctrl1, cpa = orb
+        if cpa >> 31 or ctrl0 & TRANSPORT_MODE or ctrl1 & ORB_CTRL1_RESERVED:
             raise OperandException
-        if not self.pmcw_flags & ENABLED or self.behaviour.fault is Fault.NOT_OPERATIONAL:
+        behaviour = self.behaviour
+        if not self.pmcw_flags & ENABLED or behaviour.fault is NOT_OPERATIONAL:
             return 3
-        if self.ctrl & (STATUS_PEND | FCTL):
+        if self.ctrl & IN_USE:
             return 1 if self.ctrl & STATUS_PEND else 2
-        if not orb.lpm & self.pam & ~self.varied_off:
+        lpm &= ~self.varied_off
+        if not lpm & self.pam:
             return 3
         self.counters.starts += 1
         self.measurement.ssch_rsch_count += 1
-        self.lpm = orb.lpm & ~self.varied_off
-        self.intparm = orb.intparm
-        self.flags = orb.ctrl0 & ORB_IN_SCSW
-        self.ctrl = START | START_PEND
-        self.cpa = orb.cpa
-        self.dstat = self.cstat = self.count = self.erw = self.logout = 0
-        self.pnom = 0
+        self.lpm = lpm
+        self.intparm = intparm
+        self.flags = ctrl0 & ORB_IN_SCSW
+        self.ctrl = STARTED
+        self.cpa = cpa
+        self.dstat = self.cstat = self.count = self.erw = self.logout = self.pnom = 0
         self._lost = False
         self.program = program = ChannelProgram(self, orb, fetched, space)
-        self._executor.launch(program, self.behaviour.delay)
+        self._executor.launch(program, behaviour.delay)
         return 0
 
     def hsch(self) -> int:
@@ -253,7 +261,7 @@ class Subchannel(PathManagement, Status):
             raise OperandException
         if not self.pmcw_flags & c.PMCW_FLAGS_MASK_DNV:
             return 3
-        if self.ctrl & (STATUS_PEND | FCTL):
+        if self.ctrl & IN_USE:
             return 1 if self.ctrl & STATUS_PEND else 2
         self.modify(new)
         return 0
@@ -318,35 +326,34 @@ class Subchannel(PathManagement, Status):
         deferred_cc: int = 0,
     ) -> None:
         """The start function ends: primary and, unless *device_active*, secondary status."""
-        if program.cancelled or program is not self.program:
+        if program is not self.program:
             return
-        self.lpum = program.io.path
+        io = program.io
+        self.lpum = io.path
         if self._lost:
             self.note_active()
             return
         self.program = None
         self.measurement.sample_count += 1
-        stctl = PRIMARY | STATUS_PEND if device_active else PRIMARY | SECONDARY | STATUS_PEND
-        if dstat & ABNORMAL_DSTAT or cstat & ABNORMAL_CSTAT or deferred_cc:
-            stctl |= ALERT
-        flags = self.flags & ORB_IN_SCSW | deferred_cc << 8
+        ctrl = ENDED_ACTIVE if device_active else ENDED
+        flags = self.flags & ORB_IN_SCSW
         if self.pnom:
             flags |= c.SCSW_FLAGS_MASK_PNO
-        erw = 0
+        erw = logout = 0
         ecw = NO_ECW
-        if dstat & UNIT_CHECK and self.chars & CONCURRENT_SENSE:
-            sense = self.device.take_sense()
-            erw = c.ERW_CONS | len(sense) << c.ERW_SCNT_SHIFT
-            ecw = sense.ljust(c.ECW_SIZE, b"\0")
-            flags |= c.SCSW_FLAGS_MASK_ECTL
-        logout = 0
-        if cstat & LOGGED:
-            # ESW format 0: whose LPUM and CCW address are valid, and what storage was used for.
-            flags |= c.SCSW_FLAGS_MASK_ESWF
-            logout = LOGOUT_VALID | (STORE_ACCESS if program.io.input else FETCH_ACCESS)
-        actl = c.SCSW_ACTL_DEVICE_ACTIVE if device_active else 0
-        scsw = Scsw(flags, START | actl | stctl, program.ccws.cpa, dstat, cstat, count)
-        self.post(scsw, erw, ecw, logout=logout)
+        if dstat & ABNORMAL_DSTAT or cstat & ABNORMAL_CSTAT or deferred_cc:
+            ctrl |= ALERT
+            flags |= deferred_cc << 8
+            if dstat & UNIT_CHECK and self.chars & CONCURRENT_SENSE:
+                sense = self.device.take_sense()
+                erw = c.ERW_CONS | len(sense) << c.ERW_SCNT_SHIFT
+                ecw = sense.ljust(c.ECW_SIZE, b"\0")
+                flags |= c.SCSW_FLAGS_MASK_ECTL
+            if cstat & LOGGED:
+                # ESW format 0: whose LPUM and CCW address are valid, and the use of storage.
+                flags |= c.SCSW_FLAGS_MASK_ESWF
+                logout = LOGOUT_VALID | (STORE_ACCESS if io.input else FETCH_ACCESS)
+        self.post(Scsw(flags, ctrl, program.ccws.cpa, dstat, cstat, count), erw, ecw, logout)
 
     def unsolicited(self, dstat: int) -> None:
         """The device presents status by itself: attention, or the device end that was awaited."""

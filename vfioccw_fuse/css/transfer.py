@@ -9,14 +9,16 @@ program that changes itself needs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from typing import Final, Protocol
 
 from regions import constants as c
 from regions.layouts import Orb
 
 from ..memory.space import AddressingError, AddressSpace, StorageLost
-from .ccw import CHAINS, CcwFetcher, ChannelCheck
+from .ccw import CHAINS, PREFETCH, CcwFetcher, ChannelCheck
 from .ida import SKIPPED, IdaMode, idaw_areas, idaw_pieces, midaw_areas
+from .status import Observer
 
 Pieces = list[tuple[int, int]]
 """(address, length) of parts of storage, in the order of use; address SKIPPED moves nothing."""
@@ -26,6 +28,22 @@ BLOCK_4K = 4096
 LONG_CHAIN = 4096
 """Data-chained CCWs after which a file transfer lets others have their turn."""
 INDIRECT = c.CCW_FLAG_IDA | c.CCW_FLAG_MIDA
+SLI_OR_DC = c.CCW_FLAG_SLI | c.CCW_FLAG_DC
+INPUT: Final = tuple(code & 3 == 2 or code & 7 == 4 for code in range(256))
+"""By command code: it moves data to storage (read, read backward, sense)."""
+BACKWARD: Final = tuple(code & 0x0F == 0x0C for code in range(256))
+"""By command code: read backward."""
+
+
+class Initiator(Protocol):
+    """Who started the program and learns what it meets: the subchannel."""
+
+    observer: Observer | None
+    """Who follows every CCW."""
+
+    def note_pci(self) -> None:
+        """A CCW with the PCI flag became current."""
+        ...
 
 
 class Transfer:
@@ -36,8 +54,6 @@ class Transfer:
     _fetched: int = 0
     input: bool = False
     """The command moves data to storage."""
-    observed: bool = False
-    """Somebody follows every CCW."""
     first: bool = True
     """This is the first command of the channel program."""
     path: int = 0x80
@@ -52,27 +68,22 @@ class Transfer:
         space: AddressSpace,
         ccws: CcwFetcher,
         orb: Orb,
-        on_pci: Callable[[], None],
-        observe: Callable[[int], None],
+        initiator: Initiator,
     ) -> None:
-        """*on_pci* is called for each data-chained CCW that has the PCI flag.
-
-        *observe* is called, with 0, for each CCW whose data chain goes on, if `observed`.
-        """
+        """*initiator* is told of data-chained CCWs that have the PCI flag."""
         self._space = space
         self._ccws = ccws
-        self._orb = orb
-        self._key = orb.ctrl0 >> 12
-        self._gathers = orb.ctrl0 & c.ORB_CTRL0_MASK_PFCH != 0
-        self._on_pci = on_pci
-        self._observe = observe
+        self._ctrl0 = ctrl0 = orb.ctrl0
+        self._key = ctrl0 >> 12
+        self._gathers = ctrl0 & PREFETCH
+        self._initiator = initiator
 
     def begin(self) -> None:
         """The current CCW starts a command."""
         code = self._ccws.code
-        self.input = code & 3 == 2 or code & 7 == 4
+        self.input = INPUT[code]
         """The command moves data to storage: read, read backward or sense."""
-        self.backward = code & 0x0F == 0x0C
+        self.backward = BACKWARD[code]
         self.check = 0
         """Subchannel status of an error that the channel met while it moved data."""
         self.over = False
@@ -84,30 +95,29 @@ class Transfer:
     def _load(self) -> None:
         """Make the current CCW's data area the one in use."""
         ccws = self._ccws
-        self.left = ccws.count
-        self._piece = (0, 0)
         flags = ccws.flags
-        self.skip = self.input and flags & c.CCW_FLAG_SKIP != 0
+        self.left = count = ccws.count
         self._areas: Iterator[tuple[int, int]] | None = None
         self._whole: list[tuple[int, int]] | None = None
-        if flags & INDIRECT and not self.skip:
+        if flags & c.CCW_FLAG_SKIP and self.input:
+            self._piece = (SKIPPED, count)
+        elif flags & INDIRECT:
+            self._piece = (0, 0)
             if flags & c.CCW_FLAG_IDA:
-                mode = IdaMode.of(self._orb.ctrl0)
+                mode = IdaMode.of(self._ctrl0)
                 if not self.backward and self._gathers and self.limits is None:
-                    self._whole = idaw_pieces(self._space, mode, self._key, ccws.cda, ccws.count)
+                    self._whole = idaw_pieces(self._space, mode, self._key, ccws.cda, count)
                 self._areas = idaw_areas(
-                    self._space, mode, self._key, ccws.cda, ccws.count, backward=self.backward
+                    self._space, mode, self._key, ccws.cda, count, backward=self.backward
                 )
             else:
                 self._areas = midaw_areas(
-                    self._space, self._key, ccws.cda, ccws.count, backward=self.backward
+                    self._space, self._key, ccws.cda, count, backward=self.backward
                 )
-        elif self.skip:
-            self._piece = (SKIPPED, ccws.count)
         elif self.backward:
-            self._piece = (ccws.cda - ccws.count + 1, ccws.count)
+            self._piece = (ccws.cda - count + 1, count)
         else:
-            self._piece = (ccws.cda, ccws.count)
+            self._piece = (ccws.cda, count)
 
     @property
     def chaining(self) -> bool:
@@ -120,8 +130,8 @@ class Transfer:
         if not ccws.flags & c.CCW_FLAG_DC:
             return False
         self._fetched += 1
-        if self.observed:
-            self._observe(0)
+        if self._initiator.observer is not None:
+            self.observe(0)
         try:
             ccws.fetch(ccws.address + 8, chained_data=True)
             if ccws.flags & c.CCW_FLAG_SUSPEND:
@@ -131,8 +141,15 @@ class Transfer:
             return False
         self._load()
         if ccws.flags & c.CCW_FLAG_PCI:
-            self._on_pci()
+            self._initiator.note_pci()
         return True
+
+    def observe(self, status: int) -> None:
+        """Tell who follows the program of the current CCW; *status* 0: its data chain goes on."""
+        observer = self._initiator.observer
+        if observer is not None:
+            ccws = self._ccws
+            observer.ccw(ccws.address, ccws.code, ccws.flags, ccws.count, ccws.cda, status)
 
     def _gather(self, limit: int, *, pausing: bool = False) -> tuple[Pieces, int]:
         """Take the next pieces of storage for at most *limit* bytes; gives them and their sum.
@@ -313,8 +330,6 @@ class Transfer:
     def incorrect_length(self, *, suppressed_when_immediate: bool) -> bool:
         """Whether the ending status has incorrect length (PoP 15, table of incorrect length)."""
         flags = self._ccws.flags
-        if self.check or not (self.left or self.over):
+        if flags & SLI_OR_DC == c.CCW_FLAG_SLI or self.check or not (self.left or self.over):
             return False
-        if not self.used and suppressed_when_immediate and not flags & c.CCW_FLAG_DC:
-            return False
-        return flags & (c.CCW_FLAG_SLI | c.CCW_FLAG_DC) != c.CCW_FLAG_SLI
+        return self.used or not suppressed_when_immediate or flags & c.CCW_FLAG_DC != 0

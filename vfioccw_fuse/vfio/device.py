@@ -20,7 +20,19 @@ from regions.table import Interface, irqs_of, regions_of
 from ..css.status import INTERMEDIATE_ONLY, START, STATUS_PEND, STCTL
 from ..css.subchannel import OperandException, Subchannel
 from ..memory.space import AddressSpace
-from .fsm import AFTER, CC_ERRNO, DISABLED, REFUSAL, TABLE, Action, Event, Function, State, after
+from .fsm import (
+    AFTER,
+    AFTER_REQUEST,
+    ASYNC_REFUSAL,
+    CC_ERRNO,
+    DISABLED,
+    IO_REFUSAL,
+    TABLE,
+    Action,
+    Event,
+    Function,
+    State,
+)
 from .irq import Irq
 from .prefetch import prefetch_program
 
@@ -44,6 +56,11 @@ HALVES: Final = {
 """Commands that start a half of the program region."""
 LINUX_COMMANDS: Final = frozenset({c.VFIO_CCW_ASYNC_CMD_HSCH, c.VFIO_CCW_ASYNC_CMD_CSCH})
 """Those that the interface `async` has."""
+HALT_OR_CLEAR: Final = c.SCSW_FCTL_CLEAR_FUNC | c.SCSW_FCTL_HALT_FUNC
+# A member of an enum costs as much as two calls each time that it is looked up by its name.
+_START: Final = Function.START
+_CONCLUDE: Final = Function.CONCLUDE
+_CP_PENDING: Final = State.CP_PENDING
 
 
 @dataclass(slots=True)
@@ -120,10 +137,10 @@ class CcwDevice:
 
         One function a write: clear before halt before start, as the thread settled.
         """
-        refused = REFUSAL[self.state][Event.IO_REQ]
+        refused = IO_REFUSAL[self.state]
         if refused:
             return refused
-        if fctl & (c.SCSW_FCTL_CLEAR_FUNC | c.SCSW_FCTL_HALT_FUNC):
+        if fctl & HALT_OR_CLEAR:
             if not self._fctl_requests:
                 return errno.EOPNOTSUPP
             if fctl & c.SCSW_FCTL_CLEAR_FUNC:
@@ -135,7 +152,7 @@ class CcwDevice:
 
     def command(self, command: int, orb: Orb) -> int:
         """A command in the cmd region; gives 0 or an errno. *orb* is the io region's, for SSCH."""
-        refused = REFUSAL[self.state][Event.ASYNC_REQ]
+        refused = ASYNC_REFUSAL[self.state]
         if refused:
             return refused
         function = COMMANDS.get(command)
@@ -157,7 +174,7 @@ class CcwDevice:
 
     def modify(self, schib: bytes) -> int:
         """MSCH with 52 bytes; gives 0 or an errno."""
-        refused = REFUSAL[self.state][Event.ASYNC_REQ]
+        refused = ASYNC_REFUSAL[self.state]
         if refused:
             return refused
         try:
@@ -174,12 +191,12 @@ class CcwDevice:
         self.last_command = command
         self.last_cc = cc
         if self.trace is not None:
-            program = self.sch.program if function is Function.START and cc == 0 else None
+            program = self.sch.program if function is _START and cc == 0 else None
             self.trace.instruction(function.value, cc, program.orb if program else None)
-        if cc == 0:
-            if function is Function.START:
+        if not cc:
+            if function is _START:
                 self.running_half = HALVES.get(command, c.PROGRAM_HALF_NONE)
-            self.state = after(self.state, function)
+            self.state = AFTER_REQUEST[function][self.state]
             self.last_errno = 0
             return 0
         self.last_errno = CC_ERRNO[cc]
@@ -192,30 +209,31 @@ class CcwDevice:
     def _start_half(self, command: int, half: int) -> int:
         """SSCH of the program in a half of the program region, without guest storage."""
         sch = self.sch
-        if self.state is State.CP_PENDING:
-            return self._conclude(Function.START, command, 1 if sch.status_pending else 2)
+        if self.state is _CP_PENDING:
+            return self._conclude(_START, command, 1 if sch.status_pending else 2)
         if self.half_space is None:
             return errno.EINVAL
         orb = Orb(ctrl0=c.ORB_CTRL0_MASK_FMT, lpm=0xFF)
         cc = sch.ssch(orb, space=self.half_space(half))
-        return self._conclude(Function.START, command, cc)
+        return self._conclude(_START, command, cc)
 
     def half_is_locked(self, half: int) -> bool:
         """Whether the program of *half* still runs."""
-        return self.running_half == half and self.state is State.CP_PENDING
+        return self.running_half == half and self.state is _CP_PENDING
 
     def _start(self, orb: Orb) -> int:
         sch = self.sch
-        if self.state is State.CP_PENDING:
+        if self.state is _CP_PENDING:
             # The instruction is not executed: what it would have given is told all the same.
             cc = 1 if sch.status_pending else 2
-            return self._conclude(Function.START, c.VFIO_CCW_ASYNC_CMD_SSCH, cc)
-        if orb.ctrl0 & c.ORB_CTRL0_MASK_TRANSPORT:
+            return self._conclude(_START, c.VFIO_CCW_ASYNC_CMD_SSCH, cc)
+        _, ctrl0, lpm, _, cpa = orb
+        if ctrl0 & c.ORB_CTRL0_MASK_TRANSPORT:
             return errno.EOPNOTSUPP
-        if orb.cpa >> 31:
+        if cpa >> 31:
             return errno.EINVAL
         fetched = b""
-        if orb.ctrl0 & c.ORB_CTRL0_MASK_PFCH:
+        if ctrl0 & c.ORB_CTRL0_MASK_PFCH:
             refused, fetched = prefetch_program(sch.space, orb)
             if refused:
                 return refused
@@ -223,8 +241,8 @@ class CcwDevice:
             cc = sch.ssch(orb, fetched)
         except OperandException:
             return errno.EINVAL
-        result = self._conclude(Function.START, c.VFIO_CCW_ASYNC_CMD_SSCH, cc)
-        if cc == 3 and sch.other_path(orb.lpm):
+        result = self._conclude(_START, c.VFIO_CCW_ASYNC_CMD_SSCH, cc)
+        if cc == 3 and sch.other_path(lpm):
             self.last_errno = result = errno.EACCES
         return result
 
@@ -235,13 +253,13 @@ class CcwDevice:
         sch = self.sch
         if sch.shown:
             return
-        if self.state in DISABLED:
+        if DISABLED[self.state]:
             sch.disable()
             return
         ctrl = sch.ctrl
         self.show_irb(sch.show())
         if ctrl & START and ctrl & STCTL != INTERMEDIATE_ONLY:
-            self.state = after(self.state, Function.CONCLUDE)
+            self.state = AFTER_REQUEST[_CONCLUDE][self.state]
         self._io_irq.signal()
 
     def irb_read(self) -> None:

@@ -158,20 +158,13 @@ CC_ERRNO: Final[dict[int, int]] = {1: errno.EBUSY, 2: errno.EBUSY, 3: errno.ENOD
 
 # What follows is the tables above once more, in the form in which a request asks them.
 
-REFUSAL: Final = tuple(
-    tuple(REFUSED.get(TABLE[state][event], 0) for event in Event) for state in State
-)
-"""By state and event: the errno that refuses a request, or 0."""
-DISABLED: Final = tuple(
-    state for state in State if TABLE[state][Event.INTERRUPT] is Action.DISABLED_IRQ
-)
-"""States in which nobody waits for a status."""
-_NEXT: Final = {
-    accepted: tuple(ACCEPTED.get((state, accepted), state) for state in State)
-    for accepted in Function
+IO_REFUSAL: Final = tuple(REFUSED.get(TABLE[state][Event.IO_REQ], 0) for state in State)
+ASYNC_REFUSAL: Final = tuple(REFUSED.get(TABLE[state][Event.ASYNC_REQ], 0) for state in State)
+"""By state: the errno that refuses a request in the io region, and one in the cmd region, or 0."""
+DISABLED: Final = tuple(TABLE[state][Event.INTERRUPT] is Action.DISABLED_IRQ for state in State)
+"""By state: nobody waits for a status."""
+AFTER_REQUEST: Final = {
+    function: tuple(ACCEPTED.get((state, function), state) for state in State)
+    for function in Function
 }
-
-
-def after(state: State, accepted: Function) -> State:
-    """The state after *accepted* was done in *state*."""
-    return _NEXT[accepted][state]
+"""By what was done, then by state: the state after it."""

@@ -73,13 +73,12 @@ class Irq:
         self.signals += 1
         fd = self.eventfd
         if fd >= 0:
-            # The usual client's eventfd: one system call and no question before it.
-            if self._room is None and n == 1:
+            if n == 1 and (self._room is None or self._room.poll(0)):
                 try:
                     os.write(fd, _ONE)
                 except BlockingIOError:
                     self.dropped += 1
-            elif not self._write(n):
+            elif n == 1 or not self._write(n):
                 self.dropped += 1
             return
         count = self.count + n

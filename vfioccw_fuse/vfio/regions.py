@@ -78,14 +78,14 @@ class IoRegion:
     def orb(self) -> Orb:
         """The ORB that is in the region, in the client's byte order."""
         parse = _parse_big if self._device.order == "big" else _parse_host
-        return Orb._make(parse(self.data))
+        return tuple.__new__(Orb, parse(self.data))
 
     def write(self, offset: int, data: bytes) -> None:
         """ORB and SCSW land; then the function that fctl asks for is done."""
         area = self.data
         end = offset + len(data)
         if offset < SCSW_END:
-            last = min(end, SCSW_END)
+            last = end if end < SCSW_END else SCSW_END
             area[offset:last] = data[: last - offset]
         if end <= ORB_END and self._lands_only:
             return
