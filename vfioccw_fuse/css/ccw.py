@@ -22,6 +22,7 @@ CHAINS: Final = c.CCW_FLAG_DC | c.CCW_FLAG_CC
 FORMAT1: Final = c.ORB_CTRL0_MASK_FMT
 PREFETCH: Final = c.ORB_CTRL0_MASK_PFCH
 MIDAW: Final = c.ORB_CTRL1_MASK_MIDAW
+NOT_WITH_MIDA: Final = c.CCW_FLAG_IDA | c.CCW_FLAG_SKIP
 
 _unpack0 = codec.CCW0.struct.unpack_from
 _unpack1 = codec.CCW1.struct.unpack_from
@@ -50,51 +51,52 @@ class CcwFetcher:
     """Byte count."""
     cda: int = 0
     """Data address."""
-    valid_flags: int = 0xFF & ~c.CCW_FLAG_MIDA
-    """Flags that may be one: the MIDAW flag only if the ORB allows it."""
 
     def __init__(self, space: AddressSpace, orb: Orb, fetched: bytes) -> None:
         """*fetched* is storage from the first CCW on, as far as it was fetched before."""
-        _, ctrl0, _, ctrl1, cpa = orb
-        self._space = space
-        self._format1 = ctrl0 & FORMAT1
-        self._prefetch = ctrl0 & PREFETCH
-        self._key = ctrl0 >> 12
+        _, self.ctrl0, _, ctrl1, cpa = orb
+        """The ORB's key and controls, `ORB_CTRL0_MASK_*`."""
+        self.space = space
+        """Where the program and its data are."""
+        self._format1 = self.ctrl0 & FORMAT1
+        self._midaw = ctrl1 & MIDAW
         self._block = fetched
         self._base = self.address = cpa
         """Absolute address of the current CCW."""
-        self._end = 0 if cpa & 7 else len(fetched)
-        if ctrl1 & MIDAW:
-            self.valid_flags = 0xFF
+        # Where the last CCW in the block begins; negative if there is none.
+        self._last = -8 if cpa & 7 else len(fetched) - 8
 
     @property
     def cpa(self) -> int:
         """The CCW address of the SCSW: 8 higher than the CCW used last."""
         return (self.address + 8) & 0x7FFFFFFF
 
+    @property
+    def key(self) -> int:
+        """The access key, 0 to 15."""
+        return self.ctrl0 >> 12
+
     def forget(self) -> None:
         """Storage changed: the CCWs fetched ahead may have, too."""
-        self._end = 0
+        self._last = -8
 
     def _read(self, address: int) -> int:
-        """Make the CCW at *address* available; gives its place in the block."""
-        place = address - self._base
-        if 0 <= place <= self._end - 8:
-            return place
+        """Read the CCW at *address*, and with prefetch what follows; gives its place: 0."""
         if address & 7 or (not self._format1 and address >= FORMAT0_LIMIT):
             raise ChannelCheck(c.SCSW_CSTAT_PROG_CHECK)
-        space = self._space
-        length = space.valid(address, PREFETCH_BYTES if self._prefetch else 8)
+        space = self.space
+        prefetch = self.ctrl0 & PREFETCH
+        length = space.valid(address, PREFETCH_BYTES if prefetch else 8)
         if length < 8:
             raise ChannelCheck(c.SCSW_CSTAT_PROG_CHECK)
-        if space.keys is not None and space.keys.permitted(address, 8, self._key, store=False) < 8:
+        if space.keys is not None and space.keys.permitted(address, 8, self.key, store=False) < 8:
             raise ChannelCheck(c.SCSW_CSTAT_PROT_CHECK)
         try:
             self._block = space.read(address, length)
         except (AddressingError, StorageLost):
             raise ChannelCheck(c.SCSW_CSTAT_CHN_CTRL_CHK) from None
         self._base = address
-        self._end = length if self._prefetch else 0
+        self._last = length - 8 if prefetch else -8
         return 0
 
     def fetch(self, address: int, *, chained_data: bool = False, first: bool = False) -> None:
@@ -106,7 +108,9 @@ class CcwFetcher:
         transferred = False
         while True:
             self.address = address
-            place = self._read(address)
+            place = address - self._base
+            if not 0 <= place <= self._last:
+                place = self._read(address)
             if self._format1:
                 code, flags, count, cda = _unpack1(self._block, place)
             else:
@@ -119,7 +123,7 @@ class CcwFetcher:
                 raise ChannelCheck(c.SCSW_CSTAT_PROG_CHECK)
             if transferred or first:
                 raise ChannelCheck(c.SCSW_CSTAT_PROG_CHECK)
-            if cda & 7 or (self._space.valid(cda, 8) < 8):
+            if cda & 7 or self.space.valid(cda, 8) < 8:
                 raise ChannelCheck(c.SCSW_CSTAT_PROG_CHECK)
             transferred = True
             address = cda
@@ -129,11 +133,10 @@ class CcwFetcher:
         self.count = count
         self.cda = cda
         # Every combination that chapter 15 calls invalid ends in the same program check.
-        if (
-            (not code & 0x0F and not chained_data)
-            or (count == 0 and (not self._format1 or flags & c.CCW_FLAG_DC or chained_data))
-            or cda >> 31
-            or flags & ~self.valid_flags
-            or (flags & c.CCW_FLAG_MIDA and flags & (c.CCW_FLAG_IDA | c.CCW_FLAG_SKIP))
+        if (not count or not code & 0x0F or cda >> 31 or flags & c.CCW_FLAG_MIDA) and (
+            cda >> 31
+            or (not code & 0x0F and not chained_data)
+            or (not count and (not self._format1 or flags & c.CCW_FLAG_DC or chained_data))
+            or (flags & c.CCW_FLAG_MIDA and (not self._midaw or flags & NOT_WITH_MIDA))
         ):
             raise ChannelCheck(c.SCSW_CSTAT_PROG_CHECK)

@@ -67,22 +67,22 @@ class ChannelProgram:
     """`Pause.EVENT` is over, perhaps before anybody waited; who waited resets it."""
     on_wake: Callable[[], None] = staticmethod(_nobody_waits)
     """Called when `woken` becomes true; whoever waits puts its own here."""
+    ccws: CcwFetcher
+    """The program's CCWs, once it runs."""
+    io: Transfer
+    """The data movement of its commands, once it runs."""
     _begun: bool = False
     _fault: Fault = NO_FAULT
+    _fetch_next: int | None = None
 
     def __init__(
         self, sch: Subchannel, orb: Orb, fetched: bytes = b"", space: AddressSpace | None = None
     ) -> None:
         """*space* is where the program and its data are; by default the subchannel's storage."""
-        if space is None:
-            space = sch.space
         self._sch = sch
         self.orb = orb
-        self.ccws = ccws = CcwFetcher(space, orb, fetched)
-        self.io = Transfer(space, ccws, orb, sch)
-        if orb.ctrl0 & c.ORB_CTRL0_MASK_ALCC:
-            self.io.limits = sch.address_limits()
-        self._fetch_next: int | None = ccws.address
+        self._space = sch.space if space is None else space
+        self._fetched = fetched
         self._since = perf_counter_ns()
 
     def cancel(self) -> None:
@@ -101,12 +101,31 @@ class ChannelProgram:
         measurement = self._sch.measurement
         if self._begun:
             self._account_wait(begin)
+            pause = self._execute()
         else:
             measurement.function_pending_ns += begin - self._since
-        pause = self._execute()
+            pause = self._execute() if self._begin() else None
         self._since = now = perf_counter_ns()
         measurement.device_connect_ns += now - begin
         return pause
+
+    def _begin(self) -> bool:
+        """Select a path and the device; False if no path is operational: that is the end."""
+        sch = self._sch
+        _, ctrl0, lpm, _, self._fetch_next = orb = self.orb
+        self._begun = True
+        self.ccws = ccws = CcwFetcher(self._space, orb, self._fetched)
+        self.io = io = Transfer(ccws, sch)
+        if ctrl0 & c.ORB_CTRL0_MASK_ALCC:
+            io.limits = sch.address_limits()
+        io.path = sch.select_path(lpm)
+        if not io.path:
+            sch.conclude(self, 0, 0, 0, deferred_cc=3)
+            return False
+        sch.device.begin()
+        if sch.behaviour.fault is not NO_FAULT:
+            self._fault = sch.behaviour.take_fault()
+        return True
 
     def _account_wait(self, now: int) -> None:
         """Add the time since the last step to what it was spent with."""
@@ -131,15 +150,6 @@ class ChannelProgram:
                 status, self.status = self.status, 0
                 if not self._chain(status):
                     return None
-            elif not self._begun:
-                self._begun = True
-                io.path = sch.select_path(self.orb.lpm)
-                if not io.path:
-                    sch.conclude(self, 0, 0, 0, deferred_cc=3)
-                    return None
-                device.begin()
-                if sch.behaviour.fault is not NO_FAULT:
-                    self._fault = sch.behaviour.take_fault()
             while True:
                 address = self._fetch_next
                 if address is not None:
@@ -180,6 +190,12 @@ class ChannelProgram:
         except ChannelCheck as check:
             self._end_by_check(check.cstat)
             return None
+
+    def forget(self) -> None:
+        """Storage was changed from outside: no CCW that was fetched ahead is good any more."""
+        self._fetched = b""
+        if self._begun:
+            self.ccws.forget()
 
     def _wake(self) -> None:
         self.woken = True

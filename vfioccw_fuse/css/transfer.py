@@ -13,9 +13,8 @@ from collections.abc import Iterator
 from typing import Final, Protocol
 
 from regions import constants as c
-from regions.layouts import Orb
 
-from ..memory.space import AddressingError, AddressSpace, StorageLost
+from ..memory.space import AddressingError, StorageLost
 from .ccw import CHAINS, PREFETCH, CcwFetcher, ChannelCheck
 from .ida import SKIPPED, IdaMode, idaw_areas, idaw_pieces, midaw_areas
 from .status import Observer
@@ -63,19 +62,10 @@ class Transfer:
     left: int = 0
     """Residual count of the current CCW, in bytes."""
 
-    def __init__(
-        self,
-        space: AddressSpace,
-        ccws: CcwFetcher,
-        orb: Orb,
-        initiator: Initiator,
-    ) -> None:
-        """*initiator* is told of data-chained CCWs that have the PCI flag."""
-        self._space = space
+    def __init__(self, ccws: CcwFetcher, initiator: Initiator) -> None:
+        """*ccws* has the program; *initiator* is told of its data-chained CCWs with PCI."""
         self._ccws = ccws
-        self._ctrl0 = ctrl0 = orb.ctrl0
-        self._key = ctrl0 >> 12
-        self._gathers = ctrl0 & PREFETCH
+        self._space = ccws.space
         self._initiator = initiator
 
     def begin(self) -> None:
@@ -104,15 +94,15 @@ class Transfer:
         elif flags & INDIRECT:
             self._piece = (0, 0)
             if flags & c.CCW_FLAG_IDA:
-                mode = IdaMode.of(self._ctrl0)
-                if not self.backward and self._gathers and self.limits is None:
-                    self._whole = idaw_pieces(self._space, mode, self._key, ccws.cda, count)
+                mode = IdaMode.of(ccws.ctrl0)
+                if not self.backward and ccws.ctrl0 & PREFETCH and self.limits is None:
+                    self._whole = idaw_pieces(self._space, mode, self._ccws.key, ccws.cda, count)
                 self._areas = idaw_areas(
-                    self._space, mode, self._key, ccws.cda, count, backward=self.backward
+                    self._space, mode, self._ccws.key, ccws.cda, count, backward=self.backward
                 )
             else:
                 self._areas = midaw_areas(
-                    self._space, self._key, ccws.cda, count, backward=self.backward
+                    self._space, self._ccws.key, ccws.cda, count, backward=self.backward
                 )
         elif self.backward:
             self._piece = (ccws.cda - count + 1, count)
@@ -158,11 +148,12 @@ class Transfer:
         without prefetch at the end of a CCW, and if *pausing* after very many CCWs (`weary`).
         """
         self.used = True
+        gathers = self._ccws.ctrl0 & PREFETCH
         pieces: Pieces = []
         total = 0
         while total < limit and not self.check:
             if not self.left:
-                if pieces and not self._gathers:
+                if pieces and not gathers:
                     break
                 if pausing and self._fetched >= LONG_CHAIN:
                     self.weary = True
@@ -238,7 +229,7 @@ class Transfer:
                 self.check = c.SCSW_CSTAT_PROG_CHECK
                 size = permitted
         if space.keys is not None:
-            permitted = space.keys.permitted(address, size, self._key, store=self.input)
+            permitted = space.keys.permitted(address, size, self._ccws.key, store=self.input)
             if permitted < size:
                 self.check = c.SCSW_CSTAT_PROT_CHECK
                 size = permitted

@@ -134,7 +134,7 @@ class Scenario:
             for address, data in step["memory"]:
                 self._space.write(address, bytes.fromhex(data))
             if self._sch is not None and self._sch.program is not None:
-                self._sch.program.ccws.forget()
+                self._sch.program.forget()
         elif operation == "delay":
             await trio.sleep(step["ms"] / 1000)
         elif operation == "wait":
