@@ -29,9 +29,8 @@ SCSW_END: Final = ORB_END + c.SCSW_SIZE
 IRB_END: Final = SCSW_END + c.IRB_SIZE
 FCTL_AT: Final = {"big": ORB_END + 2, "host": ORB_END + (3 if sys.byteorder == "little" else 2)}
 """Where the byte of the SCSW with fctl lies in the io region, by the client's byte order."""
-
-_parse_big = codec.ORB.struct.unpack_from
-_parse_host = codec.ORB_HOST.struct.unpack_from
+PARSE_ORB: Final = {"big": codec.ORB.struct.unpack_from, "host": codec.ORB_HOST.struct.unpack_from}
+"""Takes the ORB from the front of the io region, by the client's byte order."""
 _SUCCESS: Final = bytes(4)
 
 
@@ -77,8 +76,7 @@ class IoRegion:
 
     def orb(self) -> Orb:
         """The ORB that is in the region, in the client's byte order."""
-        parse = _parse_big if self._device.order == "big" else _parse_host
-        return tuple.__new__(Orb, parse(self.data))
+        return tuple.__new__(Orb, PARSE_ORB[self._device.order](self.data))
 
     def write(self, offset: int, data: bytes) -> None:
         """ORB and SCSW land; then the function that fctl asks for is done."""
@@ -90,8 +88,9 @@ class IoRegion:
         if end <= ORB_END and self._lands_only:
             return
         device = self._device
-        fctl = area[FCTL_AT[device.order]] << 8 & c.SCSW_CTRL_MASK_FCTL
-        result = device.io_request(self.orb(), fctl)
+        order = device.order
+        orb = tuple.__new__(Orb, PARSE_ORB[order](area))
+        result = device.io_request(orb, area[FCTL_AT[order]] << 8 & c.SCSW_CTRL_MASK_FCTL)
         if result:
             area[IRB_END:] = _ret_code(result)
             self._failed = True
