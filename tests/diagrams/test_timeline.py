@@ -1,17 +1,19 @@
 """A trace as a picture: what is in it, where it stands, and where its lines come from."""
 
+import contextlib
 import os
 import re
 import signal
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.mounted import PROJECT, files_of, until, vfioccw
-from tests.own_regions.rig import CC, NOP, SENSE_ID, SLI, rigged
+from tests.mounted import PROJECT, files_of, mount, until, vfioccw
+from tests.own_regions.rig import CC, NOP, SENSE_ID, SLI, Rig, rigged
 from vfioccw_fuse.cli.timeline import LANES, draw, read_trace
 from vfioccw_fuse.errors import UserError
 
@@ -107,24 +109,70 @@ def test_a_kept_trace_and_stdin_are_drawn_by_the_command(tmp_path: Path) -> None
     assert re.sub("kept", "-", first) == re.sub("kept", "-", second)
 
 
-def test_a_subchannel_is_followed_until_ctrl_c_then_drawn(mnt, tmp_path: Path) -> None:
-    target = tmp_path / "live.svg"
-    with rigged(mnt) as rig:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "vfioccw_fuse", "trace", rig.path, "--svg", target],
-            env={**os.environ, "PYTHONPATH": str(PROJECT)},
-        )
-        try:
-            until(lambda: f"{rig.path}/trace" in files_of(process.pid), "it follows the trace")
-            assert rig.start((NOP, CC | SLI, 1, 0), (SENSE_ID, 0, 7, 0x3000)) == 0
-            rig.take()
-            process.send_signal(signal.SIGINT)
-            assert process.wait(20) == 0
-        finally:
-            process.kill()
-            process.wait()
+@contextlib.contextmanager
+def following(rig: Rig, target: Path) -> Iterator[subprocess.Popen[str]]:
+    """`vfioccw trace --svg` that follows the subchannel of *rig*."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "vfioccw_fuse", "trace", rig.path, "--svg", target],
+        env={**os.environ, "PYTHONPATH": str(PROJECT)}, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        until(lambda: f"{rig.path}/trace" in files_of(process.pid), "it follows the trace")
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def read_by(pid: int) -> int:
+    """Bytes that a process has read so far."""
+    return int(re.findall(r"rchar: (\d+)", Path(f"/proc/{pid}/io").read_text())[0])
+
+
+def run_a_chain(rig: Rig) -> None:
+    assert rig.start((NOP, CC | SLI, 1, 0), (SENSE_ID, 0, 7, 0x3000)) == 0
+    rig.take()
+
+
+def assert_the_chain_is_drawn(target: Path) -> None:
     said = texts(ET.parse(target).getroot())
     assert any(text.startswith("ssch: cc 0") for text in said)
     assert any("sense id" in text for text in said)
     assert any("up to 7 bytes at 00003000, device → storage" in text for text in said)
     assert any("channel end, device end" in text for text in said)
+
+
+@pytest.mark.parametrize("asleep", [False, True], ids=["reading", "not yet"])
+def test_a_subchannel_is_followed_until_ctrl_c_then_drawn(
+    mnt, tmp_path: Path, asleep: bool
+) -> None:
+    target = tmp_path / "live.svg"
+    with rigged(mnt) as rig, following(rig, target) as process:
+        if asleep:
+            process.send_signal(signal.SIGSTOP)
+        run_a_chain(rig)
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGCONT)
+        assert process.communicate(timeout=20)[1] == ""
+        assert process.returncode == 0
+    assert_the_chain_is_drawn(target)
+
+
+def test_a_subchannel_is_followed_until_its_mount_ends_then_drawn(tmp_path: Path) -> None:
+    target = tmp_path / "live.svg"
+    system = mount(tmp_path)
+    with contextlib.ExitStack() as stack:
+        stack.callback(system.give_up)
+        rig = stack.enter_context(rigged(system))
+        process = stack.enter_context(following(rig, target))
+        before = read_by(process.pid)
+        with (rig.path / "trace").open("rb", buffering=0) as trace:
+            run_a_chain(rig)
+            lines = b""
+            while b" irb " not in lines:
+                lines += trace.read(1 << 16)
+        until(lambda: read_by(process.pid) >= before + len(lines), "it has read all of it")
+        os.kill(system.pid, signal.SIGTERM)
+        assert process.communicate(timeout=20)[1] == ""
+        assert process.returncode == 0
+    assert_the_chain_is_drawn(target)

@@ -2,7 +2,9 @@
 
 import contextlib
 import os
+import signal
 import sys
+from collections.abc import Iterator
 
 from vfioccw_fuse.cli import asking_the_mount
 from vfioccw_fuse.cli.show import follow
@@ -12,8 +14,8 @@ from vfioccw_fuse.cli.timeline import draw, read_trace
 def draw_trace(source: str, seconds: float | None, target: str) -> None:
     """Draw the trace of ``source`` into the file ``target``.
 
-    ``source``: the directory of a subchannel, followed for ``seconds`` or until Ctrl-C; a file of
-    trace lines; or ``-`` for stdin. UserError if it has no such line.
+    ``source``: the directory of a subchannel, followed for ``seconds``, until Ctrl-C or until the
+    mount ends; a file of trace lines; or ``-`` for stdin. UserError if it has no such line.
     """
     if source == "-":
         lines = list(sys.stdin)
@@ -27,16 +29,40 @@ def draw_trace(source: str, seconds: float | None, target: str) -> None:
         file.write(picture)
 
 
-def _followed(subchannel: str, seconds: float | None) -> list[str]:
-    with asking_the_mount():
-        fd = os.open(os.path.join(subchannel, "trace"), os.O_RDONLY | os.O_CLOEXEC)
-    pieces = []
+@contextlib.contextmanager
+def told_of_ctrl_c() -> Iterator[int]:
+    """A descriptor that can be read once Ctrl-C was pressed; the second one ends as it always does.
+
+    That is how one says here that it was enough: an exception could take read lines with it.
+    """
+    told, tells = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    handler = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, lambda *_: signal.signal(signal.SIGINT, handler))
+    before = signal.set_wakeup_fd(tells)
     try:
-        # Here Ctrl-C is how one says that this was all.
-        with contextlib.suppress(KeyboardInterrupt):
-            for piece in follow(fd, seconds):
-                pieces.append(piece)
+        yield told
     finally:
-        with contextlib.suppress(OSError):  # the mount may have ended
-            os.close(fd)
+        signal.set_wakeup_fd(before)
+        signal.signal(signal.SIGINT, handler)
+        os.close(told)
+        os.close(tells)
+
+
+def _followed(subchannel: str, seconds: float | None) -> list[str]:
+    pieces: list[bytes] = []
+    with told_of_ctrl_c() as ctrl_c:
+        with asking_the_mount():
+            fd = os.open(os.path.join(subchannel, "trace"), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            for piece in follow(fd, seconds, ctrl_c):
+                pieces.append(piece)
+            # What had happened by then and was not read yet.
+            pieces += follow(fd, 0)
+        except OSError:
+            # The mount ended, and with it the trace; what was seen until then is a picture, too.
+            if not pieces:
+                raise
+        finally:
+            with contextlib.suppress(OSError):  # the mount may have ended
+                os.close(fd)
     return b"".join(pieces).decode(errors="replace").splitlines()

@@ -237,12 +237,16 @@ def trace_command(subchannel: str, seconds: float | None, svg: str | None) -> No
             os.close(fd)
 
 
-def follow(fd: int, seconds: float | None) -> Iterator[bytes]:
-    """Give what comes from ``fd``, for so many seconds or until it ends."""
+def follow(fd: int, seconds: float | None, stop: int = -1) -> Iterator[bytes]:
+    """Give what comes from ``fd``, for so many seconds, until it ends or ``stop`` is readable."""
     poll = select.poll()
     poll.register(fd, select.POLLIN)
+    if stop >= 0:
+        poll.register(stop, select.POLLIN)
     end = None if seconds is None else time.monotonic() + seconds
-    while poll.poll(None if end is None else max(0.0, end - time.monotonic()) * 1000):
+    while ready := poll.poll(None if end is None else max(0.0, end - time.monotonic()) * 1000):
+        if any(readable == stop for readable, _ in ready):
+            return
         piece = os.read(fd, _LINES)
         if not piece:
             return
