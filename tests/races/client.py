@@ -2,7 +2,8 @@
 
     python -m tests.races.client MNT/0.0.0313 SECONDS SEED
 
-The result is JSON on stdout. Nothing here waits for an interruption: others may have taken it.
+It ends earlier, and tells by which errno, when its mount does. The result is JSON on stdout.
+Nothing here waits for an interruption: others may have taken it.
 """
 
 import contextlib
@@ -34,6 +35,8 @@ WEIGHTS = {
     "rsch": 8, "ssch": 6, "ssch_a": 3, "ssch_b": 3, "reset": 1, "read irb": 40, "irq": 15,
     "status": 25, "stsch": 6, "control": 3, "half": 3, "msch": 3,
 }  # fmt: skip
+UNMOUNTED = {errno.ENODEV, errno.ENOTCONN, errno.ECONNABORTED}
+"""What requests get when the mount ends."""
 CONTROLS = (
     "delay=0s",
     "delay=1ms",
@@ -114,6 +117,8 @@ class Client:
             os.pwrite(self.fds[region], data, at)
         except OSError as refused:
             number = refused.errno or 0
+            if number in UNMOUNTED:
+                raise
             self.done[f"{name}: {errno.errorcode[number]}"] += 1
             if number != errno.EBUSY or name in ("clear", "reset", "control"):
                 self.wrong.append(f"{name}: {errno.errorcode[number]}")
@@ -140,10 +145,18 @@ class Client:
 def main() -> None:
     path, seconds, seed = sys.argv[1], float(sys.argv[2]), int(sys.argv[3])
     client = Client(path, seed)
+    print("open", flush=True)
     end = time.monotonic() + seconds
-    while time.monotonic() < end and len(client.wrong) < 10:
-        client.step()
-    json.dump({"done": client.done, "events": client.events, "wrong": client.wrong}, sys.stdout)
+    ended = None
+    try:
+        while time.monotonic() < end and len(client.wrong) < 10:
+            client.step()
+    except OSError as error:
+        if error.errno not in UNMOUNTED:
+            raise
+        ended = errno.errorcode[error.errno]
+    told = {"done": client.done, "events": client.events, "wrong": client.wrong, "ended": ended}
+    json.dump(told, sys.stdout)
 
 
 if __name__ == "__main__":

@@ -4,23 +4,31 @@ Each client is a process that starts, halts, clears, cancels, resumes, resets an
 the subchannel's trace says in which order it all happened, and the books must balance.
 """
 
+import contextlib
 import json
 import os
+import random
 import re
 import select
+import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from regions import constants as c
-from tests.mounted import PROJECT, MountedSystem, until
+from tests.mounted import PROJECT, MountedSystem, make_image, mount, until, vfioccw
 from tests.own_regions.rig import CC, ENDED, NOP, PCI, SENSE_ID, SLI, SUSPEND, Rig, ccws, rigged
 
 CLIENTS = 6
+UNMOUNTS = ("sigterm", "sigint", "refused")
+"""How a mount ends under its clients; "refused" tries first what open files forbid."""
 STORAGE = {
     0x2000: ccws((NOP, SLI, 1, 0)),
     0x2100: ccws((NOP, CC | SLI | PCI, 1, 0), (SENSE_ID, 0, 7, 0x3000)),
@@ -56,33 +64,57 @@ class Follower(threading.Thread):
 
 def stress(system: MountedSystem, seconds: float) -> None:
     with rigged(system) as rig:
-        for address, data in STORAGE.items():
-            rig.sub.storage.view[address : address + len(data)] = data
-        # SSCH by the cmd region takes this ORB until a start by the io region brings another.
-        with (rig.path / "io_region").open("r+b", buffering=0) as file:
-            file.write(bytes.fromhex("00000000 0080ff00 00002000"))
+        prepare(rig)
         follower = Follower(rig)
         follower.start()
-        clients = [
-            subprocess.Popen(
-                [sys.executable, "-m", "tests.races.client", rig.path, str(seconds), str(seed)],
-                cwd=PROJECT,
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-            for seed in range(CLIENTS)
-        ]
         try:
-            told = [json.loads(client.communicate(timeout=seconds + 60)[0]) for client in clients]
-            assert not [client.returncode for client in clients if client.returncode]
+            with working(rig.path, seconds) as clients:
+                told = [tale(client, seconds + 60) for client in clients]
         finally:
-            for client in clients:
-                client.kill()
-                client.wait()
             settle(rig)
             follower.ended = True
             follower.join(10)
         balance(rig, told, follower.lines())
+
+
+def prepare(rig: Rig) -> None:
+    """Put the programs where the clients take them from."""
+    for address, data in STORAGE.items():
+        rig.sub.storage.view[address : address + len(data)] = data
+    # SSCH by the cmd region takes this ORB until a start by the io region brings another.
+    with (rig.path / "io_region").open("r+b", buffering=0) as file:
+        file.write(bytes.fromhex("00000000 0080ff00 00002000"))
+
+
+@contextlib.contextmanager
+def working(path: Path, seconds: float) -> Iterator[list[subprocess.Popen[str]]]:
+    """Clients that work on the subchannel at *path*; each has opened its files."""
+    clients = [
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.races.client", path, str(seconds), str(seed)],
+            cwd=PROJECT,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for seed in range(CLIENTS)
+    ]
+    try:
+        for client in clients:
+            assert client.stdout is not None
+            assert client.stdout.readline() == "open\n"
+        yield clients
+    finally:
+        for client in clients:
+            client.kill()
+            client.wait()
+
+
+def tale(client: subprocess.Popen[str], seconds: float) -> dict[str, Any]:
+    """What a client tells when it has ended, within *seconds*."""
+    said, _ = client.communicate(timeout=seconds)
+    assert client.returncode == 0
+    told: dict[str, Any] = json.loads(said)
+    return told
 
 
 def settle(rig: Rig) -> None:
@@ -97,7 +129,7 @@ def settle(rig: Rig) -> None:
 
 def balance(rig: Rig, told: list[dict[str, Any]], lines: list[str]) -> None:
     """What the clients did, what the trace shows and what the subchannel counted agree."""
-    assert [client["wrong"] for client in told] == [[]] * CLIENTS
+    assert [(client["wrong"], client["ended"]) for client in told] == [([], None)] * CLIENTS
     done = sum((Counter(client["done"]) for client in told), Counter())
     assert not [what for what in done if "EAGAIN" in what], "no lock is held between requests"
     status = rig.full.status()
@@ -164,6 +196,46 @@ def test_many_clients_at_once_for_five_seconds(mnt: MountedSystem) -> None:
 @pytest.mark.timeout(300)
 def test_many_clients_at_once_for_a_minute(mnt: MountedSystem) -> None:
     stress(mnt, 60)
+
+
+def unmount_at_random(directory: Path, seconds: float) -> None:
+    """Mount, let many clients work, end the mount at some moment in some way, again and again."""
+    image = make_image(directory / "disk.img")
+    content = image.read_bytes()
+    chance = random.Random(0x313)
+    ends: Counter[str] = Counter()
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline or set(ends) != set(UNMOUNTS):
+        system = mount(directory, image=image)
+        try:
+            with rigged(system) as rig:
+                prepare(rig)
+            with working(system.subchannel, 60) as clients:
+                time.sleep(chance.uniform(0, 0.3))
+                how = chance.choice(UNMOUNTS)
+                ends[how] += 1
+                if how == "refused":
+                    assert "busy" in system.unmount().stderr
+                    assert vfioccw("umount", system.path).returncode == 1
+                    assert not [client for client in clients if client.poll() is not None]
+                os.kill(system.pid, signal.SIGINT if how == "sigint" else signal.SIGTERM)
+                told = [tale(client, 20) for client in clients]
+            system.assert_nothing_is_left()
+        finally:
+            system.give_up()
+        assert [client["wrong"] for client in told] == [[]] * CLIENTS
+        assert None not in {client["ended"] for client in told}
+        assert image.read_bytes() == content
+
+
+def test_unmounts_at_random_under_many_clients(tmp_path: Path) -> None:
+    unmount_at_random(tmp_path, 5)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_unmounts_at_random_for_a_minute(tmp_path: Path) -> None:
+    unmount_at_random(tmp_path, 60)
 
 
 def test_one_of_many_that_start_at_the_same_moment_is_accepted(mnt: MountedSystem) -> None:
