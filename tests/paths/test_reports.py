@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import struct
 import threading
 from pathlib import Path
@@ -13,6 +14,7 @@ from regions.layouts import Crw
 from tests.mounted import MountedSystem, files_of, make_image, until, vfioccw
 from tests.own_regions.rig import ENDED, NOP, SLI, Rig, rigged
 from tests.paths.test_masks import chp
+from vfioccw_fuse.cli.asking import ask
 
 PATH = c.CRW_RSC_CHP << c.CRW_RSC_SHIFT
 GONE, FAILED, BACK = (PATH | erc for erc in (c.CRW_ERC_PERRN, c.CRW_ERC_TERROR, c.CRW_ERC_INIT))
@@ -167,9 +169,43 @@ def test_removal_wakes_who_waits_and_refuses_open_files(rig: Rig) -> None:
     assert vfioccw("ls", rig.system.path).returncode == 0
 
 
-def test_a_hundred_times_added_and_removed_leaves_nothing(rig: Rig, tmp_path: Path) -> None:
-    from vfioccw_fuse.cli.asking import ask
+def test_a_name_leads_to_what_has_it_now_from_the_moment_it_is_there(
+    rig: Rig, tmp_path: Path
+) -> None:
+    image = make_image(tmp_path / "new.img", 64)
+    mnt = str(rig.system.path)
+    path = rig.system.path / "0.0.0400"
+    seen: set[int] = set()
+    for _ in range(200):
+        ask(mnt, {"do": "add", "device": f"fba@0.0.0400:{image}"})
+        number = path.stat().st_ino
+        assert number not in seen, "this is one that was removed"
+        seen.add(number)
+        assert (path / "io_region").read_bytes() == bytes(124)
+        ask(mnt, {"do": "remove", "subchannel": "0.0.0400"})
+        assert not path.exists()
 
+
+def test_what_was_removed_takes_no_memory_once_its_files_are_closed(
+    rig: Rig, tmp_path: Path
+) -> None:
+    image = make_image(tmp_path / "new.img", 64)
+    mnt = str(rig.system.path)
+
+    def rounds(count: int) -> int:
+        for _ in range(count):
+            ask(mnt, {"do": "add", "device": f"fba@0.0.0400:{image}"})
+            with (rig.system.path / "0.0.0400" / "io_region").open("rb", buffering=0) as file:
+                ask(mnt, {"do": "remove", "subchannel": "0.0.0400"})
+                assert len(file.read(124)) == 124
+        status = Path(f"/proc/{rig.system.pid}/status").read_text()
+        return int(re.findall(r"VmRSS:\s+(\d+) kB", status)[0])
+
+    before = rounds(30)
+    assert rounds(300) - before < 2000, "kilobytes; one that is kept takes fifteen"
+
+
+def test_a_hundred_times_added_and_removed_leaves_nothing(rig: Rig, tmp_path: Path) -> None:
     image = make_image(tmp_path / "new.img", 64)
     mnt = str(rig.system.path)
 

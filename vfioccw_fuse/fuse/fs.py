@@ -23,7 +23,7 @@ IRQFD: Final = 2
 STRIDE: Final = 64
 """Inodes that belong to one subchannel."""
 FOREVER: Final = 3600.0
-"""Seconds for which the kernel may keep names and attributes; what changes is invalidated."""
+"""Seconds for which the kernel may keep names and attributes: what they say does not change."""
 
 
 class SubchannelDirectory:
@@ -79,6 +79,7 @@ class FileSystem(pyfuse3.Operations):
         self.directories: dict[str, SubchannelDirectory] = {}
         """Subchannel id to directory."""
         self._by_inode: dict[int, SubchannelDirectory] = {}
+        self._removed: list[SubchannelDirectory] = []
         self._open: dict[int, tuple[File, Opener]] = {}
         self._next_handle = 1
         self._next_block = 1
@@ -103,9 +104,15 @@ class FileSystem(pyfuse3.Operations):
         """
         directory = self.directories.pop(schid)
         directory.shutdown()
-        pyfuse3.invalidate_entry_async(
-            pyfuse3.ROOT_INODE, pyfuse3.FileNameT(schid.encode()), ignore_enoent=True
-        )
+        self._removed.append(directory)
+        self._drop_removed()
+
+    def _drop_removed(self) -> None:
+        """Keep of what was removed only that of which somebody has a file open."""
+        held = {file for file, _ in self._open.values()}
+        for directory in [d for d in self._removed if held.isdisjoint(d.files.values())]:
+            self._removed.remove(directory)
+            del self._by_inode[directory.inode]
 
     # --- names and attributes -----------------------------------------------------------------
 
@@ -128,6 +135,8 @@ class FileSystem(pyfuse3.Operations):
             directory = self._directory(inode)
             place = inode % STRIDE
             if place == 0:
+                # The next subchannel of this name is another one, from the moment it is there.
+                entry.entry_timeout = 0
                 entry.st_mode = stat.S_IFDIR | 0o700
                 entry.st_nlink = 2
             elif place == 1:
@@ -289,3 +298,5 @@ class FileSystem(pyfuse3.Operations):
         """The last descriptor of an open file is closed."""
         file, opener = self._open.pop(fh)
         file.release(opener)
+        if self._removed:
+            self._drop_removed()
