@@ -6,7 +6,6 @@ program and its buffer are laid out once; a request changes the extent and what 
 """
 
 from collections.abc import Iterator
-from types import TracebackType
 from typing import NamedTuple, Self
 
 from construct import Bytes, Int8ub, Int16ub, Int32ub, Struct
@@ -169,12 +168,7 @@ class FbaDisk:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.release()
 
     def read_blocks(self, first: int, count: int) -> Iterator[memoryview]:

@@ -8,7 +8,6 @@ Sources: `regions/README.md`; the thread, "way 2".
 """
 
 import os
-from types import TracebackType
 from typing import Final, NamedTuple, Self
 
 from regions import codec
@@ -90,12 +89,7 @@ class FullSubchannel:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     # ------------------------------------------------------------------------------- instructions

@@ -7,7 +7,6 @@ Sources: Principles of Operation chapter 15, "Channel-Command Word" and "Channel
 Addressing".
 """
 
-from types import TracebackType
 from typing import Self
 
 from regions import codec
@@ -260,12 +259,7 @@ class Program:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.release()
 
     def _room(self, size: int, area: Area | None) -> Area:

@@ -11,7 +11,6 @@ import fcntl
 import mmap
 import os
 import struct
-from types import TracebackType
 from typing import Self
 
 PAGE = 4096
@@ -48,12 +47,7 @@ class Area:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.release()
 
 
