@@ -186,7 +186,7 @@ def test_a_name_leads_to_what_has_it_now_from_the_moment_it_is_there(
         assert not path.exists()
 
 
-def test_what_was_removed_takes_no_memory_once_its_files_are_closed(
+def test_what_was_removed_takes_neither_memory_nor_descriptors_once_its_files_are_closed(
     rig: Rig, tmp_path: Path
 ) -> None:
     image = make_image(tmp_path / "new.img", 64)
@@ -195,14 +195,24 @@ def test_what_was_removed_takes_no_memory_once_its_files_are_closed(
     def rounds(count: int) -> int:
         for _ in range(count):
             ask(mnt, {"do": "add", "device": f"fba@0.0.0400:{image}"})
-            with (rig.system.path / "0.0.0400" / "io_region").open("rb", buffering=0) as file:
-                ask(mnt, {"do": "remove", "subchannel": "0.0.0400"})
-                assert len(file.read(124)) == 124
+            fds = [
+                os.open(rig.system.path / "0.0.0400" / name, os.O_RDONLY)
+                for name in ("io_region", "program_region")
+            ]
+            assert [len(os.pread(fd, 4096, 0)) for fd in fds] == [124, 1008]
+            ask(mnt, {"do": "remove", "subchannel": "0.0.0400"})
+            assert len(os.pread(fds[0], 4096, 0)) == 124
+            with pytest.raises(OSError, match="Input/output error"):
+                os.pread(fds[1], 4096, 0)
+            for fd in fds:
+                os.close(fd)
         status = Path(f"/proc/{rig.system.pid}/status").read_text()
         return int(re.findall(r"VmRSS:\s+(\d+) kB", status)[0])
 
     before = rounds(30)
+    descriptors = len(files_of(rig.system.pid))
     assert rounds(300) - before < 2000, "kilobytes; one that is kept takes fifteen"
+    assert len(files_of(rig.system.pid)) <= descriptors
 
 
 def test_a_hundred_times_added_and_removed_leaves_nothing(rig: Rig, tmp_path: Path) -> None:

@@ -106,6 +106,8 @@ class CcwDevice:
         """Its errno, 0 if it was accepted."""
         self.half_space: Callable[[int], AddressSpace] | None = None
         """Gives the address space of a half of the program region; set by it."""
+        self.on_removal: Callable[[], None] = lambda: None
+        """Called when the subchannel is removed; set by the region that holds a descriptor."""
         self.running_half = c.PROGRAM_HALF_NONE
         """The half of the program region whose program runs."""
         self._io_irq = self.irqs[c.VFIO_CCW_IO_IRQ_INDEX]
@@ -121,6 +123,8 @@ class CcwDevice:
             self.sch.enable()
         elif action is Action.CLOSE or action is Action.NOTOPER:
             self.sch.disable()
+        if action is Action.NOTOPER:
+            self.on_removal()
         self.state = AFTER.get(action, self.state)
 
     def reset(self) -> None:

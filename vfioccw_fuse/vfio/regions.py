@@ -227,14 +227,23 @@ class ProgramRegion:
     them as it treats storage.
     """
 
-    __slots__ = ("_device", "_fd")
+    __slots__ = ("_device", "_fd", "_removed")
 
     def __init__(self, device: CcwDevice) -> None:
         self._device = device
         self._fd = -1
+        self._removed = False
         device.half_space = self._space
+        device.on_removal = self._close
+
+    def _close(self) -> None:
+        self._removed = True
+        if self._fd >= 0:
+            os.close(self._fd)
 
     def _file(self) -> int:
+        if self._removed:
+            raise OSError(errno.EIO, "the subchannel is removed")
         if self._fd < 0:
             self._fd = os.memfd_create("vfioccw-program", os.MFD_CLOEXEC)
             os.truncate(self._fd, c.PROGRAM_REGION_SIZE)
