@@ -13,6 +13,7 @@ from regions import constants as c
 from regions.layouts import Orb
 
 from ..memory.space import AddressingError, AddressSpace, StorageLost
+from .status import Observer
 
 PREFETCH_BYTES: Final = 2048
 """With prefetch allowed, how much of a program is fetched at once: 256 CCWs."""
@@ -79,6 +80,10 @@ class CcwFetcher:
     def forget(self) -> None:
         """Storage changed: the CCWs fetched ahead may have, too."""
         self._last = -8
+
+    def tell(self, observer: Observer, status: int) -> None:
+        """Tell *observer* of the current CCW: its unit status, or 0 if its data chain goes on."""
+        observer.ccw(self.address, self.code, self.flags, self.count, self.cda, status)
 
     def _read(self, address: int) -> int:
         """Read the CCW at *address*, and with prefetch what follows; gives its place: 0."""

@@ -18,7 +18,7 @@ from ..devices.base import CE, DE, ENDED, SM, UC, NotReady, TurnOver
 from ..devices.options import Fault
 from ..memory.space import AddressSpace
 from .ccw import CHAINS, CcwFetcher, ChannelCheck
-from .transfer import SLI_OR_DC, Transfer
+from .transfer import Transfer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .subchannel import Subchannel
 
 ISIC: Final = c.ORB_CTRL0_MASK_ISIC
-SLI: Final = c.CCW_FLAG_SLI
+SLI_OR_DC: Final = c.CCW_FLAG_SLI | c.CCW_FLAG_DC
 UNUSUAL: Final = 0xFF & ~(ENDED | SM)
 """Unit status that ends a program."""
 PCI_OR_SUSPEND: Final = c.CCW_FLAG_PCI | c.CCW_FLAG_SUSPEND
@@ -175,7 +175,7 @@ class ChannelProgram:
                     return Pause.TURN
                 io.end()
                 if sch.observer is not None:
-                    io.observe(status)
+                    ccws.tell(sch.observer, status)
                 if io.first and self.orb.ctrl0 & ISIC and status & CE:
                     # Zero initial status: the interruption that the ORB asks for.
                     sch.note_initial_status()
@@ -241,7 +241,7 @@ class ChannelProgram:
         flags = self.ccws.flags
         io.first = False
         cstat = io.check
-        if flags & SLI_OR_DC != SLI and not status & UC and self._incorrect_length():
+        if not status & UC and self._incorrect_length():
             cstat |= c.SCSW_CSTAT_INCORR_LEN
         if cstat or status & UNUSUAL or flags & CHAINS != c.CCW_FLAG_CC:
             self._sch.conclude(self, status, cstat, io.left)
@@ -250,11 +250,16 @@ class ChannelProgram:
         return True
 
     def _incorrect_length(self) -> bool:
-        """Whether this ending is an incorrect length that is not suppressed."""
-        orb = self.orb
+        """Whether the ending status has incorrect length (PoP 15, table of incorrect length)."""
+        io = self.io
+        flags = self.ccws.flags
+        if flags & SLI_OR_DC == c.CCW_FLAG_SLI or io.check or not (io.left or io.over):
+            return False
+        if io.used or flags & c.CCW_FLAG_DC:
+            return True
         # Format 1 counts an immediate command's length unless the ORB suppresses it (bit L).
-        counts = orb.ctrl0 & c.ORB_CTRL0_MASK_FMT and not orb.ctrl1 & c.ORB_CTRL1_MASK_ILS
-        return self.io.incorrect_length(suppressed_when_immediate=not counts)
+        orb = self.orb
+        return bool(orb.ctrl0 & c.ORB_CTRL0_MASK_FMT) and not orb.ctrl1 & c.ORB_CTRL1_MASK_ILS
 
     def _channel_end(self, status: int) -> Pause | None:
         """Channel end without device end: primary status, or a chain that waits for device end."""

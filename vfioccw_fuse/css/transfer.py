@@ -27,7 +27,6 @@ BLOCK_4K = 4096
 LONG_CHAIN = 4096
 """Data-chained CCWs after which a file transfer lets others have their turn."""
 INDIRECT = c.CCW_FLAG_IDA | c.CCW_FLAG_MIDA
-SLI_OR_DC = c.CCW_FLAG_SLI | c.CCW_FLAG_DC
 INPUT: Final = tuple(code & 3 == 2 or code & 7 == 4 for code in range(256))
 """By command code: it moves data to storage (read, read backward, sense)."""
 BACKWARD: Final = tuple(code & 0x0F == 0x0C for code in range(256))
@@ -96,13 +95,13 @@ class Transfer:
             if flags & c.CCW_FLAG_IDA:
                 mode = IdaMode.of(ccws.ctrl0)
                 if not self.backward and ccws.ctrl0 & PREFETCH and self.limits is None:
-                    self._whole = idaw_pieces(self._space, mode, self._ccws.key, ccws.cda, count)
+                    self._whole = idaw_pieces(self._space, mode, ccws.key, ccws.cda, count)
                 self._areas = idaw_areas(
-                    self._space, mode, self._ccws.key, ccws.cda, count, backward=self.backward
+                    self._space, mode, ccws.key, ccws.cda, count, backward=self.backward
                 )
             else:
                 self._areas = midaw_areas(
-                    self._space, self._ccws.key, ccws.cda, count, backward=self.backward
+                    self._space, ccws.key, ccws.cda, count, backward=self.backward
                 )
         elif self.backward:
             self._piece = (ccws.cda - count + 1, count)
@@ -121,7 +120,7 @@ class Transfer:
             return False
         self._fetched += 1
         if self._initiator.observer is not None:
-            self.observe(0)
+            ccws.tell(self._initiator.observer, 0)
         try:
             ccws.fetch(ccws.address + 8, chained_data=True)
             if ccws.flags & c.CCW_FLAG_SUSPEND:
@@ -133,13 +132,6 @@ class Transfer:
         if ccws.flags & c.CCW_FLAG_PCI:
             self._initiator.note_pci()
         return True
-
-    def observe(self, status: int) -> None:
-        """Tell who follows the program of the current CCW; *status* 0: its data chain goes on."""
-        observer = self._initiator.observer
-        if observer is not None:
-            ccws = self._ccws
-            observer.ccw(ccws.address, ccws.code, ccws.flags, ccws.count, ccws.cda, status)
 
     def _gather(self, limit: int, *, pausing: bool = False) -> tuple[Pieces, int]:
         """Take the next pieces of storage for at most *limit* bytes; gives them and their sum.
@@ -317,10 +309,3 @@ class Transfer:
         """The operation ended: a count used up with data chaining fetches the next CCW."""
         while self.used and not self.left and not self.check and self._next_ccw():
             pass
-
-    def incorrect_length(self, *, suppressed_when_immediate: bool) -> bool:
-        """Whether the ending status has incorrect length (PoP 15, table of incorrect length)."""
-        flags = self._ccws.flags
-        if flags & SLI_OR_DC == c.CCW_FLAG_SLI or self.check or not (self.left or self.over):
-            return False
-        return self.used or not suppressed_when_immediate or flags & c.CCW_FLAG_DC != 0

@@ -71,23 +71,8 @@ class Irq:
     def signal(self, n: int = 1) -> None:
         """Add `n` to the counter; a full one stays as it is, as with eventfd_signal() in Linux."""
         self.signals += 1
-        fd = self.eventfd
-        if fd >= 0:
-            if n == 1 and (self._room is None or self._room.poll(0)):
-                try:
-                    os.write(fd, _ONE)
-                except BlockingIOError:
-                    self.dropped += 1
-            elif n == 1 or not self._write(n):
-                self.dropped += 1
-            return
-        count = self.count + n
-        if count > COUNTER_MAX:
+        if not self.add(n):
             self.dropped += 1
-            return
-        self.count = count
-        if self.on_ready is not None:
-            self.on_ready()
 
     def add(self, n: int) -> bool:
         """Add `n` as a write to the file does; False and nothing changed if it does not fit.
@@ -146,7 +131,7 @@ class Irq:
             if not fits:
                 return False
         try:
-            os.write(self.eventfd, n.to_bytes(COUNTER_BYTES, sys.byteorder))
+            os.write(self.eventfd, _ONE if n == 1 else n.to_bytes(COUNTER_BYTES, sys.byteorder))
         except BlockingIOError:
             return False
         return True

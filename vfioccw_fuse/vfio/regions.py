@@ -88,9 +88,8 @@ class IoRegion:
         if end <= ORB_END and self._lands_only:
             return
         device = self._device
-        order = device.order
-        orb = tuple.__new__(Orb, PARSE_ORB[order](area))
-        result = device.io_request(orb, area[FCTL_AT[order]] << 8 & c.SCSW_CTRL_MASK_FCTL)
+        fctl = area[FCTL_AT[device.order]] << 8 & c.SCSW_CTRL_MASK_FCTL
+        result = device.io_request(self.orb(), fctl)
         if result:
             area[IRB_END:] = _ret_code(result)
             self._failed = True
