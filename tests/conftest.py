@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mounted import MountedSystem, mount
+from tests.mounted import MountedSystem, mounted
 
 
 def pytest_configure() -> None:
@@ -35,11 +35,5 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture
 def mnt(tmp_path: Path) -> Iterator[MountedSystem]:
     """A disk mounted for this test alone; after it nothing may be left of the mount."""
-    system = mount(tmp_path)
-    try:
+    with mounted(tmp_path) as system:
         yield system
-        done = system.unmount()
-        assert done.returncode == 0, done.stderr
-        system.assert_nothing_is_left()
-    finally:
-        system.give_up()

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -146,3 +146,16 @@ def mount(directory: Path, *options: str, image: Path | None = None) -> MountedS
     assert done.returncode == 0, done.stderr
     assert not done.stdout + done.stderr
     return MountedSystem(path, image)
+
+
+@contextlib.contextmanager
+def mounted(directory: Path, *options: str) -> Iterator[MountedSystem]:
+    """As `mount`; at the end it is unmounted, and nothing may be left of it."""
+    system = mount(directory, *options)
+    try:
+        yield system
+        done = system.unmount()
+        assert done.returncode == 0, done.stderr
+        system.assert_nothing_is_left()
+    finally:
+        system.give_up()

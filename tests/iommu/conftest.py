@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.mounted import BLOCK, SCHID, SOON, MountedSystem, mount
+from tests.mounted import BLOCK, SCHID, SOON, MountedSystem, mounted
 
 PAGE = 4096
 PROGRAM, PARAMETERS, DATA = 0x1000, 0x1100, 0x2000
@@ -179,13 +179,8 @@ class Storage:
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MountedSystem]:
-    mounted = mount(tmp_path_factory.mktemp("iommu"))
-    try:
-        yield mounted
-        assert mounted.unmount().returncode == 0
-        mounted.assert_nothing_is_left()
-    finally:
-        mounted.give_up()
+    with mounted(tmp_path_factory.mktemp("iommu")) as system:
+        yield system
 
 
 @pytest.fixture

@@ -9,19 +9,14 @@ from collections.abc import Iterator
 import pytest
 
 from tests.mount.client import Client, write_file
-from tests.mounted import MountedSystem, mount
+from tests.mounted import MountedSystem, mounted
 
 
 @pytest.fixture(scope="session")
 def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MountedSystem]:
     """A mount that stands through all tests."""
-    system = mount(tmp_path_factory.mktemp("standing"))
-    try:
+    with mounted(tmp_path_factory.mktemp("standing")) as system:
         yield system
-        assert system.unmount().returncode == 0
-        system.assert_nothing_is_left()
-    finally:
-        system.give_up()
 
 
 @pytest.fixture

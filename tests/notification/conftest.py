@@ -7,11 +7,12 @@ import select
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+import tests.mounted
 
 HERE = Path(__file__).resolve().parent
 PROJECT = HERE.parents[1]
@@ -22,10 +23,7 @@ SOON = 5.0
 
 def until(condition: Callable[[], object], what: str = "the condition") -> None:
     """Wait until `condition` holds; fail if it does not come true soon."""
-    deadline = time.monotonic() + SOON
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} did not come true"
-        time.sleep(0.005)
+    tests.mounted.until(condition, what, SOON)
 
 
 def number(value: int) -> bytes:

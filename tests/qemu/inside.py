@@ -258,8 +258,9 @@ def state(mount: Path) -> dict[str, str]:
     return dict(line.split(": ", 1) for line in lines if ": " in line)
 
 
-def a_child_that_closes_everything_is_no_end(mount: Path) -> None:
-    (mount / SCHID / "control").write_text("order=host")
+def ready(mount: Path, controls: str) -> tuple[Vfio, int, int, mmap.mmap]:
+    """A device, its eventfd, and the storage that it has, with a program in it."""
+    (mount / SCHID / "control").write_text(controls)
     vfio = Vfio(mount)
     device = vfio.attach()
     storage = mmap.mmap(-1, 1 << 20, mmap.MAP_PRIVATE)
@@ -267,6 +268,11 @@ def a_child_that_closes_everything_is_no_end(mount: Path) -> None:
     vfio.map(vaddr_of(storage), 1 << 20)
     event = os.eventfd(0)
     vfio.set_irq(0, event)
+    return vfio, device, event, storage
+
+
+def a_child_that_closes_everything_is_no_end(mount: Path) -> None:
+    _, device, event, _storage = ready(mount, "order=host")
     # As QEMU does before it runs a script.
     child = os.fork()
     if child == 0:
@@ -327,14 +333,7 @@ def try_to_open(mount: Path) -> None:
 def requests_after_the_servers_end_are_errors_of_the_device(mount: Path) -> None:
     from tests.mounted import servers_of
 
-    (mount / SCHID / "control").write_text("order=host delay=30s")
-    vfio = Vfio(mount)
-    device = vfio.attach()
-    storage = mmap.mmap(-1, 1 << 20, mmap.MAP_PRIVATE)
-    put_noop(storage)
-    vfio.map(vaddr_of(storage), 1 << 20)
-    event = os.eventfd(0)
-    vfio.set_irq(0, event)
+    vfio, device, event, _storage = ready(mount, "order=host delay=30s")
     start(device)
     assert not comes(event, 0.1)
     [server] = servers_of(mount)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mounted import PROJECT, MountedSystem, make_image, mount, until, vfioccw
+from tests.mounted import PROJECT, MountedSystem, make_image, mount, mounted, until, vfioccw
 
 SCHID = "0.0.0313"
 FAKE_QEMU = f"""#!{sys.executable}
@@ -44,13 +44,8 @@ sys.exit(7)
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MountedSystem]:
     directory = tmp_path_factory.mktemp("command")
     more = make_image(directory / "more.img", 64)
-    mounted = mount(directory, f"--device=fba@0.0.0314:{more}")
-    try:
-        yield mounted
-        assert mounted.unmount().returncode == 0
-        mounted.assert_nothing_is_left()
-    finally:
-        mounted.give_up()
+    with mounted(directory, f"--device=fba@0.0.0314:{more}") as system:
+        yield system
 
 
 @pytest.fixture
