@@ -210,7 +210,10 @@ class Status:
         """What TSCH does to a subchannel that is status pending; the next status follows."""
         ctrl = self.ctrl
         stctl = ctrl & STCTL
-        if stctl != INTERMEDIATE_ONLY or (ctrl & HALT and ctrl & SUSPENDED):
+        # Halted while suspended the start function ends with this status, if it tells of the halt:
+        # one that was shown before the halt does not, and the halt's own follows.
+        halted = ctrl & HALT and ctrl & SUSPENDED and not self.shown
+        if stctl != INTERMEDIATE_ONLY or halted:
             # Device active outlives channel end: its device end is still to come.
             ended = stctl & SECONDARY or not stctl & PRIMARY
             self.ctrl = 0 if ended else ctrl & c.SCSW_ACTL_DEVICE_ACTIVE
