@@ -16,6 +16,7 @@ examples:
   scripts/qemu-guest --device /tmp/m/0.0.0313,devno=fe.0.1234
   scripts/qemu-guest --device /tmp/m/0.0.0313 --script - <<< 'online 0.0.0313 && md5sum /dev/dasda'
   scripts/qemu-guest --fetch
+  scripts/qemu-guest --fetch --source 'deb http://MIRROR/debian bookworm main'
 """
 
 
@@ -39,11 +40,14 @@ def main() -> int:
                         "status is the script's")  # fmt: skip
     parser.add_argument("--verbose", action="store_true", help="show the kernel's messages")
     parser.add_argument("--fetch", action="store_true", help="only fetch what is missing")
+    parser.add_argument("--source", action="append", default=[], metavar="LINE",
+                        help="fetch from this archive, a line as in sources.list, instead of from "
+                        "where this system's packages come; may be given many times")  # fmt: skip
     parser.add_argument("qemu", nargs="*", metavar="-- OPTION", help="further options of QEMU")
     words = parser.parse_args()
     # So that what was started ends, too.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    parts = Parts()
+    parts = Parts(sources=words.source)
     options = Options(
         devices=words.device, memory=words.memory, processors=words.smp, tools=words.tools,
         qemu=words.qemu, quiet=not words.verbose,
@@ -52,6 +56,7 @@ def main() -> int:
         if words.fetch:
             for path in (parts.kernel(), parts.base(), parts.tools()):
                 print(path)
+            print(parts.kernel_name())
             return 0
         if words.script is None:
             return run_shell(options, parts)

@@ -1,67 +1,80 @@
-"""What a guest is made of, from Debian's archive for s390x: kernel, busybox, tools.
+"""What a guest is made of, from Debian's packages for s390x: kernel, busybox, tools.
 
-Fetched once, by apt-get with lists and state of its own, from where this system's packages come;
-kept in the user's cache directory as the kernel and two archives. Nothing is installed.
+Fetched once and kept in the user's cache directory as the kernel and two archives. Packages of
+Debian 12, of 13 and of later releases serve: their modules are compressed or not, and the kernel is
+one package or several.
 """
 
 from __future__ import annotations
 
 import fcntl
+import lzma
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 from guest import GuestError
+from guest.apt import ARCHITECTURE, Apt, first_that_has
 from guest.archive import Archive
 
-ARCHITECTURE: Final = "s390x"
-GENERATION: Final = 1
+GENERATION: Final = 2
 """Part of the cache's name: one more when what is kept here changes."""
 KERNEL_PACKAGE: Final = "linux-image-s390x"
 """The package that depends on the current kernel's."""
-MODULES: Final = (
-    *("dasd_mod", "dasd_fba_mod", "dasd_eckd_mod", "virtio_blk"),
-    *("crc16", "mbcache", "jbd2", "crc32c_generic", "ext4"),
-)
-"""In the order in which they are loaded."""
+MODULES: Final = ("dasd_fba_mod", "dasd_eckd_mod", "virtio_blk", "ext4")
+"""What is loaded, after what each depends on, unless the kernel has it built in."""
+FORMERLY: Final = ("crc32c_generic",)
+"""Loaded first by kernels that have it: ext4 asked for it by another name (until 6.13)."""
 TOOL_PACKAGES: Final = ("s390-tools", "e2fsprogs", "fio")
 TOOLS: Final = (
     *("sbin/dasdfmt", "sbin/fdasd", "sbin/dasdview", "sbin/zipl"),
-    *("sbin/mke2fs", "sbin/e2fsck", "usr/bin/fio"),
+    *("sbin/mke2fs", "sbin/e2fsck", "bin/fio"),
 )
+"""Below /usr, where all of it is since Debian 13."""
 LOADER: Final = "lib/ld64.so.1"
-_LIBRARY_PLACES: Final = ("lib/s390x-linux-gnu", "usr/lib/s390x-linux-gnu", "usr/lib", "lib")
+Builder = Callable[[Apt, Path, Path], str]
+"""Makes files in the second directory of packages unpacked in the first; says of what."""
+_LIBRARY_PLACES: Final = (f"usr/lib/{ARCHITECTURE}-linux-gnu", "usr/lib")
 
 
 class Parts:
     """The files of the cache; each is fetched when it is first asked for."""
 
-    def __init__(self, cache: Path | None = None) -> None:
-        """Use *cache*, by default a directory in the user's cache."""
+    def __init__(self, cache: Path | None = None, sources: Sequence[str] = ()) -> None:
+        """Use *cache*, by default a directory in the user's cache.
+
+        *sources*: where packages come from instead of from where this system's do, lines as in
+        sources.list(5).
+        """
         root = os.environ.get("XDG_CACHE_HOME", "")
         user = Path(root) if root.startswith("/") else Path.home() / ".cache"
         self.cache = cache or user / "vfioccw" / f"guest-{ARCHITECTURE}-{GENERATION}"
         """Where the files lie."""
+        self._sources = sources
 
     def kernel(self) -> Path:
         """The kernel image, for QEMU's -kernel."""
-        return self._part("kernel", "kernel and busybox", _build_base)
+        return self._part("kernel", "kernel and busybox", build_base)
+
+    def kernel_name(self) -> str:
+        """Which kernel that is: its release, and Debian's that it is from."""
+        return self._part("kernel-name", "kernel and busybox", build_base).read_text().strip()
 
     def base(self) -> Path:
         """An archive of busybox and kernel modules."""
-        return self._part("base.cpio", "kernel and busybox", _build_base)
+        return self._part("base.cpio", "kernel and busybox", build_base)
 
     def tools(self) -> Path:
         """An archive of `TOOLS` and the libraries that they need."""
-        return self._part("tools.cpio", "disk tools", _build_tools)
+        return self._part("tools.cpio", "disk tools", build_tools)
 
-    def _part(self, name: str, what: str, build: Callable[[Path, Path], None]) -> Path:
+    def _part(self, name: str, what: str, build: Builder) -> Path:
         path = self.cache / name
         if path.exists():
             return path
@@ -71,109 +84,116 @@ class Parts:
             if not path.exists():
                 print(f"fetching {what} from Debian's archive, once", file=sys.stderr, flush=True)
                 with tempfile.TemporaryDirectory(dir=self.cache, prefix=".fetch-") as work:
-                    made = Path(work) / "made"
-                    made.mkdir()
-                    build(Path(work), made)
-                    for file in made.iterdir():
-                        file.replace(self.cache / file.name)
+                    taken = self._fetch(Path(work), build)
+                print(f"fetched: {taken}", file=sys.stderr, flush=True)
         return path
 
+    def _fetch(self, work: Path, build: Builder) -> str:
+        """Move into the cache what *build* makes; what it was made of."""
 
-class _Apt:
-    """apt-get for another architecture, in a directory of its own."""
+        def try_one(apt: Apt) -> str:
+            with tempfile.TemporaryDirectory(dir=work) as name:
+                tree, made = Path(name) / "tree", Path(name) / "made"
+                tree.mkdir()
+                made.mkdir()
+                taken = build(apt, tree, made)
+                for file in made.iterdir():
+                    file.replace(self.cache / file.name)
+            return taken
 
-    def __init__(self, work: Path) -> None:
-        for name in ("lists/partial", "cache/archives/partial"):
-            (work / name).mkdir(parents=True)
-        (work / "status").touch()
-        self.archives = work / "cache" / "archives"
-        options = {
-            "APT::Architecture": ARCHITECTURE,
-            "APT::Architectures": ARCHITECTURE,
-            "APT::Sandbox::User": "root",
-            "Acquire::Languages": "none",
-            "Dir::State::Lists": work / "lists",
-            "Dir::State::status": work / "status",
-            "Dir::Cache": work / "cache",
-            "Debug::NoLocking": "1",
-        }
-        self._options = [f"-o{name}={value}" for name, value in options.items()]
-        # Lists of other suppliers that have nothing for this architecture fail, and do not matter.
-        self._run("apt-get", "update", check=False)
-
-    def _run(self, tool: str, *words: str, check: bool = True) -> str:
-        try:
-            done = subprocess.run(
-                [tool, *self._options, *words],
-                stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
-                cwd=self.archives, env={**os.environ, "LC_ALL": "C"},
-            )  # fmt: skip
-        except FileNotFoundError:
-            raise GuestError(f"{tool}: not found; the guest is made of Debian packages") from None
-        if check and done.returncode:
-            lines = [line for line in done.stderr.splitlines() if line.startswith("E:")]
-            raise GuestError(
-                f"{tool} {' '.join(words)}: {lines[0] if lines else 'failed'}; "
-                "can it reach its archive, and is that Debian's?"
-            )
-        return done.stdout
-
-    def kernel(self) -> str:
-        """The package of the current kernel."""
-        shown = self._run("apt-cache", "depends", KERNEL_PACKAGE)
-        found = re.search(r"Depends: (linux-image-\d\S*)", shown)
-        if found is None:
-            raise GuestError(f"{KERNEL_PACKAGE}: names no kernel; is the archive Debian's?")
-        return found[1]
-
-    def download(self, *packages: str) -> None:
-        """Fetch these packages."""
-        self._run("apt-get", "download", *packages)
-
-    def download_with_dependencies(self, *packages: str) -> None:
-        """Fetch these packages and all that they need."""
-        words = ("-y", "--download-only", "--no-install-recommends")
-        self._run("apt-get", "install", *words, *packages)
-
-    def unpack(self, tree: Path) -> None:
-        """Unpack all that was fetched."""
-        for package in sorted(self.archives.glob("*.deb")):
-            subprocess.run(["dpkg-deb", "-x", package, tree], check=True)
+        return first_that_has(work, self._sources, try_one)
 
 
-def _build_base(work: Path, made: Path) -> None:
-    apt = _Apt(work)
-    apt.download(apt.kernel(), "busybox-static")
-    tree = work / "tree"
-    apt.unpack(tree)
-    [kernel] = tree.glob("boot/vmlinuz-*")
-    modules = {path.stem.replace("-", "_"): path for path in tree.glob("lib/modules/**/*.ko")}
+def build_base(apt: Apt, tree: Path, made: Path) -> str:
+    """Make kernel, kernel-name and base.cpio in *made*; which kernel it is."""
+    apt.fetch(tree, *_kernel_packages(apt), "busybox-static")
+    [kernel] = [*tree.glob("boot/vmlinuz-*"), *tree.glob("usr/lib/modules/*/vmlinuz")]
+    [directory] = (path.parent for path in tree.glob("usr/lib/modules/*/kernel"))
+    modules = Modules(directory)
     with open(made / "base.cpio", "wb") as file, Archive(file) as archive:
         archive.device("dev/console", 5, 1)
         for name in ("proc", "sys", "tmp", "mnt", "etc"):
             archive.directory(name)
-        archive.copy(tree / "bin/busybox", "bin/busybox")
-        for name in MODULES:
-            archive.copy(modules[name], f"modules/{name}.ko")
-        archive.file("modules/order", "".join(f"{name}\n" for name in MODULES).encode(), 0o644)
+        archive.copy(tree / "usr/bin/busybox", "bin/busybox")
+        order = modules.in_order()
+        for name in order:
+            archive.file(f"modules/{name}.ko", modules.read(name))
+        archive.file("modules/order", "".join(f"{name}\n" for name in order).encode(), 0o644)
+    taken = f"Linux {directory.name} of Debian {apt.codename()}"
+    (made / "kernel-name").write_text(f"{taken}\n")
     shutil.move(kernel, made / "kernel")
+    return taken
 
 
-def _build_tools(work: Path, made: Path) -> None:
-    apt = _Apt(work)
-    apt.download_with_dependencies(*TOOL_PACKAGES)
-    tree = work / "tree"
-    apt.unpack(tree)
+def _kernel_packages(apt: Apt) -> list[str]:
+    """The packages of the current kernel: one, and since Debian 14 those it is split into."""
+    images = [name for name in apt.depends(KERNEL_PACKAGE) if re.match(r"linux-image-\d", name)]
+    if not images:
+        raise GuestError(apt.problem or f"{KERNEL_PACKAGE} names no kernel")
+    [image] = images
+    release = image.removeprefix("linux-image-")
+    return [image, *(name for name in apt.depends(image) if name.endswith(f"-{release}"))]
+
+
+class Modules:
+    """The modules of a kernel."""
+
+    def __init__(self, directory: Path) -> None:
+        """*directory* is /usr/lib/modules/RELEASE."""
+        self._files = {
+            path.name.partition(".")[0].replace("-", "_"): path
+            for path in (directory / "kernel").rglob("*.ko*")
+        }
+        built_in = directory / "modules.builtin"
+        self._built_in = {
+            Path(line).stem.replace("-", "_")
+            for line in (built_in.read_text().split() if built_in.exists() else ())
+        }
+
+    def read(self, name: str) -> bytes:
+        """A module as the kernel takes it: not compressed. GuestError if it cannot be read."""
+        path = self._files[name]
+        data = path.read_bytes()
+        if path.suffix == ".ko":
+            return data
+        if path.suffix == ".xz":
+            return lzma.decompress(data)
+        raise GuestError(f"{path.name}: compressed in a way that is not known here")
+
+    def in_order(self) -> list[str]:
+        """`MODULES` and what they need, each after what it needs."""
+        order: list[str] = []
+        for name in (*(name for name in FORMERLY if name in self._files), *MODULES):
+            self._add(name, order)
+        return order
+
+    def _add(self, name: str, order: list[str]) -> None:
+        if name in order or name in self._built_in:
+            return
+        if name not in self._files:
+            raise GuestError(f"{name}: not among the kernel's modules")
+        # A module says itself what it depends on (modinfo -F depends).
+        found = re.search(rb"\0depends=([^\0]*)\0", self.read(name))
+        for other in found[1].decode().split(",") if found and found[1] else ():
+            self._add(other.replace("-", "_"), order)
+        order.append(name)
+
+
+def build_tools(apt: Apt, tree: Path, made: Path) -> str:
+    """Make tools.cpio in *made*; whose tools they are."""
+    apt.fetch(tree, *TOOL_PACKAGES, dependencies=True)
+    usr = tree / "usr"
     with open(made / "tools.cpio", "wb") as file, Archive(file) as archive:
         for name in TOOLS:
-            archive.copy(tree / name, name)
-        archive.copy(tree / "sbin/mke2fs", "sbin/mkfs.ext4")
+            archive.copy(usr / name, f"usr/{name}")
+        archive.copy(usr / "sbin/mke2fs", "usr/sbin/mkfs.ext4")
         archive.copy(_library(tree, Path(LOADER).name), LOADER)
-        for library in _libraries(tree, [tree / name for name in TOOLS]):
+        for library in _libraries(tree, [usr / name for name in TOOLS]):
             archive.copy(library, f"usr/lib/{library.name}")
-        for path in sorted((tree / "lib/s390-tools").rglob("*")):
+        for path in sorted((usr / "lib/s390-tools").rglob("*")):
             if path.is_file():
-                archive.copy(path, str(path.relative_to(tree)))
+                archive.copy(path, f"lib/s390-tools/{path.relative_to(usr / 'lib/s390-tools')}")
+    return f"disk tools of Debian {apt.codename()}"
 
 
 def _library(tree: Path, name: str) -> Path:

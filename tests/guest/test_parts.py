@@ -1,0 +1,315 @@
+"""What a guest is made of, from packages as Debian 12, 13 and later ones have them.
+
+Real apt-get and dpkg-deb read archives made here: as large as needed, and not signed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import lzma
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from guest import GuestError
+from guest.archive import Archive
+from guest.parts import FORMERLY, MODULES, Modules, Parts
+from tests.mounted import PROJECT
+
+RELEASE = {"bookworm": "6.1.0-9-s390x", "trixie": "6.12.3+deb13-s390x", "sid": "7.2.1+deb14-s390x"}
+SUITE = {"bookworm": "oldstable", "trixie": "stable", "sid": "unstable"}
+OWN = subprocess.run(
+    ["dpkg", "--print-architecture"], capture_output=True, text=True, check=True
+).stdout.strip()
+NEEDS = {
+    "dasd_fba_mod": "dasd_mod", "dasd_eckd_mod": "dasd_mod", "dasd_mod": "", "virtio_blk": "",
+    "ext4": "jbd2,mbcache,crc16", "jbd2": "", "mbcache": "", "crc16": "",
+}  # fmt: skip
+"""What modules depend on."""
+
+
+def module(name: str, needs: str) -> bytes:
+    return b"\x7fELF" + f"\0license=GPL\0depends={needs}\0name={name}\0".encode()
+
+
+class Mirror:
+    """An archive with several suites."""
+
+    def __init__(self, place: Path, origin: str = "Debian") -> None:
+        self.place = place
+        self.origin = origin
+        self.place.mkdir()
+
+    @property
+    def uri(self) -> str:
+        return f"file:{self.place}"
+
+    def source(self, suite: str) -> str:
+        return f"deb {self.uri} {suite} main"
+
+    def add(self, codename: str, packages: Mapping[str, tuple[str, Mapping[str, bytes]]]) -> None:
+        """A suite, also by its other name; a package is what it depends on, and its files."""
+        lists = self.place / "dists" / codename
+        index = lists / "main" / "binary-s390x"
+        index.mkdir(parents=True)
+        paragraphs = [
+            self._package(codename, name, depends, files)
+            for name, (depends, files) in packages.items()
+        ]
+        own = lists / "main" / f"binary-{OWN}"
+        own.mkdir()
+        (own / "Packages").write_text(f"Package: other\nVersion: 1\nArchitecture: {OWN}\n")
+        if packages:
+            (index / "Packages").write_text("\n".join(paragraphs))
+        (lists / "Release").write_text(self._release(codename, lists))
+        (lists.parent / SUITE[codename]).symlink_to(codename)
+
+    def _package(self, codename: str, name: str, depends: str, files: Mapping[str, bytes]) -> str:
+        tree = self.place / "made" / codename / name
+        control = (
+            f"Package: {name}\nVersion: 1\nArchitecture: s390x\nMaintainer: nobody\n"
+            + (f"Depends: {depends}\n" if depends else "")
+            + "Description: made for a test\n"
+        )
+        for path, data in {**files, "DEBIAN/control": control.encode()}.items():
+            (tree / path).parent.mkdir(parents=True, exist_ok=True)
+            (tree / path).write_bytes(data)
+        pool = self.place / "pool" / codename
+        pool.mkdir(parents=True, exist_ok=True)
+        package = pool / f"{name}_1_s390x.deb"
+        subprocess.run(
+            ["dpkg-deb", "--build", "--root-owner-group", tree, package],
+            check=True, capture_output=True,
+        )  # fmt: skip
+        digest = hashlib.sha256(package.read_bytes()).hexdigest()
+        return (
+            f"{control}Filename: {package.relative_to(self.place)}\n"
+            f"Size: {package.stat().st_size}\nSHA256: {digest}\n"
+        )
+
+    def _release(self, codename: str, lists: Path) -> str:
+        indexes = sorted(lists.glob("main/*/Packages"))
+        sums = [
+            f" {hashlib.sha256(path.read_bytes()).hexdigest()} {path.stat().st_size} "
+            f"{path.relative_to(lists)}\n"
+            for path in indexes
+        ]
+        architectures = " ".join(path.parent.name.removeprefix("binary-") for path in indexes)
+        return (
+            f"Origin: {self.origin}\nSuite: {SUITE[codename]}\nCodename: {codename}\n"
+            f"Architectures: {architectures}\nComponents: main\nSHA256:\n{''.join(sums)}"
+        )
+
+    def spoil(self, codename: str) -> None:
+        """The suite's index is another than its Release file says, as on a mirror in mid-sync."""
+        with (self.place / "dists" / codename / "main/binary-s390x/Packages").open("a") as file:
+            file.write("\n")
+
+
+def kernel_packages(codename: str) -> dict[str, tuple[str, dict[str, bytes]]]:
+    """Kernel and busybox as that Debian has them."""
+    release = RELEASE[codename]
+    modules = {f"kernel/{name}": module(name, needs) for name, needs in NEEDS.items()}
+    if codename == "bookworm":
+        modules |= {f"kernel/{name}": module(name, "") for name in FORMERLY}
+        where, ending = "lib/modules", ".ko"
+    else:
+        modules = {name: lzma.compress(data) for name, data in modules.items()}
+        where, ending = "usr/lib/modules", ".ko.xz"
+    files = {f"{where}/{release}/{name}{ending}": data for name, data in modules.items()}
+    files[f"{where}/{release}/modules.builtin"] = b"kernel/drivers/virtio/virtio.ko\n"
+    image = f"linux-image-{release}"
+    if codename == "sid":
+        split = {
+            image: (f"linux-binary-{release}, linux-modules-{release}", {}),
+            f"linux-binary-{release}": ("", {f"{where}/{release}/vmlinuz": b"kernel of sid"}),
+            f"linux-modules-{release}": ("", files),
+        }
+    else:
+        files[f"boot/vmlinuz-{release}"] = f"kernel of {codename}".encode()
+        split = {image: ("", files)}
+    busybox = "bin/busybox" if codename == "bookworm" else "usr/bin/busybox"
+    return {
+        "linux-image-s390x": (f"linux-image-{release}", {}),
+        **split,
+        "busybox-static": ("", {busybox: f"busybox of {codename}".encode()}),
+    }
+
+
+@pytest.fixture
+def mirror(tmp_path: Path) -> Mirror:
+    made = Mirror(tmp_path / "mirror")
+    for codename in RELEASE:
+        made.add(codename, kernel_packages(codename))
+    return made
+
+
+@pytest.fixture
+def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The sources of this system, for apt; empty at first."""
+    (tmp_path / "parts").mkdir()
+    sources = tmp_path / "sources.list"
+    sources.touch()
+    (tmp_path / "apt.conf").write_text(
+        f'Dir::Etc::sourcelist "{sources}";\nDir::Etc::sourceparts "{tmp_path / "parts"}";\n'
+        'Acquire::AllowInsecureRepositories "true";\nAPT::Get::AllowUnauthenticated "true";\n'
+    )
+    monkeypatch.setenv("APT_CONFIG", str(tmp_path / "apt.conf"))
+    return sources
+
+
+def entries(path: Path) -> dict[str, bytes]:
+    """The files of an initramfs archive."""
+    data, at = path.read_bytes(), 0
+    found: dict[str, bytes] = {}
+    while True:
+        head = data[at : at + 110]
+        size, name_size = int(head[54:62], 16), int(head[94:102], 16)
+        name = data[at + 110 : at + 110 + name_size - 1].decode()
+        begin = -(-(at + 110 + name_size) // 4) * 4
+        if name == "TRAILER!!!":
+            return found
+        found[name] = data[begin : begin + size]
+        at = -(-(begin + size) // 4) * 4
+
+
+@pytest.mark.parametrize("codename", RELEASE)
+def test_the_packages_of_each_debian(
+    codename: str, tmp_path: Path, mirror: Mirror, system: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    system.write_text(mirror.source(codename))
+    parts = Parts(tmp_path / "cache")
+    assert parts.kernel().read_text() == f"kernel of {codename}"
+    found = entries(parts.base())
+    assert found["bin/busybox"] == f"busybox of {codename}".encode()
+    order = found["modules/order"].decode().split()
+    assert order[-1] == "ext4"
+    assert set(order) == {*NEEDS, *(FORMERLY if codename == "bookworm" else ())}
+    for place, name in enumerate(order):
+        needs = NEEDS.get(name, "").split(",")
+        assert all(other in order[:place] for other in needs if other)
+        assert found[f"modules/{name}.ko"] == module(name, NEEDS.get(name, ""))
+    named = f"Linux {RELEASE[codename]} of Debian {codename}"
+    assert parts.kernel_name() == named
+    assert f"fetched: {named}\n" in capsys.readouterr().err
+
+
+def test_what_was_fetched_is_not_fetched_again(
+    tmp_path: Path, mirror: Mirror, system: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    system.write_text(mirror.source("bookworm"))
+    Parts(tmp_path / "cache").kernel()
+    capsys.readouterr()
+    system.write_text("")
+    again = Parts(tmp_path / "cache")
+    assert again.kernel().exists()
+    assert again.base().exists()
+    assert capsys.readouterr().err == ""
+    assert sorted(path.name for path in again.cache.iterdir()) == [
+        ".lock", "base.cpio", "kernel", "kernel-name",
+    ]  # fmt: skip
+
+
+def test_another_suite_serves_where_an_index_cannot_be_read(
+    tmp_path: Path, mirror: Mirror, system: Path
+) -> None:
+    mirror.spoil("trixie")
+    system.write_text(mirror.source("trixie"))
+    parts = Parts(tmp_path / "cache")
+    assert parts.kernel_name() == f"Linux {RELEASE['bookworm']} of Debian bookworm"
+
+
+def test_when_all_fail_what_apt_said_is_one_line(
+    tmp_path: Path, mirror: Mirror, system: Path
+) -> None:
+    for codename in RELEASE:
+        mirror.spoil(codename)
+    system.write_text(mirror.source("trixie"))
+    with pytest.raises(GuestError, match="no packages for s390x: ") as caught:
+        Parts(tmp_path / "cache").kernel()
+    line = str(caught.value)
+    assert "\n" not in line
+    assert line.count("Failed to fetch") == 3
+    for suite in ("dists/trixie", "dists/oldstable", "dists/unstable"):
+        assert suite in line
+    assert "--source" in line
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == [".lock"]
+
+
+def test_a_system_that_is_not_debian_is_told_what_is_needed(tmp_path: Path, system: Path) -> None:
+    other = Mirror(tmp_path / "other", "Ubuntu")
+    other.add("sid", {})
+    system.write_text(other.source("sid"))
+    with pytest.raises(GuestError) as caught:
+        Parts(tmp_path / "cache").kernel()
+    line = str(caught.value)
+    assert "this system's packages are from Ubuntu, not from Debian" in line
+    assert "--source" in line
+    assert "debian-archive-keyring" in line
+
+
+def test_a_source_that_is_named_is_the_only_one(
+    tmp_path: Path, mirror: Mirror, system: Path
+) -> None:
+    other = Mirror(tmp_path / "other", "Ubuntu")
+    other.add("sid", {})
+    system.write_text(other.source("sid"))
+    parts = Parts(tmp_path / "cache", [mirror.source("sid")])
+    assert parts.kernel_name() == f"Linux {RELEASE['sid']} of Debian sid"
+    mirror.spoil("trixie")
+    with pytest.raises(GuestError, match="Failed to fetch") as caught:
+        Parts(tmp_path / "cache-2", [mirror.source("trixie")]).kernel()
+    assert "oldstable" not in str(caught.value)
+
+
+def test_an_archive_without_the_kernel_says_so(
+    tmp_path: Path, mirror: Mirror, system: Path
+) -> None:
+    empty = Mirror(tmp_path / "empty")
+    empty.add("bookworm", {})
+    with pytest.raises(GuestError, match=r"no packages for s390x: .*[Nn]o packages found"):
+        Parts(tmp_path / "cache", [empty.source("bookworm")]).kernel()
+
+
+def test_modules_that_the_kernel_has_built_in_are_not_loaded(tmp_path: Path) -> None:
+    (tmp_path / "kernel").mkdir()
+    for name in MODULES[1:]:
+        (tmp_path / "kernel" / f"{name}.ko").write_bytes(module(name, "dasd_mod"))
+    (tmp_path / "modules.builtin").write_text(f"a/{MODULES[0]}.ko\na/dasd-mod.ko\n")
+    assert Modules(tmp_path).in_order() == list(MODULES[1:])
+
+
+@pytest.mark.parametrize(
+    ("name", "why"), [("ext4.ko.zst", "compressed in a way"), ("other.ko", "not among")]
+)
+def test_modules_that_cannot_be_had_are_named(tmp_path: Path, name: str, why: str) -> None:
+    (tmp_path / "kernel").mkdir()
+    for other in MODULES[:-1]:
+        (tmp_path / "kernel" / f"{other}.ko").write_bytes(module(other, ""))
+    (tmp_path / "kernel" / name).write_bytes(b"")
+    with pytest.raises(GuestError, match=f"ext4.*{why}"):
+        Modules(tmp_path).in_order()
+
+
+def test_an_archive_has_what_was_put_into_it(tmp_path: Path) -> None:
+    with open(tmp_path / "made", "wb") as file, Archive(file) as archive:
+        archive.file("a/b/c", b"12345")
+    assert entries(tmp_path / "made") == {"a": b"", "a/b": b"", "a/b/c": b"12345"}
+
+
+def test_apt_that_is_missing_is_one_line(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "guest", "--fetch"],
+        env={
+            **os.environ, "PATH": str(tmp_path), "PYTHONPATH": str(PROJECT / "scripts"),
+            "XDG_CACHE_HOME": str(tmp_path),
+        },
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("scripts/qemu-guest: apt-get: not found")
