@@ -62,9 +62,13 @@ class Apt:
             }
         self._options = [f"-o{name}={value}" for name, value in options.items()]
         updated = self._run("apt-get", "update", check=False)
-        said = [line for line in updated.stderr.splitlines() if "Failed to fetch" in line]
-        # Errors before warnings: a warning may be of a source that does not matter.
-        said.sort(key=lambda line: not line.startswith("E:"))
+        said = [
+            line
+            for line in updated.stderr.splitlines()
+            if line.startswith("E: ") or "Failed to fetch" in line
+        ]
+        # The last error sums up; a warning may be of a source that does not matter.
+        said.sort(key=lambda line: ("Failed to fetch" not in line, line[0]))
         self.problem = " ".join(said[0].split()[1:]) if said else ""
         """What apt-get said of sources that it could not read; empty if it read them all."""
 
