@@ -16,19 +16,18 @@ from vfioccw_fuse.devices.eckd import create
 
 PARTS, CDL, LDL = "0.0.0313", "0.0.0314", "0.0.0315"
 CYLINDERS = 40
-ROOM = 8 << 20
-"""Bytes that kernel and initramfs have each on the disk that brings them into the guest."""
 PARAMETERS = "console=ttysclp0 panic=1 quiet loglevel=1"
 
 
 def make_parts(directory: Path) -> tuple[Path, list[int]]:
-    """A disk with kernel and initramfs, and their sizes."""
+    """A disk with kernel and initramfs, one behind the other, and their sizes."""
     parts = Parts()
     initramfs = directory / "initramfs"
     write_initramfs(initramfs, parts, "driven", tools=False)
     files = [parts.kernel().read_bytes(), initramfs.read_bytes()]
     image = directory / "parts"
-    image.write_bytes(b"".join(data.ljust(ROOM, b"\0") for data in files))
+    whole = b"".join(files)
+    image.write_bytes(whole.ljust(-len(whole) % 512 + len(whole), b"\0"))
     return image, [len(data) for data in files]
 
 
@@ -55,7 +54,7 @@ def test_linux_is_ipled_from_a_cdl_disk(lab: Lab) -> None:
         )
         guest.check(
             f"head -c {kernel} /dev/{parts} > /mnt/kernel; "
-            f"tail -c +{ROOM + 1} /dev/{parts} | head -c {initramfs} > /mnt/initramfs; "
+            f"tail -c +{kernel + 1} /dev/{parts} | head -c {initramfs} > /mnt/initramfs; "
             f"zipl -t /mnt -i /mnt/kernel -r /mnt/initramfs -P '{PARAMETERS} from=disk'"
         )
         guest.check("umount /mnt; offline 0.0.1001")

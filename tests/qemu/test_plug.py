@@ -53,7 +53,8 @@ def read(guest: Guest, lab: Lab, schid: str, bus: str) -> None:
 
 
 def test_the_machines_reset_resets_its_devices(guest: Guest, lab: Lab) -> None:
-    assert int(lab.state(STAYS)["resets"]) == 1
+    # QEMU 7.2 resets the machine once before it starts, QEMU 10 a device once more.
+    assert int(lab.state(STAYS)["resets"]) in (1, 2)
     assert int(lab.state(SPARE)["resets"]) == 0
 
 
