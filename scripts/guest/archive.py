@@ -59,6 +59,11 @@ class Archive:
         """The file *source*, its symlinks followed."""
         self.file(name, source.read_bytes(), 0o755)
 
+    def symlink(self, name: str, target: str) -> None:
+        """A symbolic link to *target*."""
+        self.directory(os.path.dirname(name))
+        self._entry(name, stat.S_IFLNK | 0o777, target.encode())
+
     def device(self, name: str, major: int, minor: int) -> None:
         """A character device."""
         self.directory(os.path.dirname(name))

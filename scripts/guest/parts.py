@@ -23,7 +23,7 @@ from guest import GuestError
 from guest.apt import ARCHITECTURE, Apt, first_that_has
 from guest.archive import Archive
 
-GENERATION: Final = 2
+GENERATION: Final = 3
 """Part of the cache's name: one more when what is kept here changes."""
 KERNEL_PACKAGE: Final = "linux-image-s390x"
 """The package that depends on the current kernel's."""
@@ -192,7 +192,9 @@ def build_tools(apt: Apt, tree: Path, made: Path) -> str:
             archive.copy(library, f"usr/lib/{library.name}")
         for path in sorted((usr / "lib/s390-tools").rglob("*")):
             if path.is_file():
-                archive.copy(path, f"lib/s390-tools/{path.relative_to(usr / 'lib/s390-tools')}")
+                archive.copy(path, str(path.relative_to(tree)))
+        # Where zipl of Debian 12 looks for what it writes to disks.
+        archive.symlink("lib/s390-tools", "/usr/lib/s390-tools")
     return f"disk tools of Debian {apt.codename()}"
 
 

@@ -297,7 +297,8 @@ def test_modules_that_cannot_be_had_are_named(tmp_path: Path, name: str, why: st
 def test_an_archive_has_what_was_put_into_it(tmp_path: Path) -> None:
     with open(tmp_path / "made", "wb") as file, Archive(file) as archive:
         archive.file("a/b/c", b"12345")
-    assert entries(tmp_path / "made") == {"a": b"", "a/b": b"", "a/b/c": b"12345"}
+        archive.symlink("a/d", "/a/b")
+    assert entries(tmp_path / "made") == {"a": b"", "a/b": b"", "a/b/c": b"12345", "a/d": b"/a/b"}
 
 
 def test_apt_that_is_missing_is_one_line(tmp_path: Path) -> None:
