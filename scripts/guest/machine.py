@@ -116,7 +116,7 @@ class Guest:
         listeners = [self._listen(place / name) for name in ("console", "monitor")]
         console = ["-chardev", f"socket,id=console,path={place / 'console'}"]
         monitor = ["-chardev", f"socket,id=monitor,path={place / 'monitor'}"]
-        monitor += ["-mon", "chardev=monitor,mode=control"]
+        monitor += ["-qmp", "chardev:monitor"]
         command = qemu_command(options, kernel, initramfs, [*console, *monitor])
         try:
             with open(self._errors, "w") as errors:
@@ -300,7 +300,8 @@ def run_shell(options: Options, parts: Parts | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="guest-") as name:
         initramfs = Path(name) / "initramfs"
         write_initramfs(initramfs, parts, "shell", options.tools)
-        console = ["-chardev", "stdio,id=console,mux=on,signal=off", "-mon", "chardev=console"]
+        console = ["-chardev", "stdio,id=console,mux=on,signal=off"]
+        console += ["-monitor", "chardev:console"]
         command = qemu_command(options, parts.kernel(), initramfs, console)
         process = subprocess.Popen(command)
         try:
