@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
+import re
 import select
 import subprocess
+import sys
 import time
 from pathlib import Path
 
-from tests.mounted import PROJECT
+from tests.mounted import PROJECT, vfioccw
 from tests.qemu.conftest import MIB, Lab, digest, make_fba
 
 SCRIPT = PROJECT / "scripts" / "qemu-guest"
@@ -37,36 +40,82 @@ def test_a_guest_that_cannot_start_is_one_line(tmp_path: Path) -> None:
     assert str(tmp_path / SCHID) in done.stderr
 
 
+class Terminal:
+    """A program on a terminal of its own, and who types at it."""
+
+    def __init__(self, *command: object, cwd: Path | None = None) -> None:
+        self.shown = ""
+        self._fd, theirs = pty.openpty()
+        self.process = subprocess.Popen(
+            list(map(str, command)), stdin=theirs, stdout=theirs, stderr=theirs, cwd=cwd
+        )
+        os.close(theirs)
+
+    def expect(self, text: str, seconds: float = 200.0) -> str:
+        """Wait for *text*; what came before it, after what was expected last."""
+        deadline = time.monotonic() + seconds
+        while text not in self.shown:
+            assert time.monotonic() < deadline, self.shown
+            if select.select([self._fd], [], [], 1)[0]:
+                self.shown += os.read(self._fd, 65536).decode(errors="replace").replace("\r", "")
+        before, _, self.shown = self.shown.partition(text)
+        return before
+
+    def type(self, line: str) -> None:
+        os.write(self._fd, f"{line}\r".encode())
+        # The terminal shows it first, in pieces if it is wider than the screen.
+        self.expect(line)
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait()
+        os.close(self._fd)
+
+
 def test_a_shell_on_the_terminal(lab: Lab) -> None:
     image = make_fba(lab.directory / "disk.img", MIB)
     lab.mount(f"fba@{SCHID}:{image}")
-    terminal, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [SCRIPT, "--device", lab.device(SCHID, "1234")], stdin=theirs, stdout=theirs, stderr=theirs
-    )
-    os.close(theirs)
-    shown = ""
+    with contextlib.closing(Terminal(SCRIPT, "--device", lab.device(SCHID, "1234"))) as terminal:
+        terminal.expect("devices: 0.0.1234")
+        terminal.expect("# ")
+        terminal.type("online 0.0.1234")
+        terminal.expect("dasda\n")
+        terminal.type("md5sum /dev/dasda")
+        terminal.expect(digest(image))
+        terminal.type("exit")
+        assert terminal.process.wait(60) == 0
 
-    def expect(text: str, seconds: float = 60.0) -> None:
-        nonlocal shown
-        deadline = time.monotonic() + seconds
-        while text not in shown:
-            assert time.monotonic() < deadline, shown
-            if select.select([terminal], [], [], 1)[0]:
-                shown += os.read(terminal, 65536).decode(errors="replace")
-        shown = shown.partition(text)[2]
 
+def blocks_of_the_readme(section: str) -> list[list[str]]:
+    """The indented blocks of a section of the README, line by line."""
+    text = (PROJECT / "README.md").read_text().partition(f"## {section}\n")[2].partition("\n## ")[0]
+    found = re.findall(r"(?:^    .*\n)+", text, re.MULTILINE)
+    return [block.replace("\n    ", "\n").strip().split("\n") for block in found]
+
+
+def test_the_readme_typed_as_it_is(lab: Lab) -> None:
+    outside, inside = blocks_of_the_readme("A Linux guest on your disks")[:2]
+    *commands, guest, online = (line.partition(" #")[0].rstrip() for line in outside)
+    assert guest.startswith("scripts/qemu-guest ")
+    place = lab.directory / "typed"
+    place.mkdir()
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    subprocess.run(
+        ["bash", "-e"], input="\n".join(commands), text=True, cwd=place,
+        env={**os.environ, "PATH": path}, check=True,
+    )  # fmt: skip
     try:
-        expect("devices: 0.0.1234")
-        expect("# ")
-        os.write(terminal, b"online 0.0.1234\r")
-        expect("dasda\r")
-        os.write(terminal, b"md5sum /dev/dasda\r")
-        expect(digest(image))
-        os.write(terminal, b"exit\r")
-        assert process.wait(30) == 0
+        with contextlib.closing(Terminal(*f"{PROJECT}/{guest}".split(), cwd=place)) as terminal:
+            terminal.expect("# ")
+            assert inside[0] == f"# {online}"
+            for line in inside:
+                if line.startswith("# "):
+                    terminal.type(line[2:])
+                else:
+                    # The time that dd took is left out.
+                    terminal.expect(f"{line}\n")
+            terminal.type("poweroff -f")
+            assert terminal.process.wait(60) == 0
     finally:
-        if process.poll() is None:
-            process.terminate()
-            process.wait()
-        os.close(terminal)
+        assert vfioccw("umount", place / "m").returncode == 0
