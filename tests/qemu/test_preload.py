@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -27,10 +29,10 @@ def system(tmp_path: Path) -> Iterator[MountedSystem]:
         mounted.give_up()
 
 
-def run_inside(name: str, system: MountedSystem) -> str:
+def run_inside(name: str, system: MountedSystem, way: str = "group") -> str:
     """Run a function of `inside` in a process that has the library; what it wrote to stderr."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.qemu.inside", name, str(system.path)],
+        [sys.executable, "-m", "tests.qemu.inside", name, str(system.path), way],
         env={
             **os.environ, "LD_PRELOAD": str(build.library()), "PYTHONPATH": str(PROJECT),
             "VFIOCCW_DEVICES": f"{system.subchannel}\t0\n{system.path / '0.0.0314'}\t9",
@@ -42,11 +44,30 @@ def run_inside(name: str, system: MountedSystem) -> str:
     return done.stderr
 
 
+by_both_ways = pytest.mark.parametrize("way", ["group", "iommufd"])
+
+
 @pytest.mark.parametrize(
     "function",
     [
         inside.sysfs_is_as_qemu_reads_it,
         inside.container_and_group_are_as_linux_has_them,
+        inside.the_character_device_is_found_as_qemu_finds_it,
+        inside.an_iommufd_is_as_linux_has_it,
+        inside.maps_of_an_ioas_are_as_linux_has_them,
+        inside.a_device_is_bound_and_attached_as_linux_does_it,
+        inside.a_device_sees_the_maps_of_its_ioas_and_no_others,
+    ],
+    ids=lambda function: function.__name__,
+)
+def test(function, system: MountedSystem) -> None:
+    assert run_inside(function.__name__, system) == ""
+
+
+@by_both_ways
+@pytest.mark.parametrize(
+    "function",
+    [
         inside.infos_are_those_of_the_mount,
         inside.a_request_goes_through,
         inside.a_child_that_closes_everything_is_no_end,
@@ -55,20 +76,21 @@ def run_inside(name: str, system: MountedSystem) -> str:
     ],
     ids=lambda function: function.__name__,
 )
-def test(function, system: MountedSystem) -> None:
-    run_inside(function.__name__, system)
+def test_a_device(function, system: MountedSystem, way: str) -> None:
+    run_inside(function.__name__, system, way)
 
 
-def test_memory_that_cannot_be_mapped_is_said_in_one_line(system: MountedSystem) -> None:
-    lines = run_inside("memory_that_is_not_there_cannot_be_mapped", system).splitlines()
-    assert len(lines) == 2
-    assert all(line.startswith(f"vfioccw: {system.subchannel}: ") for line in lines)
-    assert "no memory" in lines[0]
-    assert "multiple of 4096" in lines[1]
+@by_both_ways
+def test_memory_that_cannot_be_mapped_is_said_in_one_line(system: MountedSystem, way: str) -> None:
+    said = run_inside("memory_that_is_not_there_cannot_be_mapped", system, way)
+    [line] = said.splitlines()
+    assert line.startswith(f"vfioccw: {system.subchannel}: ")
+    assert "no memory" in line
 
 
-def test_the_servers_end_is_said_once(system: MountedSystem) -> None:
-    said = run_inside("requests_after_the_servers_end_are_errors_of_the_device", system)
+@by_both_ways
+def test_the_servers_end_is_said_once(system: MountedSystem, way: str) -> None:
+    said = run_inside("requests_after_the_servers_end_are_errors_of_the_device", system, way)
     [line] = said.splitlines()
     assert line.startswith(f"vfioccw: {system.subchannel}: ")
 
@@ -83,27 +105,37 @@ def test_without_devices_everything_is_passed_on(tmp_path: Path) -> None:
     assert "/dev/vfio/vfio" in done.stderr
 
 
-def test_the_library_is_compiled_anew_when_its_source_is_newer(
+def test_what_the_parts_share_is_not_visible_outside() -> None:
+    # A function of QEMU's of the same name would be taken for ours.
+    library = ctypes.CDLL(str(build.library()))
+    assert library.ioctl
+    for name in ("ask", "start", "refuse", "devices"):
+        assert not hasattr(library, name)
+
+
+def test_the_library_is_compiled_anew_when_a_source_is_newer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = tmp_path / "preload.c"
-    source.write_bytes(build.SOURCE.read_bytes())
-    monkeypatch.setattr(build, "SOURCE", source)
+    sources = tmp_path / "preload"
+    shutil.copytree(build.SOURCES, sources)
+    monkeypatch.setattr(build, "SOURCES", sources)
     first = build.library()
     assert first == tmp_path / "preload.so"
-    made = first.stat()
-    assert build.library().stat().st_mtime_ns == made.st_mtime_ns
-    os.utime(source, ns=(made.st_mtime_ns + 1, made.st_mtime_ns + 1))
-    assert build.library().stat().st_ino != made.st_ino
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["preload.c", "preload.so"]
+    for name in ("symbols.c", "preload.h"):
+        made = first.stat()
+        assert build.library().stat().st_mtime_ns == made.st_mtime_ns
+        os.utime(sources / name, ns=(made.st_mtime_ns + 1, made.st_mtime_ns + 1))
+        assert build.library().stat().st_ino != made.st_ino
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["preload", "preload.so"]
 
 
 def test_a_compiler_that_is_missing_or_fails_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = tmp_path / "preload.c"
-    source.write_text("this is not C\n")
-    monkeypatch.setattr(build, "SOURCE", source)
+    sources = tmp_path / "preload"
+    sources.mkdir()
+    (sources / "symbols.c").write_text("this is not C\n")
+    monkeypatch.setattr(build, "SOURCES", sources)
     with pytest.raises(UserError, match="cannot be compiled"):
         build.library()
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -116,10 +148,8 @@ def test_it_goes_into_the_cache_where_the_package_cannot_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     package, cache = tmp_path / "package", tmp_path / "cache"
-    package.mkdir()
-    source = package / "preload.c"
-    source.write_bytes(build.SOURCE.read_bytes())
-    monkeypatch.setattr(build, "SOURCE", source)
+    shutil.copytree(build.SOURCES, package / "preload")
+    monkeypatch.setattr(build, "SOURCES", package / "preload")
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
     compile_ = build._compile
 

@@ -1,6 +1,6 @@
 """The library that is loaded into QEMU: compiled once, when the project is set up.
 
-`python -m vfioccw_fuse.qemu.build` compiles it if it is not there or older than its source. Where
+`python -m vfioccw_fuse.qemu.build` compiles it if it is not there or older than its sources. Where
 nobody has done that (a package installed without set-up) the first use does it, into the user's
 cache directory if the package's is not writable.
 """
@@ -17,16 +17,17 @@ from typing import Final
 
 from ..errors import UserError
 
-SOURCE: Final = Path(__file__).with_name("preload.c")
-"""The library's source."""
-_COMPILE: Final = ("-shared", "-fPIC", "-O2", "-Wall", "-Wextra", "-pthread")
+SOURCES: Final = Path(__file__).with_name("preload")
+"""The directory of the library's source files; preload.h there says what each is for."""
+_COMPILE: Final = ("-shared", "-fPIC", "-O2", "-Wall", "-Wextra", "-pthread", "-fvisibility=hidden")
 
 
 def library() -> Path:
     """The compiled library, up to date; UserError if there is none and it cannot be compiled."""
-    places = (SOURCE.with_suffix(".so"), _cache() / "preload.so")
+    places = (SOURCES.with_suffix(".so"), _cache() / "preload.so")
+    newest = max(path.stat().st_mtime_ns for path in SOURCES.glob("*.[ch]"))
     for place in places:
-        if place.exists() and place.stat().st_mtime_ns >= SOURCE.stat().st_mtime_ns:
+        if place.exists() and place.stat().st_mtime_ns >= newest:
             return place
     for place in places:
         try:
@@ -55,13 +56,13 @@ def _compile(target: Path) -> None:
     with tempfile.TemporaryDirectory(prefix=".preload-", dir=target.parent) as directory:
         made = Path(directory) / target.name
         done = subprocess.run(
-            [compiler, *_COMPILE, "-o", str(made), str(SOURCE)],
+            [compiler, *_COMPILE, "-o", str(made), *map(str, sorted(SOURCES.glob("*.c")))],
             stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
         )  # fmt: skip
         if done.returncode:
             lines = [line for line in done.stderr.splitlines() if "error" in line]
             reason = lines[0] if lines else f"exit status {done.returncode}"
-            raise UserError(f"{SOURCE}: cannot be compiled: {reason}; is libc6-dev installed?")
+            raise UserError(f"{SOURCES}: cannot be compiled: {reason}; is libc6-dev installed?")
         made.replace(target)
 
 
