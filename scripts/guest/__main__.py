@@ -31,6 +31,8 @@ def main() -> int:
     )
     parser.add_argument("--device", action="append", default=[], metavar="SPEC",
                         help="a device of the guest, as vfioccw qemu takes it")  # fmt: skip
+    parser.add_argument("--iommufd", action="store_true",
+                        help="by iommufd, as vfioccw qemu --iommufd has it")  # fmt: skip
     parser.add_argument("--memory", default="512M", help="QEMU's -m (default: 512M)")
     parser.add_argument("--smp", type=int, default=1, help="processors (default: 1)")
     parser.add_argument("--tools", action="store_true",
@@ -49,8 +51,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     parts = Parts(sources=words.source)
     options = Options(
-        devices=words.device, memory=words.memory, processors=words.smp, tools=words.tools,
-        qemu=words.qemu, quiet=not words.verbose,
+        devices=words.device, iommufd=words.iommufd, memory=words.memory, processors=words.smp,
+        tools=words.tools, qemu=words.qemu, quiet=not words.verbose,
     )  # fmt: skip
     try:
         if words.fetch:

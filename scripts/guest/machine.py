@@ -43,6 +43,8 @@ class Options:
     """`--device` of `vfioccw qemu`."""
     spares: Sequence[str] = ()
     """`--spare` of `vfioccw qemu`."""
+    iommufd: bool = False
+    """`--iommufd` of `vfioccw qemu`."""
     memory: str = "512M"
     """QEMU's -m."""
     processors: int = 1
@@ -89,6 +91,7 @@ def qemu_command(
         machine += ["-kernel", str(kernel), "-initrd", str(initramfs), "-append", words]
     ours = [word for spec in options.devices for word in ("--device", spec)]
     ours += [word for spec in options.spares for word in ("--spare", spec)]
+    ours += ["--iommufd"] if options.iommufd else []
     return [*options.prefix, str(VFIOCCW), "qemu", *ours, "--", *machine, *options.qemu]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import random
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from guest.machine import Guest, Options, booted
+from guest.machine import QEMU, Guest, Options, booted
 from tests.mounted import GONE_WITHIN, is_mounted, until, vfioccw
 from vfioccw_fuse.devices.eckd import create
 
@@ -24,6 +25,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.timeout(600))
+
+
+@functools.cache
+def has_iommufd() -> bool:
+    """Whether the QEMU here can open devices by iommufd, as those of Debian 13 and newer can."""
+    try:
+        done = subprocess.run([QEMU, "-object", "help"], capture_output=True, check=False)
+    except OSError:
+        return False
+    return b"iommufd" in done.stdout
+
+
+@pytest.fixture(scope="module", params=["group", *(["iommufd"] if has_iommufd() else [])])
+def way(request: pytest.FixtureRequest) -> str:
+    """How QEMU comes to its devices: each of the ways that the QEMU here has."""
+    return str(request.param)
 
 
 def make_fba(path: Path, size: int = 4 * MIB, *, empty: bool = False) -> Path:
@@ -82,8 +99,8 @@ class Lab:
         return f"{self.path / schid},devno=fe.0.{number}{more}"
 
     @contextlib.contextmanager
-    def guest(self, *devices: str, **options: object) -> Iterator[Guest]:
-        wanted = Options(devices=devices, **options)  # type: ignore[arg-type]
+    def guest(self, *devices: str, way: str = "group", **options: object) -> Iterator[Guest]:
+        wanted = Options(devices=devices, iommufd=way == "iommufd", **options)  # type: ignore[arg-type]
         with booted(wanted) as guest:
             yield guest
 

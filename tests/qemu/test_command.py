@@ -13,10 +13,14 @@ from pathlib import Path
 import pytest
 
 from tests.mounted import PROJECT, MountedSystem, make_image, mount, mounted, until, vfioccw
+from tests.qemu.conftest import has_iommufd
 
 SCHID = "0.0.0313"
 FAKE_QEMU = f"""#!{sys.executable}
 import json, os, signal, sys, time
+if sys.argv[1:] == ["-object", "help"]:
+    print("List of user creatable objects:\\n  memory-backend-ram" + os.environ.get("MORE", ""))
+    sys.exit(0)
 control = os.environ["VFIOCCW_DEVICES"].splitlines()[0].split("\\t")[0] + "/control"
 said = {{
     "arguments": sys.argv[1:],
@@ -60,12 +64,17 @@ def qemu(tmp_path: Path) -> Path:
 class Fake:
     """A run of `vfioccw qemu` with the program that only writes down."""
 
-    def __init__(self, qemu: Path, words: Sequence[object], *arguments: str) -> None:
-        self.file = qemu.parent / "said"
+    def __init__(
+        self, qemu: Path, words: Sequence[object], *arguments: str, at: Path | None = None
+    ) -> None:
+        self.file = (at or qemu).parent / "said"
         ours = [sys.executable, "-m", "vfioccw_fuse", "qemu", *map(str, words)]
         self.process = subprocess.Popen(
             [*ours, "--", qemu, *arguments],
-            env={**os.environ, "PYTHONPATH": str(PROJECT), "SAID": str(self.file)},
+            env={
+                **os.environ, "PYTHONPATH": str(PROJECT), "SAID": str(self.file),
+                "MORE": "\n  iommufd",
+            },
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
 
@@ -198,6 +207,17 @@ def test_a_device_that_another_process_has_open(system: MountedSystem, qemu: Pat
     assert order(system) == "order=big"
 
 
+def test_a_qemu_without_iommufd(system: MountedSystem, qemu: Path) -> None:
+    line = refused("--iommufd", "--device", system.subchannel, "--", qemu)
+    assert str(qemu) in line
+    assert "no iommufd" in line
+    assert "QEMU 9" in line
+    if not has_iommufd():
+        line = refused("--iommufd", "--device", system.subchannel, "--", "qemu-system-s390x")
+        assert "no iommufd" in line
+    assert order(system) == "order=big"
+
+
 def test_a_program_that_is_no_program(system: MountedSystem, tmp_path: Path) -> None:
     program = tmp_path / "qemu-system-s390x"
     program.write_bytes(b"\x7fELF nonsense")
@@ -229,6 +249,26 @@ def test_a_device_number_unless_one_is_given(system: MountedSystem, qemu: Path) 
     fake = Fake(qemu, ("--device", system.subchannel))
     assert fake.end() == 7
     assert "devno=fe.0.0313" in fake.arguments[-1]
+
+
+def test_iommufd_for_each_device(system: MountedSystem, qemu: Path) -> None:
+    words = (
+        *("--iommufd", "--device", f"{system.subchannel},bootindex=1"),
+        *("--device", f"{system.path / '0.0.0314'},iommufd=mine"),
+    )
+    fake = Fake(qemu, words, "-object", "iommufd,id=mine")
+    assert fake.end() == 7
+    assert fake.arguments[:2] == ["-object", "iommufd,id=mine"]
+    assert fake.arguments[-6:-4] == ["-object", "iommufd,id=vfioccw-iommufd"]
+    one, two = fake.arguments[-3], fake.arguments[-1]
+    assert one.endswith("devno=fe.0.0313,iommufd=vfioccw-iommufd,bootindex=1")
+    assert two.endswith("devno=fe.0.0314,iommufd=mine")
+
+
+def test_a_program_that_runs_qemu_is_not_asked_in_vain(system: MountedSystem, qemu: Path) -> None:
+    fake = Fake(Path("env"), ("--iommufd", "--device", system.subchannel), str(qemu), at=qemu)
+    assert fake.end() == 7
+    assert "iommufd=vfioccw-iommufd" in fake.arguments[-1]
 
 
 @pytest.mark.parametrize(
@@ -326,5 +366,5 @@ def test_a_mount_that_ended_meanwhile_is_no_trouble(tmp_path: Path, qemu: Path) 
 def test_the_help_explains_it_by_example() -> None:
     done = vfioccw("qemu", "--help")
     assert done.returncode == 0
-    for word in ("--device", "--spare", "devno", "qemu-system-s390x", "order=host"):
+    for word in ("--device", "--spare", "--iommufd", "devno", "qemu-system-s390x", "order=host"):
         assert word in done.stdout

@@ -29,8 +29,17 @@ from vfioccw_fuse.cli.mounts import holders
     multiple=True,
     help="A device that QEMU may plug later: device_add vfio-ccw,sysfsdev=MNT/0.0.0314,devno=...",
 )
+@click.option(
+    "--iommufd",
+    is_flag=True,
+    help="Let QEMU (9 or newer) open the devices by iommufd and their character devices instead of "
+    "group and container. Adds -object iommufd,id=vfioccw-iommufd, and iommufd=vfioccw-iommufd to "
+    "each device; a spare is plugged with the same property.",
+)
 @click.argument("command", nargs=-1, required=True, metavar="-- QEMU ARGS...")
-def qemu_command(devices: tuple[str, ...], spares: tuple[str, ...], command: Sequence[str]) -> int:
+def qemu_command(
+    devices: tuple[str, ...], spares: tuple[str, ...], iommufd: bool, command: Sequence[str]
+) -> int:
     """Run QEMU with subchannels of a mount as DASDs of its guest.
 
     QEMU is the distribution's, as it is. Its options are yours; added are -device vfio-ccw for each
@@ -53,4 +62,5 @@ def qemu_command(devices: tuple[str, ...], spares: tuple[str, ...], command: Seq
             [GuestDevice.parse(text) for text in spares],
             command,
             lambda path: [holder.pid for holder in holders(path)],
+            iommufd=iommufd,
         )

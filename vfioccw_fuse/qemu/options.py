@@ -17,6 +17,8 @@ from ..errors import UserError
 
 VIRTUAL_CSS: Final = "fe"
 """The channel subsystem that QEMU gives to its guest; a device in another is never seen there."""
+IOMMUFD: Final = "vfioccw-iommufd"
+"""The id of the iommufd that QEMU is given."""
 TMPFS: Final = "/dev/shm"
 """Where the guest's memory lies if it fits."""
 DEFAULT_MEMORY: Final = 128 << 20
@@ -87,9 +89,10 @@ class GuestDevice:
         """The subchannel id."""
         return self.directory.name
 
-    def arguments(self) -> list[str]:
-        """The options that give QEMU this device."""
-        words = {"sysfsdev": str(self.directory), "devno": self.devno, **self.properties}
+    def arguments(self, *, iommufd: bool = False) -> list[str]:
+        """The options that give QEMU this device, by *iommufd* unless a property says by which."""
+        way = {"iommufd": IOMMUFD} if iommufd else {}
+        words = {"sysfsdev": str(self.directory), "devno": self.devno, **way, **self.properties}
         # A comma in a value is doubled: QEMU's own rule.
         said = ",".join(f"{name}={value.replace(',', ',,')}" for name, value in words.items())
         return ["-device", f"vfio-ccw,{said}"]
@@ -118,6 +121,11 @@ def groups_of(devices: Sequence[GuestDevice]) -> list[int]:
     said = {device.group for device in devices if device.group is not None}
     free = (number for number in range(len(devices) + len(said)) if number not in said)
     return [device.group if device.group is not None else next(free) for device in devices]
+
+
+def iommufd_arguments() -> list[str]:
+    """The options that give QEMU an iommufd; it opens /dev/iommu with the first device."""
+    return ["-object", f"iommufd,id={IOMMUFD}"]
 
 
 def memory_arguments(arguments: Sequence[str]) -> list[str]:

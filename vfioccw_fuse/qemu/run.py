@@ -19,7 +19,13 @@ from typing import Final
 
 from ..errors import UserError
 from .build import library
-from .options import GuestDevice, check_distinct, groups_of, memory_arguments
+from .options import (
+    GuestDevice,
+    check_distinct,
+    groups_of,
+    iommufd_arguments,
+    memory_arguments,
+)
 
 DEVICES_MAX: Final = 64
 """Most devices that the library serves."""
@@ -28,6 +34,7 @@ PASSED_SIGNALS: Final = (
     *(signal.SIGUSR1, signal.SIGUSR2, signal.SIGCONT),
 )
 """What is sent to us is sent on to QEMU."""
+_HELP_SECONDS: Final = 10.0
 _PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 _IN_USE: Final = "a client's eventfd"
 _NO_LIFE: Final = {
@@ -41,11 +48,14 @@ def run_qemu(
     spares: Sequence[GuestDevice],
     command: Sequence[str],
     holders: Callable[[str], Sequence[int]],
+    *,
+    iommufd: bool = False,
 ) -> int:
     """Run the *command* with the *devices*, the *spares* ready for device_add; its exit status.
 
-    *holders* gives the processes that have a path open. Everything that can be known before is
-    checked before QEMU starts; UserError or OSError says what is wrong then.
+    With *iommufd* QEMU opens the devices by /dev/iommu, else by group and container. *holders*
+    gives the processes that have a path open. Everything that can be known before is checked before
+    QEMU starts; UserError or OSError says what is wrong then.
     """
     everything = [*devices, *spares]
     check_distinct(everything)
@@ -62,6 +72,8 @@ def run_qemu(
         raise UserError("-daemonize: QEMU has to stay where it can be waited for; use & instead")
     for device in everything:
         _check(device.directory, holders)
+    if iommufd:
+        _check_iommufd(program)
     groups = zip(everything, groups_of(everything), strict=True)
     environment = {
         **os.environ,
@@ -70,7 +82,8 @@ def run_qemu(
     arguments = [
         *command,
         *memory_arguments(command),
-        *(word for device in devices for word in device.arguments()),
+        *(iommufd_arguments() if iommufd else ()),
+        *(word for device in devices for word in device.arguments(iommufd=iommufd)),
     ]
     with contextlib.ExitStack() as stack:
         preload = stack.enter_context(_preloadable(library()))
@@ -91,6 +104,26 @@ def _check(directory: Path, holders: Callable[[str], Sequence[int]]) -> None:
     if users or any(_IN_USE in value for value in state.values()):
         who = f"by process {users[0]}" if users else "by another client"
         raise UserError(f"{directory}: in use {who}; end it, or take another device")
+
+
+def _check_iommufd(program: str) -> None:
+    """UserError if *program* is a QEMU without iommufd; another program may well run one with it.
+
+    QEMU lists what -object takes, one name a line, and ends (qom/object_interfaces.c).
+    """
+    try:
+        done = subprocess.run(
+            [program, "-object", "help"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            timeout=_HELP_SECONDS, check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return
+    listed = done.stdout.decode(errors="replace").split()
+    if "memory-backend-ram" in listed and "iommufd" not in listed:
+        raise UserError(
+            f"{program}: this QEMU has no iommufd; leave out --iommufd, or take QEMU 9 or newer"
+        )
 
 
 def _state(directory: Path) -> dict[str, str]:
