@@ -43,6 +43,10 @@ def way(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+by_each_way = pytest.mark.usefixtures("way")
+"""For a test of a guest that is to pass however QEMU comes to its devices."""
+
+
 def make_fba(path: Path, size: int = 4 * MIB, *, empty: bool = False) -> Path:
     """An FBA image, each the same of its size; *empty* ones are sparse."""
     if empty:
@@ -67,10 +71,11 @@ def digest(path: Path) -> str:
 
 
 class Lab:
-    """A mount, its images and its guests."""
+    """A mount, its images and its guests, which come to the devices by *way*."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, way: str) -> None:
         self.directory = directory
+        self.way = way
         self.path = directory / "mnt"
         self.path.mkdir()
 
@@ -99,8 +104,9 @@ class Lab:
         return f"{self.path / schid},devno=fe.0.{number}{more}"
 
     @contextlib.contextmanager
-    def guest(self, *devices: str, way: str = "group", **options: object) -> Iterator[Guest]:
-        wanted = Options(devices=devices, iommufd=way == "iommufd", **options)  # type: ignore[arg-type]
+    def guest(self, *devices: str, **options: object) -> Iterator[Guest]:
+        iommufd = self.way == "iommufd"
+        wanted = Options(devices=devices, iommufd=iommufd, **options)  # type: ignore[arg-type]
         with booted(wanted) as guest:
             yield guest
 
@@ -110,9 +116,9 @@ class Lab:
 
 
 @contextlib.contextmanager
-def laboratory(directory: Path) -> Iterator[Lab]:
+def laboratory(directory: Path, way: str = "group") -> Iterator[Lab]:
     """A lab; what it mounted is unmounted at the end, which must work if the test did."""
-    lab = Lab(directory)
+    lab = Lab(directory, way)
     try:
         yield lab
         if is_mounted(lab.path):
@@ -122,6 +128,7 @@ def laboratory(directory: Path) -> Iterator[Lab]:
 
 
 @pytest.fixture
-def lab(tmp_path: Path) -> Iterator[Lab]:
-    with laboratory(tmp_path) as made:
+def lab(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Lab]:
+    way = request.getfixturevalue("way") if "way" in request.fixturenames else "group"
+    with laboratory(tmp_path, way) as made:
         yield made

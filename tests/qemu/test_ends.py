@@ -7,11 +7,12 @@ import signal
 import time
 
 from tests.mounted import servers_of, until, vfioccw
-from tests.qemu.conftest import MIB, Lab, make_eckd, make_fba
+from tests.qemu.conftest import MIB, Lab, by_each_way, make_eckd, make_fba
 
 FBA, ECKD = "0.0.0313", "0.0.0314"
 
 
+@by_each_way
 def test_the_guest_of_a_dead_server_gets_errors(lab: Lab) -> None:
     fba = make_fba(lab.directory / "disk.img", 8 * MIB)
     eckd = make_eckd(lab.directory / "vol.ckd", 10)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.mounted import files_of, servers_of
-from tests.qemu.conftest import MIB, Lab, digest, make_eckd, make_fba
+from tests.qemu.conftest import MIB, Lab, by_each_way, digest, make_eckd, make_fba
 
 FBA, ECKD = "0.0.0313", "0.0.0314"
 
@@ -14,6 +14,7 @@ def maps_of(pid: int) -> str:
     return Path(f"/proc/{pid}/maps").read_text()
 
 
+@by_each_way
 def test_more_than_2_gib_is_reached_by_idaws(lab: Lab) -> None:
     fba = make_fba(lab.directory / "disk.img", 8 * MIB)
     eckd = make_eckd(lab.directory / "vol.ckd", 5)
@@ -38,6 +39,7 @@ def test_more_than_2_gib_is_reached_by_idaws(lab: Lab) -> None:
     assert "qemu_back_mem" not in maps_of(server)
 
 
+@by_each_way
 def test_memory_that_is_no_file_is_the_processes(lab: Lab) -> None:
     fba = make_fba(lab.directory / "disk.img")
     lab.mount(f"fba@{FBA}:{fba}")

@@ -17,7 +17,8 @@ NUMBERS = {FBA: "1234", LDL: "1235", CDL: "1236"}
 
 
 @pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def images(tmp_path_factory: pytest.TempPathFactory, way: str) -> dict[str, Path]:
+    # New ones for each way: the tests write on them.
     directory = tmp_path_factory.mktemp("images")
     return {
         FBA: make_fba(directory / "disk.img"),
@@ -27,8 +28,10 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory, images: dict[str, Path]) -> Iterator[Lab]:
-    with laboratory(tmp_path_factory.mktemp("lab")) as made:
+def lab(
+    tmp_path_factory: pytest.TempPathFactory, images: dict[str, Path], way: str
+) -> Iterator[Lab]:
+    with laboratory(tmp_path_factory.mktemp("lab"), way) as made:
         made.mount(
             f"fba@{FBA}:{images[FBA]}", f"3390@{LDL}:{images[LDL]}", f"3390@{CDL}:{images[CDL]}"
         )

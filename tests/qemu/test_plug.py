@@ -10,13 +10,14 @@ from guest import GuestError
 from guest.machine import Guest
 from tests.mounted import until
 from tests.qemu.conftest import MIB, Lab, digest, laboratory, make_fba
+from vfioccw_fuse.qemu.options import IOMMUFD
 
 STAYS, SPARE, ASKED = (f"0.0.031{n}" for n in range(3))
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    with laboratory(tmp_path_factory.mktemp("plug")) as made:
+def lab(tmp_path_factory: pytest.TempPathFactory, way: str) -> Iterator[Lab]:
+    with laboratory(tmp_path_factory.mktemp("plug"), way) as made:
         for schid in (STAYS, SPARE, ASKED):
             make_fba(made.directory / schid, MIB)
         made.mount(*(f"fba@{schid}:{made.directory / schid}" for schid in (STAYS, SPARE, ASKED)))
@@ -40,10 +41,15 @@ def sees(guest: Guest, bus: str) -> bool:
     return guest.run(f"[ -e /sys/bus/ccw/devices/{bus} ]")[0] == 0
 
 
+def by_iommufd(lab: Lab) -> dict[str, str]:
+    """The property of a device that QEMU shall open so."""
+    return {"iommufd": IOMMUFD} if lab.way == "iommufd" else {}
+
+
 def plug(guest: Guest, lab: Lab) -> None:
     guest.monitor(
         "device_add", driver="vfio-ccw", sysfsdev=str(lab.path / SPARE), devno="fe.0.1001",
-        id="spare",
+        id="spare", **by_iommufd(lab),
     )  # fmt: skip
 
 
@@ -80,10 +86,11 @@ def test_a_spare_is_plugged_read_unplugged_and_plugged_again(guest: Guest, lab: 
 
 def test_a_device_cannot_be_plugged_twice(guest: Guest, lab: Lab) -> None:
     plug(guest, lab)
-    with pytest.raises(GuestError, match=r"busy|already"):
+    with pytest.raises(GuestError, match=r"busy|already|error bind"):
         guest.monitor(
-            "device_add", driver="vfio-ccw", sysfsdev=str(lab.path / SPARE), devno="fe.0.1009"
-        )
+            "device_add", driver="vfio-ccw", sysfsdev=str(lab.path / SPARE), devno="fe.0.1009",
+            **by_iommufd(lab),
+        )  # fmt: skip
     guest.monitor("device_del", id="spare")
     guest.await_event("DEVICE_DELETED")
 
