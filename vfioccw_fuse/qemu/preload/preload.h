@@ -84,6 +84,7 @@ struct real {
     FILE *(*fopen64)(const char *, const char *);
     ssize_t (*pread64)(int, void *, size_t, off64_t);
     ssize_t (*pwrite64)(int, const void *, size_t, off64_t);
+    int (*access)(const char *, int);
     ssize_t (*readlink)(const char *, char *, size_t);
     char *(*realpath)(const char *, char *);
     DIR *(*opendir)(const char *);

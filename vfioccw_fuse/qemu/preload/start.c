@@ -93,6 +93,7 @@ static void find_real(void)
     real.fopen64 = dlsym(RTLD_NEXT, "fopen64");
     real.pread64 = dlsym(RTLD_NEXT, "pread64");
     real.pwrite64 = dlsym(RTLD_NEXT, "pwrite64");
+    real.access = dlsym(RTLD_NEXT, "access");
     real.readlink = dlsym(RTLD_NEXT, "readlink");
     /* The oldest version of it takes no NULL, and dlsym gives the oldest. */
     real.realpath = dlvsym(RTLD_NEXT, "realpath", "GLIBC_2.3");
