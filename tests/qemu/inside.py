@@ -677,10 +677,20 @@ def a_device_sees_the_maps_of_its_ioas_and_no_others(mount: Path) -> None:
     for cdev in (first, second):
         assert irb_of_a_start(cdev.fd)[2] == PROGRAM_CHECK
     # A file, by its descriptor, which may be closed then.
-    iommufd.map_file(full, memory, 0, 1 << 20)
-    os.close(memory)
+    own = os.dup(memory)
+    iommufd.map_file(full, own, 0, 1 << 20)
+    os.close(own)
     for cdev in (first, second):
         assert irb_of_a_start(cdev.fd) == GOOD
+    # A file that the server cannot use, by where it is in our memory; and one that is not there.
+    iommufd.unmap(full, 0, 1 << 20)
+    read_only = os.open(f"/proc/self/fd/{memory}", os.O_RDONLY)
+    os.close(memory)
+    iommufd.map_file(full, read_only, 0, 1 << 20)
+    for cdev in (first, second):
+        assert irb_of_a_start(cdev.fd) == GOOD
+    with fails(errno.EINVAL):
+        iommufd.map_file(full, os.open("/dev/zero", os.O_RDWR), 0, 1 << 20, 1 << 20)
     second.detach()
     assert irb_of_a_start(second.fd)[2] == PROGRAM_CHECK
     second.attach(full)

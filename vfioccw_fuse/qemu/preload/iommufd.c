@@ -227,7 +227,10 @@ static int map_file(struct iommufd *iommufd, void *argument)
     space = space_of(iommufd, asked->ioas_id);
     if (!space)
         return -1;
-    return fcntl(asked->fd, F_GETFD) < 0 ? refuse(EBADF) : add_map(space, map);
+    if (fcntl(asked->fd, F_GETFD) < 0)
+        return refuse(EBADF);
+    prefer_usable(&map);
+    return add_map(space, map);
 }
 
 static int unmap(struct iommufd *iommufd, void *argument)

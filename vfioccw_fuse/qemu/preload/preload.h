@@ -139,6 +139,7 @@ struct space {
 
 struct space *new_space(void);
 void drop_space(struct space *space);
+void prefer_usable(struct map *map);
 int add_map(struct space *space, struct map map);
 int remove_maps(struct space *space, uint64_t iova, uint64_t last, uint64_t *gone);
 int attach_device(struct device *device, struct space *space);

@@ -38,8 +38,44 @@ void drop_space(struct space *space)
 
 /* ------------------------------------------------------------------------------ to the server */
 
-/* A descriptor that we have open for reading and writing of that file; or -1. */
-static int descriptor_of(dev_t system, ino_t inode)
+/* An area of our memory that shows a file, as /proc/self/maps has it. */
+struct area {
+    uint64_t start, end, offset;
+    dev_t system;
+    ino_t inode;
+    bool shared;
+};
+
+static bool next_area(FILE *areas, struct area *area)
+{
+    unsigned long start, end, inode;
+    unsigned long long offset;
+    unsigned int major_number, minor_number;
+    char line[PATH_MAX + 128], permissions[8];
+
+    while (fgets(line, sizeof(line), areas)) {
+        if (sscanf(line, "%lx-%lx %7s %llx %x:%x %lu", &start, &end, permissions, &offset,
+                   &major_number, &minor_number, &inode) != 7 || !inode)
+            continue;
+        *area = (struct area){start, end, offset, makedev(major_number, minor_number), inode,
+                              permissions[3] == 's'};
+        return true;
+    }
+    return false;
+}
+
+/* Whether the server can read and write the file FD itself; *status: what it is. */
+static bool serves(int fd, struct stat *status)
+{
+    struct statfs kind;
+
+    return !real.fstat(fd, status) && S_ISREG(status->st_mode) &&
+           (fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDWR && !fstatfs(fd, &kind) &&
+           kind.f_type != HUGETLBFS_MAGIC && kind.f_type != FUSE_SUPER_MAGIC;
+}
+
+/* A descriptor of ours of the file that the area shows, which the server can use; or -1. */
+static int descriptor_of(const struct area *area)
 {
     DIR *descriptors = real.opendir("/proc/self/fd");
     struct dirent64 *entry;
@@ -47,13 +83,10 @@ static int descriptor_of(dev_t system, ino_t inode)
 
     while (fd < 0 && descriptors && (entry = real.readdir64(descriptors))) {
         int number = atoi(entry->d_name);
-        struct statfs kind;
         struct stat status;
 
-        if (entry->d_name[0] != '.' && !real.fstat(number, &status) &&
-            S_ISREG(status.st_mode) && status.st_ino == inode && status.st_dev == system &&
-            (fcntl(number, F_GETFL) & O_ACCMODE) == O_RDWR && !fstatfs(number, &kind) &&
-            kind.f_type != HUGETLBFS_MAGIC && kind.f_type != FUSE_SUPER_MAGIC)
+        if (entry->d_name[0] != '.' && serves(number, &status) &&
+            status.st_ino == area->inode && status.st_dev == area->system)
             fd = number;
     }
     if (descriptors)
@@ -65,23 +98,40 @@ static int descriptor_of(dev_t system, ino_t inode)
 static int file_behind(const struct map *map, uint64_t *offset)
 {
     FILE *areas = real.fopen64("/proc/self/maps", "r");
-    unsigned long start, end, inode = 0;
-    unsigned long long position;
-    unsigned int major_number, minor_number;
-    char line[PATH_MAX + 128], permissions[8];
+    uint64_t size = map->last - map->iova + 1;
+    struct area area;
     bool found = false;
 
-    while (areas && !found && fgets(line, sizeof(line), areas)) {
-        if (sscanf(line, "%lx-%lx %7s %llx %x:%x %lu", &start, &end, permissions, &position,
-                   &major_number, &minor_number, &inode) == 7)
-            found = start <= map->place && map->place + (map->last - map->iova) < end;
+    while (areas && !found && next_area(areas, &area))
+        found = area.start <= map->place && map->place + size <= area.end;
+    if (areas)
+        fclose(areas);
+    if (!found || !area.shared)
+        return -1;
+    *offset = area.offset + map->place - area.start;
+    return descriptor_of(&area);
+}
+
+/* Of a file that the server cannot use (huge pages) its place in our memory is mapped. */
+void prefer_usable(struct map *map)
+{
+    uint64_t size = map->last - map->iova + 1;
+    struct stat status;
+    struct area area;
+    FILE *areas;
+
+    if (serves(map->fd, &status))
+        return;
+    areas = real.fopen64("/proc/self/maps", "r");
+    while (areas && map->fd >= 0 && next_area(areas, &area)) {
+        if (!area.shared || area.inode != status.st_ino || area.system != status.st_dev ||
+            area.offset > map->place || map->place + size > area.offset + area.end - area.start)
+            continue;
+        map->fd = -1;
+        map->place = area.start + map->place - area.offset;
     }
     if (areas)
         fclose(areas);
-    if (!found || permissions[3] != 's' || !inode)
-        return -1;
-    *offset = position + map->place - start;
-    return descriptor_of(makedev(major_number, minor_number), inode);
 }
 
 static int send_map(struct device *device, const struct map *map)
