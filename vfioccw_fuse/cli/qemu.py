@@ -34,7 +34,7 @@ from vfioccw_fuse.cli.mounts import holders
     is_flag=True,
     help="Let QEMU (9 or newer) open the devices by iommufd and their character devices instead of "
     "group and container. Adds -object iommufd,id=vfioccw-iommufd, and iommufd=vfioccw-iommufd to "
-    "each device; a spare is plugged with the same property.",
+    "each device; plug a spare with the same property.",
 )
 @click.argument("command", nargs=-1, required=True, metavar="-- QEMU ARGS...")
 def qemu_command(
