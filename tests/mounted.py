@@ -17,18 +17,62 @@ PROJECT = Path(__file__).resolve().parents[1]
 SCHID = "0.0.0313"
 BLOCK = 512
 BLOCKS = 512
-SOON = 10.0
-"""Longest wait for what should happen at once, in seconds: generous for a busy machine."""
-GONE_WITHIN = 2.0
-"""Seconds after the unmount in which the daemon must have ended."""
+SOON = 60.0
+"""Longest wait for what should happen at once, in seconds: a machine may have much else to do."""
+GONE_WITHIN = 45.0
+"""Seconds after the unmount in which the daemon must have ended: 2 if the machine has time, 30 for
+what it wrote."""
+ASLEEP_IN_THE_MOUNT = ("request_wait",)
+"""Where a thread sleeps that waits for a FUSE server's answer, as `sleeps_in` wants it."""
+ASLEEP_IN_POLL = ("poll", "select")
+"""Where one sleeps in poll, select or epoll_wait."""
 
 
-def until(condition: Callable[[], object], what: str, seconds: float = SOON) -> None:
+def until(
+    condition: Callable[[], object], what: str = "the condition", seconds: float = SOON
+) -> None:
     """Wait until *condition* holds; AssertionError names *what* did not come true."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
         time.sleep(0.005)
+
+
+def until_quiet(count: Callable[[], object], what: str, seconds: float = 1.0) -> None:
+    """Wait for *seconds* in which *count* stays as it is: what comes to rest may take a while."""
+    deadline = time.monotonic() + SOON
+    before = count()
+    while True:
+        time.sleep(seconds)
+        now = count()
+        if now == before:
+            return
+        assert time.monotonic() < deadline, f"never for {seconds:g} s: {what}"
+        before = now
+
+
+def sleeps_in(places: tuple[str, ...], pid: int, tid: int | None = None) -> bool:
+    """Whether a thread, or a process's first one, sleeps in a kernel function of such a name."""
+    with contextlib.suppress(OSError):
+        place = Path(f"/proc/{pid}/task/{tid or pid}/wchan").read_text()
+        return any(name in place for name in places)
+    return False
+
+
+def cpu_time(pid: int) -> float:
+    """Processor time of a process so far, in seconds: other programs hardly change it."""
+    return time.clock_gettime((~pid << 3) | 2)
+
+
+def connections(socket: Path) -> int:
+    """How many connections to a mount's socket its server has not closed yet."""
+    # The server's ends have the name that the socket had when it was bound; one of them listens.
+    directory, listens = f"{socket.parent}/", 0x10000
+    lines = (line.split() for line in Path("/proc/net/unix").read_text().splitlines()[1:])
+    return sum(
+        len(words) > 7 and words[7].startswith(directory) and not int(words[3], 16) & listens
+        for words in lines
+    )
 
 
 def vfioccw(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -98,6 +142,8 @@ class MountedSystem:
         """The image behind subchannel 0.0.0313."""
         self.subchannel = path / SCHID
         """Its directory."""
+        # The first child of a daemon's making may be a moment behind its own child.
+        until(lambda: len(servers_of(path)) == 1, "one process serves the mount")
         [self.pid] = servers_of(path)
         """The daemon's process id."""
         self.pidfd = os.pidfd_open(self.pid)
@@ -110,6 +156,13 @@ class MountedSystem:
     def ended(self, seconds: float = SOON) -> bool:
         """Wait for the daemon's end; whether it came in time."""
         return bool(select.select([self.pidfd], [], [], seconds)[0])
+
+    def until_nobody_is_connected(self) -> None:
+        """Wait until the server has noticed the end of all connections to `irqfd`.
+
+        It does so after `close` has returned, and what they attached and mapped ends only then.
+        """
+        until(lambda: not connections(self.socket), "every connection to irqfd is closed")
 
     def unmount(self, *options: str) -> subprocess.CompletedProcess[str]:
         """fusermount3 -u."""

@@ -100,6 +100,7 @@ class Disk:
             connection.close()
         os.close(self.io)
         os.close(self.irq)
+        self.system.until_nobody_is_connected()
 
     def start(self, address: int = PROGRAM, controls: int = FETCHED) -> None:
         """Start the program at *address*; OSError as the mount answers."""
@@ -140,6 +141,12 @@ class Disk:
         with self.system.storage.open("rb") as storage:
             storage.seek(DATA)
             return ended.dstat == 0x0C and storage.read(BLOCK) == self.block(7)
+
+    def rest(self) -> None:
+        """End what still runs and take what waits; whoever comes next finds nothing of it."""
+        (self.system.subchannel / "reset").write_text("1")
+        with contextlib.suppress(BlockingIOError):
+            os.read(self.irq, 8)
 
     def control(self, text: str) -> None:
         (self.system.subchannel / "control").write_text(text)
@@ -188,6 +195,7 @@ def disk(system: MountedSystem) -> Iterator[Disk]:
     with contextlib.closing(Disk(system)) as found:
         yield found
         found.control("delay=0 fault=none")
+        found.rest()
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import mmap
 import os
 import socket
 import struct
-import time
 
 import pytest
 
@@ -23,7 +22,7 @@ from tests.iommu.conftest import (
     ccw,
     reading,
 )
-from tests.mounted import BLOCK, until
+from tests.mounted import BLOCK, cpu_time, until
 
 GIB = 1 << 30
 
@@ -136,9 +135,9 @@ def test_the_clients_own_memory_is_the_storage(disk: Disk) -> None:
 
 def test_a_sparse_4_gib_guest_costs_only_what_it_touches(disk: Disk) -> None:
     storage = Storage(4 * GIB)
-    started = time.monotonic()
+    before = cpu_time(disk.system.pid)
     assert not disk.connect().map_file(storage.fd, storage.size)
-    assert time.monotonic() - started < 1
+    assert cpu_time(disk.system.pid) - before < 1
     target = 4 * GIB - PAGE
     program, parameters = reading(13, PARAMETERS + 64, flags=0x04)
     storage.put(PROGRAM, program)

@@ -6,7 +6,7 @@ import os
 import select
 
 from tests.iommu.conftest import DATA, PAGE, PROGRAM, Disk, Storage
-from tests.mounted import until
+from tests.mounted import SOON, until
 
 
 def assert_reset(disk: Disk, resets: int) -> None:
@@ -96,7 +96,7 @@ def test_status_that_waits_is_no_program(disk: Disk, storage: Storage) -> None:
     assert not connection.map_file(storage.fd, storage.size)
     storage.put_reading(3)
     disk.start()
-    assert select.select([disk.irq], [], [], 5)[0]
+    assert select.select([disk.irq], [], [], SOON)[0]
     assert not connection.unmap(0, storage.size)
     assert int(disk.state()["resets"]) == resets
     assert disk.irb().dstat == 0x0C
