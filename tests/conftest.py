@@ -1,12 +1,19 @@
-"""What every test shares: the --slow switch, and a mounted disk."""
+"""What every test shares: the --slow switch, Hypothesis without a clock, and a mounted disk."""
 
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.mounted import MountedSystem, mounted
+
+# How long an example takes says how busy the machine is.
+settings.register_profile(
+    "without a clock", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("without a clock")
 
 
 def pytest_configure() -> None:

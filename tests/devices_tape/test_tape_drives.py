@@ -7,7 +7,7 @@ import struct
 
 import pytest
 import trio
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.devices_tape.rig import (
@@ -617,9 +617,7 @@ COMMANDS = st.tuples(
 
 
 @pytest.mark.parametrize("kind", ALL)
-@settings(
-    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60)
 @given(data=st.binary(max_size=300), programs=st.lists(COMMANDS, max_size=12))
 def test_any_commands_on_any_file_end(tmp_path_factory, kind, data, programs):
     directory = tmp_path_factory.mktemp("any")

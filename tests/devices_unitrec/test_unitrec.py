@@ -8,7 +8,7 @@ import signal
 
 import pytest
 import trio
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.devices_tape.rig import (
@@ -371,9 +371,7 @@ COMMANDS = st.tuples(
 
 
 @pytest.mark.parametrize("cls", [Reader3505, Punch3525, Printer1403])
-@settings(
-    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60)
 @given(cards=st.binary(max_size=200), text=st.booleans(), programs=st.lists(COMMANDS, max_size=12))
 def test_any_commands_on_any_file_end(tmp_path_factory, cls, cards, text, programs):
     directory = tmp_path_factory.mktemp("any")
