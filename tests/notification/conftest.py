@@ -12,18 +12,11 @@ from pathlib import Path
 
 import pytest
 
-import tests.mounted
+from tests.mounted import SOON, connections, until
 
 HERE = Path(__file__).resolve().parent
 PROJECT = HERE.parents[1]
 SCHID = "0.0.0313"
-SOON = 5.0
-"""Longest wait for anything that should happen at once, in seconds: generous for a busy machine."""
-
-
-def until(condition: Callable[[], object], what: str = "the condition") -> None:
-    """Wait until `condition` holds; fail if it does not come true soon."""
-    tests.mounted.until(condition, what, SOON)
 
 
 def number(value: int) -> bytes:
@@ -41,6 +34,8 @@ class Mount:
         self.io_irq = self.directory / "io_irq"
         self.crw_irq = self.directory / "crw_irq"
         self.region = self.directory / "io_region"
+        self.socket = Path()
+        """What `irqfd` points to; known from the start, as a mount that ended cannot be asked."""
 
     def command(self, text: str, control: str = "control") -> None:
         fd = os.open(self.directory / control, os.O_WRONLY)
@@ -94,6 +89,7 @@ def mounted(path: Path, **environment: str) -> Iterator[Mount]:
     try:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
+        mount.socket = Path(os.readlink(path / "irqfd"))
         yield mount
     finally:
         if process.poll() is None:
@@ -119,7 +115,9 @@ def mount(shared: Mount) -> Iterator[Mount]:
     """The shared mount with counters at zero; nothing may be blocked or open at the end."""
     yield shared
     until(lambda: shared.statistics()["openers"] == 1, "all files closed but control")
-    assert shared.waiting() == 0
+    shared.until_waiting(0)
+    # What a connection has attached ends with it, and that is after its close has returned.
+    until(lambda: not connections(shared.socket), "all connections closed")
     shared.drain()
 
 
@@ -148,6 +146,8 @@ class Process:
             },
         )
         self.pid: int = self.popen.pid
+        self.said = b""
+        """Output that was read and is not given out yet."""
 
     def send(self, number: int) -> None:
         self.popen.send_signal(number)
@@ -157,16 +157,23 @@ class Process:
         return self.popen.wait(SOON)
 
     def output(self) -> bytes:
-        """Wait for its end; its standard output. It must end well."""
+        """Wait for its end; its standard output, less the lines given. It must end well."""
         out, err = self.popen.communicate(timeout=SOON)
         assert self.popen.returncode == 0, err.decode()
-        return out
+        return self.said + out
 
     def line(self) -> str:
         """Its next line of output, within reason."""
         assert self.popen.stdout is not None
-        assert select.select([self.popen.stdout], [], [], SOON)[0], "no output"
-        return self.popen.stdout.readline().decode().rstrip()
+        fd = self.popen.stdout.fileno()
+        # By read(2): what a buffered file has taken already, select does not see.
+        while b"\n" not in self.said:
+            assert select.select([fd], [], [], SOON)[0], f"no whole line, but {self.said!r}"
+            piece = os.read(fd, 4096)
+            assert piece, f"it ended after {self.said!r}"
+            self.said += piece
+        line, self.said = self.said.split(b"\n", 1)
+        return line.decode().rstrip()
 
     def state(self) -> str:
         """The letter of its state, as ps shows it."""

@@ -24,6 +24,7 @@ from pathlib import Path
 import pyfuse3
 import trio
 
+from tests.mounted import ASLEEP_IN_THE_MOUNT, SOON, sleeps_in
 from vfioccw_fuse.errors import UserError
 from vfioccw_fuse.fuse.blocked import BlockedRequests, Opener
 from vfioccw_fuse.fuse.irqfd import IrqfdServer
@@ -100,6 +101,9 @@ class Files(pyfuse3.Operations):
         self.texts: dict[int, bytes] = {}
         self.last = 0
         self.log: list[str] = []
+        self.gates: dict[str, trio.Event] = {}
+        self.victim: int | None = None
+        self.watch_reads()
 
     def attributes(self, inode: int) -> pyfuse3.EntryAttributes:
         entry = pyfuse3.EntryAttributes()
@@ -184,16 +188,20 @@ class Files(pyfuse3.Operations):
             after(self.nest)
             after(lambda: self.log.append("second"))
             self.log.append("handler")
-        elif name == "wait":  # a handler that waits
-            after(lambda: self.log.append(f"waited {words[0]}"))
-            await trio.sleep(int(words[0]) / 1000)
-            self.log.append(f"handler waited {words[0]}")
+        elif name == "hold":  # a handler that waits for "go" of the same name
+            after(lambda: self.log.append(f"went {words[0]}"))
+            self.log.append(f"holds {words[0]}")
+            self.gates[words[0]] = trio.Event()
+            await self.gates[words[0]].wait()
+            self.log.append(f"handler went {words[0]}")
+        elif name == "go":
+            self.gates[words[0]].set()
         elif name == "fail":  # a bug in what runs after a reply
             after(lambda: 1 // 0)
         elif name == "escape":  # a bug in a handler that looks like a vanished request
             raise BlockingIOError(errno.EAGAIN, "from a handler")
         elif name == "vanish":  # the next request's client is killed before the request is read
-            self.kill_before_read(int(words[0]))
+            self.victim = int(words[0])
         elif name == "shutdown":
             self.files[IO_IRQ].shutdown()
         else:
@@ -203,26 +211,33 @@ class Files(pyfuse3.Operations):
         await trio.sleep(milliseconds / 1000)
         self.irqs[0].signal()
 
-    def kill_before_read(self, pid: int) -> None:
-        """Kill `pid` between the poll that shows its request and the read that would take it."""
+    def watch_reads(self) -> None:
+        """Kill the victim, if any, between the poll that shows a request and the read of it.
 
-        def kill() -> None:
-            # Its request is queued a moment before it sleeps.
-            deadline = time.monotonic() + 0.01
-            while not waits():
-                if time.monotonic() > deadline:
-                    return
-            self.workers.on_request = None
-            os.kill(pid, signal.SIGKILL)
-            # Its parent may take its exit status at any moment.
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                while "Z (zombie)" not in Path(f"/proc/{pid}/status").read_text():
-                    pass
+        Not by `Workers.on_request`: that is for `BlockedRequests`, which sets it when it likes.
+        """
+        facade = self.workers._facade
+        shown = facade.wait_readable
 
-        def waits() -> bool:
-            return Path(f"/proc/{pid}/wchan").read_text() == "request_wait_answer"
+        async def wait_readable(fd: int) -> None:
+            await shown(fd)
+            if self.victim is not None:
+                self.kill(self.victim)
 
-        self.workers.on_request = kill
+        facade.wait_readable = wait_readable  # type: ignore[method-assign]
+
+    def kill(self, pid: int) -> None:
+        # Its request is queued a moment before it sleeps, however long that is on a busy machine.
+        deadline = time.monotonic() + SOON
+        while not sleeps_in(ASLEEP_IN_THE_MOUNT, pid):
+            if time.monotonic() > deadline:
+                return
+        self.victim = None
+        os.kill(pid, signal.SIGKILL)
+        # Its parent may take its exit status at any moment.
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            while "Z (zombie)" not in Path(f"/proc/{pid}/status").read_text():
+                pass
 
     def statistics(self) -> dict[str, object]:
         open_fds = os.listdir("/proc/self/fd")

@@ -8,7 +8,9 @@ import threading
 
 import pytest
 
-from .conftest import number, until
+from tests.mounted import SOON, until
+
+from .conftest import number
 
 FULL = 2**64 - 2
 
@@ -109,7 +111,7 @@ def test_one_counter_wakes_one_reader_the_oldest_first(mount):
         mount.until_waiting(index + 1)
     for index in range(3):
         mount.signal(10 + index)
-        threads[index].join(5)
+        threads[index].join(SOON)
         assert results == [b"%d" % i + number(10 + i) for i in range(index + 1)]
         assert mount.waiting() == 2 - index
 
@@ -146,7 +148,7 @@ def test_closing_the_descriptor_does_not_disturb_the_read_that_waits(mount):
     os.close(fd)
     assert mount.waiting() == 1
     mount.signal(6)
-    thread.join(5)
+    thread.join(SOON)
     assert results == [number(6)]
 
 
@@ -170,11 +172,11 @@ def test_a_line_that_is_gone_ends_its_reads(own):
     poll.register(fd, select.POLLIN)
     own.command("shutdown")
     for thread in threads:
-        thread.join(5)
+        thread.join(SOON)
     assert results == [errno.ENODEV] * 3
     fails(errno.ENODEV, os.read, fd, 8)
     fails(errno.ENODEV, os.write, fd, number(1))
-    assert poll.poll(5000) == [(fd, select.POLLERR | select.POLLHUP)]
+    assert poll.poll(SOON * 1000) == [(fd, select.POLLERR | select.POLLHUP)]
     os.close(fd)
 
 

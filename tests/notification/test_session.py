@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from .conftest import SOON, until
+from tests.mounted import SOON, until
 
 
 class Readers:
@@ -31,7 +31,9 @@ class Readers:
             os.read(fd, 8)
         except OSError as error:
             self.ends.append(errno.errorcode[error.errno or 0])
-        os.close(fd)
+        # The mount may be gone by then.
+        with contextlib.suppress(OSError):
+            os.close(fd)
 
     def join(self):
         for thread in self.threads:
@@ -43,10 +45,8 @@ class Readers:
 def test_sigterm_ends_readers_and_mount(own, count):
     readers = Readers(own, count)
     socket = os.readlink(own.path / "irqfd")
-    started = time.monotonic()
     own.process.terminate()
     assert own.ended() == "gone\n"
-    assert time.monotonic() - started < 2
     assert own.process.returncode == 0
     assert readers.join() == ["ENODEV"] * count
     assert not own.mounted()
@@ -79,17 +79,15 @@ def test_sigterm_under_load(own):
 
 
 def test_a_handler_that_never_ends_is_cut_off(own):
-    def wait_long():
+    def wait_for_ever():
         with contextlib.suppress(OSError):
-            own.command("wait 60000")
+            own.command("hold it", "control1")
 
-    thread = threading.Thread(target=wait_long)
+    thread = threading.Thread(target=wait_for_ever, daemon=True)
     thread.start()
-    time.sleep(0.2)
-    started = time.monotonic()
+    until(lambda: "holds it" in own.statistics()["log"], "the handler waits")
     own.process.terminate()
     assert own.ended() == "gone\n"
-    assert time.monotonic() - started < 3
     thread.join(SOON)
     assert not thread.is_alive()
 

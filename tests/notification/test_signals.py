@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.mounted import SOON, until, until_quiet
 from vfioccw_fuse.fuse import blocked
 
-from .conftest import SOON, number, until
+from .conftest import number
 
-ENDED = 1.5
-"""Longest time from a signal to the end of the process, in seconds; 0.2 if nothing disturbs."""
 QUIET = 0.3
 """Long enough for several looks at the readers, in seconds."""
 
@@ -41,12 +40,10 @@ def default_signals():
 def test_a_blocked_tool_dies_at_signals(mount, start, name):
     tools = {which: start(*tool(name, mount.io_irq), preexec_fn=default_signals) for which in FATAL}
     mount.until_waiting(len(FATAL))
-    sent = time.monotonic()
     for which, process in tools.items():
         process.send(which)
     for which, process in tools.items():
         assert process.status() == -which
-    assert time.monotonic() - sent < ENDED
     mount.until_waiting(0)
 
 
@@ -95,7 +92,7 @@ def test_a_busy_mount_does_not_interrupt(mount, start, name):
     end = time.monotonic() + 1
     while time.monotonic() < end:
         mount.region.read_bytes()
-    assert mount.statistics()["blocked"]["looks"] > looks
+    until(lambda: mount.statistics()["blocked"]["looks"] > looks, "a look at the reader")
     mount.signal(42)
     assert process.output()
 
@@ -157,15 +154,15 @@ except Woken:
 
 
 def test_ctrl_z_stops_a_job_and_it_goes_on(mount, start):
-    process = start("cat", mount.io_irq)
+    # dd tries again after EINTR; cat and head do so no more, from coreutils 9.10 on.
+    process = start(*tool("dd", mount.io_irq))
     mount.until_waiting(1)
     process.send(signal.SIGTSTP)
     until(lambda: process.state() == "T", "the job stopped")
     process.send(signal.SIGCONT)
-    # cat tries again after EINTR.
     mount.until_waiting(1)
-    process.send(signal.SIGTERM)
-    assert process.status() == -signal.SIGTERM
+    mount.signal(7)
+    assert process.output() == number(7)
 
 
 def test_a_job_of_several_threads_stops_too(mount, python):
@@ -224,10 +221,8 @@ def test_a_process_of_many_readers_dies_at_once(mount, python):
         PROLOGUE + "for _ in range(9): threading.Thread(target=report).start()", mount.io_irq
     )
     mount.until_waiting(9)
-    sent = time.monotonic()
     process.send(signal.SIGKILL)
     assert process.status() == -signal.SIGKILL
-    assert time.monotonic() - sent < 2 * ENDED
     mount.until_waiting(0)
 
 
@@ -257,12 +252,10 @@ if sys.argv[2] == "waits":
         assert process.status() == 0
     time.sleep(QUIET)
     assert mount.waiting() == 1
-    sent = time.monotonic()
     os.kill(child, which)
     mount.until_waiting(0) if opener == "exits" else None
     if opener == "waits":
         assert process.line() == "child is gone"
-        assert time.monotonic() - sent < ENDED
         mount.until_waiting(1)
         mount.signal(4)
         assert process.line() == "parent 4"
@@ -309,10 +302,8 @@ report()
         mount.io_irq,
     )
     mount.until_waiting(1)
-    sent = time.monotonic()
     process.send(signal.SIGTERM)
     assert process.status() == -signal.SIGTERM
-    assert time.monotonic() - sent < ENDED
 
 
 def test_the_reader_of_the_right_file_is_interrupted(mount, python):
@@ -370,7 +361,7 @@ print("done")
 """,
         mount.io_irq,
     )
-    assert process.popen.wait(6 * SOON) == 0
+    assert process.popen.wait(SOON) == 0
 
 
 STATUS = """Name:\txxd
@@ -412,7 +403,4 @@ def test_looks_cease_when_nothing_waits(mount, start):
     mount.until_waiting(1)
     mount.signal()
     process.output()
-    time.sleep(1.3)
-    looks = mount.statistics()["blocked"]["looks"]
-    time.sleep(1.2)
-    assert mount.statistics()["blocked"]["looks"] == looks
+    until_quiet(lambda: mount.statistics()["blocked"]["looks"], "no look for long", 1.2)

@@ -10,9 +10,10 @@ import time
 import pytest
 import trio
 
+from tests.mounted import ASLEEP_IN_POLL, SOON, sleeps_in, until, until_quiet
 from vfioccw_fuse.fuse.workers import Workers
 
-from .conftest import SOON, mounted, until
+from .conftest import mounted
 
 
 @contextlib.contextmanager
@@ -70,24 +71,26 @@ def test_the_loop_gets_its_turns_under_load(mount):
 
 def test_an_idle_mount_does_not_wake_up(mount):
     mount.statistics()
-    time.sleep(0.3)
-    before = switches(mount.process.pid)
-    time.sleep(1)
-    assert switches(mount.process.pid) == before
+    # It may still do what was asked before, and its threads end when they had no work for a while.
+    until_quiet(lambda: switches(mount.process.pid), "a second without a wake-up")
 
 
 def switches(pid):
     total = 0
     for tid in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{tid}/status") as status:
+        with (
+            contextlib.suppress(FileNotFoundError, ProcessLookupError),
+            open(f"/proc/{pid}/task/{tid}/status") as status,
+        ):
             total += sum(int(line.split()[1]) for line in status if "ctxt_switches" in line)
     return total
 
 
 def test_jobs_run_after_the_reply_in_order(mount):
+    begin = len(mount.statistics()["log"])
     mount.command("after")
-    until(lambda: "nested" in mount.statistics()["log"])
-    assert mount.statistics()["log"][-4:] == ["handler", "first", "second", "nested"]
+    until(lambda: "nested" in mount.statistics()["log"][begin:])
+    assert mount.statistics()["log"][begin:] == ["handler", "first", "second", "nested"]
 
 
 def test_the_client_has_its_answer_before_the_job_runs(mount):
@@ -104,41 +107,44 @@ def test_the_client_has_its_answer_before_the_job_runs(mount):
 
 def test_a_job_waits_for_its_own_handler(mount):
     """Other requests are answered while a handler waits; its job does not run with theirs."""
-    thread = threading.Thread(target=mount.command, args=("wait 300", "control1"))
-    thread.start()
-    time.sleep(0.1)
+    thread = hold(mount, "it", "control1")
+    begin = len(mount.statistics()["log"])
     many_requests(mount, 50)
     mount.command("after")
-    log = mount.statistics()["log"]
+    log = mount.statistics()["log"][begin:]
     assert "second" in log
-    assert "waited 300" not in log
+    assert "went it" not in log
+    mount.command("go it")
     thread.join(SOON)
-    until(lambda: mount.statistics()["log"][-2:] == ["handler waited 300", "waited 300"])
+    until(lambda: mount.statistics()["log"][-2:] == ["handler went it", "went it"])
 
 
 def test_several_handlers_wait_at_once(mount):
     """The last one to come is the first to go: each job still follows its own handler."""
-    delays = {"control1": 400, "control2": 250, "control3": 100}
-    threads = [
-        threading.Thread(target=mount.command, args=(f"wait {delay}", control))
-        for control, delay in delays.items()
-    ]
-    for thread in threads:
-        thread.start()
-        time.sleep(0.02)
-    for thread in threads:
+    threads = [hold(mount, name, f"control{name}") for name in "123"]
+    begin = len(mount.statistics()["log"])
+    expected: list[str] = []
+    for name, thread in zip("321", reversed(threads), strict=True):
+        mount.command(f"go {name}")
         thread.join(SOON)
-    expected = [
-        f"{who} {delay}" for delay in (100, 250, 400) for who in ("handler waited", "waited")
-    ]
-    until(lambda: mount.statistics()["log"][-6:] == expected)
+        expected += [f"handler went {name}", f"went {name}"]
+        until(lambda: mount.statistics()["log"][begin:] == expected)  # noqa: B023
+
+
+def hold(mount, name, control):
+    """A request in a thread whose handler waits until it is told to go."""
+    thread = threading.Thread(target=mount.command, args=(f"hold {name}", control), daemon=True)
+    thread.start()
+    until(lambda: mount.statistics()["log"][-1:] == [f"holds {name}"], f"{name} waits")
+    return thread
 
 
 def test_a_request_that_vanishes_does_not_block_the_server(mount, python):
     """Its client is killed after poll(2) has shown the request, before read(2) takes it."""
     before = workers(mount)["vanished"]
-    # Our own descriptor of the same open file: or its release would be read instead.
+    # Our own descriptors of the same open files: or their release would be read instead.
     fd = os.open(mount.region, os.O_RDONLY)
+    control = os.open(mount.directory / "control1", os.O_WRONLY)
     for _ in range(3):
         client = python(
             "import os, sys; print('on'); sys.stdin.read(1); os.pread(int(sys.argv[1]), 124, 0)",
@@ -148,12 +154,13 @@ def test_a_request_that_vanishes_does_not_block_the_server(mount, python):
             bufsize=0,
         )
         assert client.line() == "on"
-        mount.command(f"vanish {client.pid}")
-        time.sleep(0.05)  # the release of control must not be read in its place
+        os.write(control, f"vanish {client.pid}".encode())
         client.popen.stdin.write(b"!")
         assert client.status() == -signal.SIGKILL
-        time.sleep(0.05)  # nor may the next request
+        # Nor may the next request be read in its place: the server must be done with it.
+        until(lambda: sleeps_in(ASLEEP_IN_POLL, mount.process.pid), "the server sleeps")
         many_requests(mount, 10)
+    os.close(control)
     os.close(fd)
     assert workers(mount)["vanished"] == before + 3
     assert mount.statistics()["tasks"] < 20
@@ -194,7 +201,8 @@ def test_stock_workers_do_the_same(tmp_path):
     with mounted(tmp_path, VFIOCCW_STOCK_WORKERS="1") as mount:
         assert workers(mount)["stock"]
         mount.command("after")
-        until(lambda: len(mount.statistics()["log"]) == 4)
+        until(lambda: "nested" in mount.statistics()["log"])
+        assert len(mount.statistics()["log"]) == 4
         assert mount.statistics()["log"][0] == "handler"
         test_the_client_has_its_answer_before_the_job_runs(mount)
         reader = os.fork()
