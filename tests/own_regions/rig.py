@@ -11,7 +11,7 @@ from pathlib import Path
 
 from regions import constants as c
 from regions.layouts import Crw, Irb
-from tests.mounted import MountedSystem, until
+from tests.mounted import SOON, MountedSystem, until
 from vfioccw_fuse.client import Subchannel
 from vfioccw_fuse.client.full import FullSubchannel
 
@@ -58,7 +58,7 @@ class Rig:
 
     def take(self) -> Irb:
         """Wait for the next interruption and take it."""
-        assert self.sub.wait(10)
+        assert self.sub.wait(SOON)
         return self.sub.result()
 
     def signals(self, name: str = "io_irq") -> int:

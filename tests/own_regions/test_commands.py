@@ -81,14 +81,21 @@ def test_each_situation_has_its_condition_code_and_errno(rig: Rig, instruction: 
 
 def test_xsch_cancels_at_once_and_no_interruption_follows(rig: Rig) -> None:
     rig.situation("idle")
-    rig.control("delay=300ms")
-    assert rig.start((0xE4, SLI, 7, 0x3000)) == 0
-    rig.sub.storage.view[0x3000:0x3007] = bytes(7)
-    assert rig.full.cancel() == 0
+    delay = 0.3
+    while True:
+        rig.control(f"delay={delay}s")
+        assert rig.start((0xE4, SLI, 7, 0x3000)) == 0
+        rig.sub.storage.view[0x3000:0x3007] = bytes(7)
+        if (cc := rig.full.cancel()) == 0:
+            break
+        # On a busy machine that may have been too late.
+        assert cc in (1, 2)
+        rig.take()
+        delay *= 2
     status = rig.full.status()
     assert status.fsm_state == 2
     assert status.scsw_area[2:4] == b"\0\0"
-    assert not rig.sub.wait(0.6)
+    assert not rig.sub.wait(2 * delay)
     assert rig.full.status().pending == 0
     assert bytes(rig.sub.storage.view[0x3000:0x3007]) == bytes(7)
     rig.control("delay=0s")

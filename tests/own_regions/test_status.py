@@ -10,6 +10,7 @@ import pytest
 from regions import codec
 from regions import constants as c
 from regions.layouts import StatusRegion
+from tests.mounted import SOON
 from tests.own_regions.rig import NOP, SLI, Rig
 
 PENDING = c.SCSW_STCTL_STATUS_PEND
@@ -81,7 +82,7 @@ def read_during(rig: Rig, requests: int) -> Reader:
         os.close(io)
     finally:
         reader.ended = True
-        reader.join(10)
+        reader.join(SOON)
     if reader.error is not None:
         raise reader.error
     return reader
@@ -125,7 +126,7 @@ def test_every_change_grows_the_sequence(rig: Rig) -> None:
     assert rig.full.cancel() == 0
     changed()
     assert rig.sub.clear() == 0
-    assert rig.sub.wait(5)
+    assert rig.sub.wait(SOON)
     changed()
     rig.sub.result()
     changed()
@@ -147,7 +148,7 @@ def test_reset_and_partial_reads_keep_it_even_and_growing(rig: Rig) -> None:
 def test_deferred_condition_code_and_return_code_are_there(rig: Rig) -> None:
     rig.control("fault=busy,count=1")
     assert rig.start((NOP, SLI, 1, 0)) == 0
-    assert rig.sub.wait(5)
+    assert rig.sub.wait(SOON)
     status = rig.full.status()
     assert (status.cc, status.deferred_cc, status.pending) == (0, 1, 1)
     assert rig.start((NOP, SLI, 1, 0)) == 2
