@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mounted import PROJECT, MountedSystem
+from tests.mounted import PROJECT, SOON, MountedSystem
 from tests.mounted import mount as real_mount
 
 Done = subprocess.CompletedProcess[bytes]
@@ -26,7 +26,7 @@ def vfioccw(*args: object, data: bytes | None = None, **more) -> Done:
         input=data,
         stdin=subprocess.DEVNULL if data is None else None,
         capture_output=True,
-        timeout=60,
+        timeout=SOON,
         check=False,
         env={**os.environ, "PYTHONPATH": str(PROJECT)},
         **more,

@@ -5,6 +5,7 @@ import subprocess
 import pytest
 
 from tests.cli.commands import command, complaint, control, run
+from tests.mounted import SOON
 from vfioccw_fuse.cli.drive import command_code
 
 
@@ -141,7 +142,7 @@ def test_a_start_that_somebody_clears_ends_too(mnt):
         assert starter.stdout is not None
         assert starter.stdout.readline() == "ssch: cc 0, accepted\n"
         assert run(mnt, "csch").returncode in (0, 1)  # either of the two takes the interruption
-        assert starter.wait(10) == 1
+        assert starter.wait(SOON) == 1
 
 
 def test_not_operational_is_cc_3(mnt):

@@ -3,14 +3,13 @@
 import errno
 import signal
 import subprocess
-import time
 
 import click
 import pytest
 
 from tests.cli.commands import command as command_line
 from tests.cli.commands import complaint, vfioccw
-from tests.mounted import files_of, until
+from tests.mounted import ASLEEP_IN_POLL, SOON, files_of, sleeps_in, until
 from vfioccw_fuse.cli import COMMANDS, guarded
 from vfioccw_fuse.errors import UserError
 
@@ -106,7 +105,7 @@ def test_a_closed_pipe_is_silent(mnt):
         reader.stdout.read(10)
         reader.stdout.close()
         assert reader.stderr.read() == b""
-        assert reader.wait(10) == 0
+        assert reader.wait(SOON) == 0
 
 
 def test_ctrl_c_of_a_waiting_command_is_130(mnt):
@@ -115,10 +114,10 @@ def test_ctrl_c_of_a_waiting_command_is_130(mnt):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     ) as waiting:
-        until(lambda: f"{mnt.subchannel}/io_irq" in files_of(waiting.pid), "it waits")
-        time.sleep(0.1)
+        until(lambda: f"{mnt.subchannel}/io_irq" in files_of(waiting.pid), "it has its files")
+        until(lambda: sleeps_in(ASLEEP_IN_POLL, waiting.pid), "it waits")
         waiting.send_signal(signal.SIGINT)
-        assert waiting.wait(10) == 130
+        assert waiting.wait(SOON) == 130
         assert waiting.stderr is not None
         assert waiting.stderr.read() == b""
 

@@ -1,16 +1,18 @@
 """``vfioccw mount`` and ``umount``: the daemon's life, and what can be wrong with a mount point."""
 
 import os
+import resource
 import signal
 import subprocess
-import time
 
 import pytest
 
 from tests.cli.commands import command, complaint, vfioccw
 from tests.mounted import (
     GONE_WITHIN,
+    SOON,
     MountedSystem,
+    cpu_time,
     files_of,
     is_mounted,
     make_image,
@@ -35,7 +37,7 @@ def test_the_daemon_holds_nothing_of_the_caller(tmp_path):
             pass_fds=[ours, held.fileno()],
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            timeout=30,
+            timeout=SOON,
             check=False,
             env={**os.environ, "PYTHONPATH": os.getcwd()},
         )
@@ -63,7 +65,7 @@ def test_the_caller_may_have_closed_its_standard_streams(tmp_path):
     (tmp_path / "mnt").mkdir()
     words = [*command("mount", tmp_path / "mnt", "--device", f"fba@0.0.0313:{image}")]
     closed = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *words]
-    assert subprocess.run(closed, timeout=30, check=False).returncode == 0
+    assert subprocess.run(closed, timeout=SOON, check=False).returncode == 0
     system = MountedSystem(tmp_path / "mnt", image)
     try:
         assert system.unmount().returncode == 0
@@ -87,7 +89,7 @@ def test_the_foreground_says_when_it_is_ready_and_ends_at_ctrl_c(tmp_path):
         assert server.stdout.readline().startswith(f"{point}: mounted")
         assert is_mounted(point)
         server.send_signal(signal.SIGINT)
-        assert server.wait(10) == 0
+        assert server.wait(SOON) == 0
         assert server.stderr.read() == ""
     assert not is_mounted(point)
 
@@ -96,7 +98,7 @@ def test_umount_is_back_when_the_daemon_has_ended(mount):
     system = mount()
     done = vfioccw("umount", system.path)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
-    system.assert_nothing_is_left(within=0.5)
+    system.assert_nothing_is_left(within=0)
 
 
 def test_umount_of_a_busy_mount_says_who_and_changes_nothing(mnt):
@@ -193,11 +195,17 @@ def test_a_busy_mount_point(mnt):
 
 
 def test_it_is_quick(tmp_path):
-    began = time.monotonic()
+    before = time_of_children()
     system = mount(tmp_path)
-    took = time.monotonic() - began
+    took = time_of_children() - before + cpu_time(system.pid)
     try:
         assert vfioccw("umount", system.path).returncode == 0
     finally:
         system.give_up()
-    assert took < 5  # under 1 s on an idle machine; this one may be busy
+    assert took < 5  # seconds of the processor: under 1, and what a busy machine adds
+
+
+def time_of_children() -> float:
+    """Processor time of the processes that we have waited for, in seconds."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime

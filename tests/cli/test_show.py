@@ -32,10 +32,14 @@ def test_ls_works_on_every_interface(mount, interface):
 
 def test_ls_is_no_instruction_in_the_trace(mnt):
     with subprocess.Popen(
-        command("trace", mnt.subchannel, "--seconds", "2"), stdout=subprocess.PIPE
+        command("trace", mnt.subchannel), stdout=subprocess.PIPE, text=True
     ) as trace:
+        assert trace.stdout is not None
+        until(lambda: str(mnt.subchannel / "trace") in files_of(trace.pid), "the trace is open")
         assert len(rows(mnt.path)) == 2
-        assert trace.communicate()[0] == b""
+        assert run(mnt, "csch").returncode == 0
+        assert "csch" in trace.stdout.readline(), "nothing came before it"
+        trace.terminate()
 
 
 def test_trace_follows_while_it_happens(mnt):

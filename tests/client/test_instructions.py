@@ -17,6 +17,7 @@ from regions.constants import (
 )
 from regions.layouts import Orb, Scsw
 from tests.cli.commands import control
+from tests.mounted import SOON
 from vfioccw_fuse.client import (
     NoInterruption,
     Program,
@@ -65,7 +66,7 @@ def test_errno_becomes_a_condition_code_as_in_qemu(number, cc):
 def test_start_wait_result(sub, nop):
     assert sub.start(nop.orb()) == 0
     assert sub.scsw.ctrl == SCSW_FCTL_START_FUNC | SCSW_ACTL_START_PEND
-    assert sub.wait(5)
+    assert sub.wait(SOON)
     irb = sub.result()
     assert (irb.scsw_dstat, irb.scsw_cstat, irb.scsw_cpa) == (GOOD, 0, nop.cpa + 8)
     assert sub.scsw.ctrl == 0
@@ -74,7 +75,7 @@ def test_start_wait_result(sub, nop):
 
 def test_start_takes_the_address_of_a_program(sub, nop):
     assert sub.start(nop.cpa) == 0
-    assert sub.wait(5)
+    assert sub.wait(SOON)
     assert sub.result().scsw_dstat == GOOD
 
 
@@ -92,7 +93,7 @@ def test_a_refused_start_loses_no_interruption(mnt, sub, nop):
     with Subchannel(mnt.subchannel) as other:
         assert other.start(nop.orb()) == 2
         assert other.scsw == Scsw()
-    assert sub.wait(5)
+    assert sub.wait(SOON)
     assert sub.result().scsw_dstat == GOOD
 
 
@@ -101,7 +102,7 @@ def test_halt_ends_a_start_that_hangs(mnt, sub, nop):
     assert sub.start(nop.orb()) == 0
     assert sub.halt() == 0
     assert sub.scsw.ctrl & (SCSW_FCTL_START_FUNC | SCSW_FCTL_HALT_FUNC) == 0x6000
-    assert sub.wait(5)
+    assert sub.wait(SOON)
     assert sub.result().scsw_ctrl == 0x6001
     assert sub.scsw.ctrl == 0
 
@@ -110,7 +111,7 @@ def test_clear_wipes_start_and_halt(mnt, sub, nop):
     control(mnt, "fault=hang")
     sub.start(nop.orb())
     assert sub.clear() == 0
-    assert sub.wait(5)
+    assert sub.wait(SOON)
     assert sub.result().scsw_ctrl == 0x1001
 
 
@@ -199,7 +200,7 @@ def test_again_is_repeated_but_not_for_ever(sub, nop, monkeypatch):
     monkeypatch.setattr(os, "pwrite", pwrite)
     assert sub.start(nop.orb()) == 0
     assert sub.statistics().again == 3
-    assert sub.wait(5)
+    assert sub.wait(SOON)
     sub.result()
 
     def never(fd: int, data: bytes, offset: int) -> int:

@@ -7,6 +7,7 @@ import signal
 import pytest
 
 from regions.constants import CCW_FLAG_SLI
+from tests.mounted import SOON
 from vfioccw_fuse.client import Program, Subchannel, Unsupported
 
 
@@ -36,11 +37,11 @@ def test_halt_and_clear_where_there_are_any(mount, interface):
         program.lay_out()
         assert sub.start(program.orb()) == 0
         assert sub.halt() == 0
-        assert sub.wait(5)
+        assert sub.wait(SOON)
         assert sub.result().scsw_ctrl == 0x6001
         assert sub.start(program.orb()) == 0
         assert sub.clear() == 0
-        assert sub.wait(5)
+        assert sub.wait(SOON)
         assert sub.result().scsw_ctrl == 0x1001
 
 
@@ -80,10 +81,10 @@ def test_events_move_to_the_eventfd_and_back(mnt):
         program.lay_out()
         assert first.start(program.orb()) == 0
         with Subchannel(mnt.subchannel, use_eventfd=True) as second:
-            assert second.wait(5)
+            assert second.wait(SOON)
             second.result()
             assert second.start(program.orb()) == 0
-        assert first.wait(5)
+        assert first.wait(SOON)
         assert first.result().scsw_cpa == program.cpa + 8
 
 
@@ -96,7 +97,7 @@ def test_the_descriptor_is_good_for_an_event_loop(mnt):
             program.ccw(0x03, CCW_FLAG_SLI, 1)
             program.lay_out()
             sub.start(program.orb())
-            assert select.select([sub.irq_fd], [], [], 5)[0] == [sub.irq_fd]
+            assert select.select([sub.irq_fd], [], [], SOON)[0] == [sub.irq_fd]
             assert sub.wait(0)
             sub.result()
 
@@ -107,7 +108,7 @@ def test_the_end_of_the_mount_ends_a_wait(mount, use_eventfd):
     with Subchannel(system.subchannel, use_eventfd=use_eventfd) as sub:
         os.kill(system.pid, signal.SIGTERM)
         with pytest.raises(OSError, match=r"."):
-            sub.wait(10)
+            sub.wait(SOON)
     assert system.ended()
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mounted import PROJECT, files_of, mount, until, vfioccw
+from tests.mounted import PROJECT, SOON, files_of, mount, until, vfioccw
 from tests.own_regions.rig import CC, NOP, SENSE_ID, SLI, Rig, rigged
 from vfioccw_fuse.cli.timeline import LANES, draw, read_trace
 from vfioccw_fuse.errors import UserError
@@ -102,7 +102,7 @@ def test_a_kept_trace_and_stdin_are_drawn_by_the_command(tmp_path: Path) -> None
     assert (done.returncode, done.stderr) == (0, "")
     piped = subprocess.run(
         [sys.executable, "-m", "vfioccw_fuse", "trace", "-", "--svg", tmp_path / "b.svg"],
-        input=TRACE, text=True, check=True, cwd=PROJECT, timeout=60,
+        input=TRACE, text=True, check=True, cwd=PROJECT, timeout=SOON,
     )  # fmt: skip
     assert piped.returncode == 0
     first, second = ((tmp_path / name).read_text() for name in ("a.svg", "b.svg"))
@@ -153,7 +153,7 @@ def test_a_subchannel_is_followed_until_ctrl_c_then_drawn(
         run_a_chain(rig)
         process.send_signal(signal.SIGINT)
         process.send_signal(signal.SIGCONT)
-        assert process.communicate(timeout=20)[1] == ""
+        assert process.communicate(timeout=SOON)[1] == ""
         assert process.returncode == 0
     assert_the_chain_is_drawn(target)
 
@@ -173,6 +173,6 @@ def test_a_subchannel_is_followed_until_its_mount_ends_then_drawn(tmp_path: Path
                 lines += trace.read(1 << 16)
         until(lambda: read_by(process.pid) >= before + len(lines), "it has read all of it")
         os.kill(system.pid, signal.SIGTERM)
-        assert process.communicate(timeout=20)[1] == ""
+        assert process.communicate(timeout=SOON)[1] == ""
         assert process.returncode == 0
     assert_the_chain_is_drawn(target)

@@ -11,7 +11,16 @@ import pytest
 
 from regions import constants as c
 from regions.layouts import Crw
-from tests.mounted import MountedSystem, files_of, make_image, until, vfioccw
+from tests.mounted import (
+    ASLEEP_IN_THE_MOUNT,
+    SOON,
+    MountedSystem,
+    files_of,
+    make_image,
+    sleeps_in,
+    until,
+    vfioccw,
+)
 from tests.own_regions.rig import ENDED, NOP, SLI, Rig, rigged
 from tests.paths.test_masks import chp
 from vfioccw_fuse.cli.asking import ask
@@ -142,9 +151,11 @@ def test_removal_wakes_who_waits_and_refuses_open_files(rig: Rig) -> None:
     rig.control("delay=60s")
     assert rig.start((NOP, SLI, 1, 0)) == 0
     seen: list[int] = []
+    opened = threading.Event()
 
     def wait() -> None:
         fd = os.open(rig.path / "io_irq", os.O_RDONLY)
+        opened.set()
         try:
             os.read(fd, 8)
         except OSError as woken:
@@ -156,9 +167,10 @@ def test_removal_wakes_who_waits_and_refuses_open_files(rig: Rig) -> None:
     cmd = os.open(rig.path / "cmd_region", os.O_RDWR)
     waiting = threading.Thread(target=wait)
     waiting.start()
-    until(lambda: any("io_irq" in name for name in files_of(os.getpid())), "it waits")
+    assert opened.wait(SOON)
+    until(lambda: sleeps_in(ASLEEP_IN_THE_MOUNT, os.getpid(), waiting.native_id), "it waits")
     remove(rig.system, "0.0.0313")
-    waiting.join(10)
+    waiting.join(SOON)
     assert seen == [errno.ENODEV]
     assert not rig.path.exists()
     for fd, data in ((io, bytes(14) + b"\x40\0"), (cmd, struct.pack("=I", 2))):
@@ -206,6 +218,7 @@ def test_what_was_removed_takes_neither_memory_nor_descriptors_once_its_files_ar
                 os.pread(fds[1], 4096, 0)
             for fd in fds:
                 os.close(fd)
+        rig.system.until_nobody_is_connected()
         status = Path(f"/proc/{rig.system.pid}/status").read_text()
         return int(re.findall(r"VmRSS:\s+(\d+) kB", status)[0])
 
@@ -226,6 +239,7 @@ def test_a_hundred_times_added_and_removed_leaves_nothing(rig: Rig, tmp_path: Pa
             ask(mnt, {"do": "remove", "subchannel": "0.0.0400"})
 
     round_trip()
+    rig.system.until_nobody_is_connected()
     descriptors = len(os.listdir(f"/proc/{rig.system.pid}/fd"))
     for _ in range(100):
         round_trip()
