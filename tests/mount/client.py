@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.mounted import BLOCK, MountedSystem
+from tests.mounted import BLOCK, SOON, MountedSystem
 
 START, HALT, CLEAR = 0x4000, 0x2000, 0x1000
 HSCH, CSCH = 1, 2
@@ -103,7 +103,7 @@ class Client:
         data = command.to_bytes(4, sys.byteorder)
         return errno_of(lambda: os.pwrite(self.cmd, data, 0))
 
-    def wait(self, seconds: float = 10.0) -> bool:
+    def wait(self, seconds: float = SOON) -> bool:
         """Whether io_irq became readable in time; its counter is taken."""
         if not self._poll.poll(seconds * 1000):
             return False

@@ -35,7 +35,7 @@ from tests.mount.client import (
     errno_of,
     write_file,
 )
-from tests.mounted import BLOCK, BLOCKS, MountedSystem, mount
+from tests.mounted import BLOCK, BLOCKS, SOON, MountedSystem, mount, until
 
 PENDING = 0x01
 CHAIN_LOOP = ((NOP, CC | SLI, 1, 0), (0x08, 0, 0, 0x1000))
@@ -218,23 +218,20 @@ def test_what_never_ends_is_halted_or_cleared(client: Client, fault: str, way: s
 
 
 def test_a_delay_holds_the_ending_back_and_not_the_write(client: Client) -> None:
-    assert client.control("delay=300ms") == 0
+    assert client.control("delay=2s") == 0
     began = time.monotonic()
     assert client.start((NOP, CC | SLI, 1, 0), (SENSE_ID, 0, 7, DATA)) == 0
-    assert time.monotonic() - began < 0.2
     assert client.schib()[30] & 0x04, "start pending"
     assert client.wait()
-    assert 0.29 < time.monotonic() - began < 3
+    assert time.monotonic() - began > 1.99
     assert client.irb().dstat == ENDED
 
 
 def test_a_halt_overtakes_a_delayed_start_and_ends_it_alone(client: Client) -> None:
-    assert client.control("delay=60s") == 0
+    assert client.control("delay=600s") == 0
     assert client.start((SENSE_ID, 0, 7, DATA)) == 0
-    began = time.monotonic()
     assert client.command(HSCH) == 0
     assert client.wait()
-    assert time.monotonic() - began < 5
     assert client.irb().ctrl & 0x701F == 0x6001
     assert client.control("delay=0") == 0
     assert client.run((NOP, SLI, 1, 0)).dstat == ENDED
@@ -259,7 +256,7 @@ def test_an_endless_loop_leaves_the_mount_alive_and_can_be_cleared(client: Clien
     for _ in range(5):
         began = time.monotonic()
         client.schib()
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < SOON / 2
     assert client.request(CLEAR) == 0
     assert client.wait()
     assert client.irb().ctrl == 0x1001
@@ -296,9 +293,7 @@ def test_the_last_close_of_device_is_a_reset(client: Client) -> None:
     os.close(first)
     assert client.schib()[30] & 0x40, "one opener is left: the start goes on"
     os.close(second)
-    deadline = time.monotonic() + 5
-    while client.schib()[28:40] != bytes(12):
-        assert time.monotonic() < deadline
+    until(lambda: client.schib()[28:40] == bytes(12), "the subchannel was reset")
     assert client.run((NOP, SLI, 1, 0)).dstat == ENDED
 
 
@@ -346,7 +341,7 @@ def test_trace_follows_instructions_ccws_and_interruptions(client: Client) -> No
         client.command(HSCH)
         assert client.wait()
         client.irb()
-        assert poll.poll(5000)
+        assert poll.poll(SOON * 1000)
         text = os.read(fd, 1 << 16).decode()
     finally:
         os.close(fd)
