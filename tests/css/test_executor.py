@@ -52,7 +52,7 @@ class Living:
         assert self.sch.ssch(self.machine.orb(ctrl0)) == 0
 
     async def interrupted(self) -> None:
-        with trio.fail_after(5):
+        with trio.fail_after(60):
             while not self.sch.status_pending:
                 self._news = trio.Event()
                 await self._news.wait()

@@ -76,7 +76,7 @@ class Rig:
         assert self.sch.ssch(codec.ORB.parse(orb)) == 0
 
     async def ending(self) -> Ending:
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             while not self.sch.status_pending:
                 self.news = trio.Event()
                 await self.news.wait()

@@ -272,7 +272,7 @@ def test_flushing_outlives_the_tape(image):
 def test_hercules_tools_agree(tmp_path):
     path = write_all(tmp_path / "t.aws", [b"x" * 80, b"y" * 65535, None, b"z" * 18, None, None])
     done = subprocess.run(
-        ["tapemap", str(path)], capture_output=True, text=True, check=True, timeout=30
+        ["tapemap", str(path)], capture_output=True, text=True, check=True, timeout=60
     )
     words = " ".join(done.stdout.split())
     assert words == (

@@ -260,7 +260,7 @@ except StorageLost:
 def test_storage_that_was_cut_is_lost_and_never_a_sigbus(call: str, size: int) -> None:
     done = subprocess.run(
         [sys.executable, "-c", CUT, call, str(size)],
-        cwd=PROJECT, capture_output=True, text=True, timeout=30, check=False,
+        cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout, done.stderr) == (0, "lost\n", "")
 
@@ -268,7 +268,7 @@ def test_storage_that_was_cut_is_lost_and_never_a_sigbus(call: str, size: int) -
 def test_what_comes_before_the_cut_is_moved_and_no_sigbus() -> None:
     done = subprocess.run(
         [sys.executable, "-c", CUT, "fill in part", "4096"],
-        cwd=PROJECT, capture_output=True, text=True, timeout=30, check=False,
+        cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == 0
     assert done.stdout in ("lost\n", "moved 16\n")

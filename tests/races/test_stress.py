@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 
 from regions import constants as c
-from tests.mounted import PROJECT, MountedSystem, make_image, mount, until, vfioccw
+from tests.mounted import PROJECT, SOON, MountedSystem, make_image, mount, until, vfioccw
 from tests.own_regions.rig import CC, ENDED, NOP, PCI, SENSE_ID, SLI, SUSPEND, Rig, ccws, rigged
 
 CLIENTS = 6
@@ -69,11 +69,11 @@ def stress(system: MountedSystem, seconds: float) -> None:
         follower.start()
         try:
             with working(rig.path, seconds) as clients:
-                told = [tale(client, seconds + 60) for client in clients]
+                told = [tale(client, seconds + SOON) for client in clients]
         finally:
             settle(rig)
             follower.ended = True
-            follower.join(10)
+            follower.join(SOON)
         balance(rig, told, follower.lines())
 
 
@@ -210,7 +210,8 @@ def unmount_at_random(directory: Path, seconds: float) -> None:
         try:
             with rigged(system) as rig:
                 prepare(rig)
-            with working(system.subchannel, 60) as clients:
+            # Longer than any of them may take: each is to be ended by its mount.
+            with working(system.subchannel, 600) as clients:
                 time.sleep(chance.uniform(0, 0.3))
                 how = chance.choice(UNMOUNTS)
                 ends[how] += 1
@@ -219,7 +220,7 @@ def unmount_at_random(directory: Path, seconds: float) -> None:
                     assert vfioccw("umount", system.path).returncode == 1
                     assert not [client for client in clients if client.poll() is not None]
                 os.kill(system.pid, signal.SIGINT if how == "sigint" else signal.SIGTERM)
-                told = [tale(client, 20) for client in clients]
+                told = [tale(client, SOON) for client in clients]
             system.assert_nothing_is_left()
         finally:
             system.give_up()
@@ -264,6 +265,6 @@ def test_one_of_many_that_start_at_the_same_moment_is_accepted(mnt: MountedSyste
             for thread in threads:
                 thread.start()
             for thread in threads:
-                thread.join(10)
+                thread.join(SOON)
             assert Counter(answers) == {"accepted": 1, "Device or resource busy": 7}
             assert rig.full.cancel() == 0

@@ -78,7 +78,7 @@ def header(tmp_path_factory) -> dict[str, int]:
     )
     program = directory / "uapi"
     subprocess.run(["gcc", "-o", program, source], check=True, timeout=60)
-    printed = subprocess.run([program], check=True, capture_output=True, text=True, timeout=10)
+    printed = subprocess.run([program], check=True, capture_output=True, text=True, timeout=60)
     return dict(zip(asked, map(int, printed.stdout.split()), strict=True))
 
 

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from tests.mounted import BLOCK, MountedSystem
+from tests.mounted import BLOCK, SOON, MountedSystem
 
 LIBRARY = r"""
 set -euo pipefail
@@ -42,7 +42,7 @@ def bash(mnt: MountedSystem):
         done = subprocess.run(
             ["bash", "-c", LIBRARY + script, "script", *words],
             cwd=mnt.subchannel, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            timeout=30, check=False,
+            timeout=SOON, check=False,
         )  # fmt: skip
         assert (done.returncode, done.stderr) == (0, "")
         return done.stdout
