@@ -10,7 +10,7 @@ from vfioccw_fuse.errors import UserError
 
 _ANSWER = 1 << 20
 """Bytes of the longest answer: the paths of thousands of subchannels."""
-_WITHIN = 10.0
+_WITHIN = 30.0
 """Seconds for an answer: the server may have to open a medium first."""
 
 

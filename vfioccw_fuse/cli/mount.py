@@ -33,8 +33,11 @@ if TYPE_CHECKING:
 
 DEFAULT_MEMORY = 16 << 20
 """Bytes of the built-in guest storage unless ``--memory`` says otherwise."""
-GONE_WITHIN = 10.0
-"""Seconds that ``umount`` waits for the daemon's end after the mount is detached."""
+GONE_WITHIN = 40.0
+"""Seconds that ``umount`` waits for the daemon's end after the mount is detached.
+
+More than the 30 that the daemon may take to bring to the disk what was written.
+"""
 _NAMED_HOLDERS = 5  # more processes than these are only counted
 
 

@@ -19,7 +19,7 @@ from vfioccw_fuse.client.regionfiles import close
 
 _COUNTER = struct.Struct("=Q")  # eventfd(2): eight bytes, host order
 _REPLY_SIZE = 4096
-_REPLY_WITHIN = 5.0  # seconds
+_REPLY_WITHIN = 30.0  # seconds
 
 
 class Irq(Protocol):

@@ -84,7 +84,7 @@ AGAIN_WITHIN = 5.0
 """Seconds for which a request that gets EAGAIN is repeated."""
 PROGRAM_WITHIN = 30.0
 """Seconds that `Subchannel.execute` gives a channel program unless it is told otherwise."""
-_CLEAR_WITHIN = 5.0  # for the interruption that concludes a clear function
+_CLEAR_WITHIN = 30.0  # for the interruption that concludes a clear function
 _LONGEST_PAUSE = 0.002  # seconds between two attempts
 _MOST_RDC = 64  # bytes: ECKD has the longest device characteristics
 _MOST_SENSE_ID = 64  # bytes: seven, then command-information words
