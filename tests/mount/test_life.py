@@ -198,6 +198,7 @@ def test_sigterm_ends_a_mount_that_nobody_has_looked_at(tmp_path: Path) -> None:
     image = make_image(tmp_path / "disk.img", 8)
     try:
         assert vfioccw("mount", path, "--device", f"fba@0.0.0313:{image}").returncode == 0
+        until(lambda: len(servers_of(path)) == 1, "one process serves the mount")
         [pid] = servers_of(path)
         os.kill(pid, signal.SIGTERM)
         until(lambda: not servers_of(path), "the daemon ends")

@@ -160,7 +160,7 @@ def test_the_script_of_the_interfaces_runs_and_tells_how_it_knows() -> None:
 
     done = subprocess.run(
         [PROJECT / "scripts" / "interfaces"],
-        capture_output=True, text=True, timeout=100, check=False,
+        capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     parts = [part.splitlines() for part in done.stdout.split("\n  the same client's work")]

@@ -9,7 +9,7 @@ def works(row: int) -> None:
     """The row is executed on a mount of its own, and all that it has to show is seen."""
     done = subprocess.run(
         [PROJECT / "scripts" / "thread-table", str(row)],
-        capture_output=True, text=True, timeout=100, check=False,
+        capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     heading, evidence, *_ = done.stdout.splitlines()
