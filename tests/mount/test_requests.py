@@ -350,6 +350,26 @@ def test_trace_follows_instructions_ccws_and_interruptions(client: Client) -> No
     assert all("0.0.0313" in line for line in text.splitlines())
 
 
+def test_a_trace_that_nobody_reads_loses_ccws_before_anything_else(client: Client) -> None:
+    fd = os.open(client.directory / "trace", os.O_RDONLY | os.O_NONBLOCK)
+    parts: list[bytes] = []
+    try:
+        assert client.run(*[(NOP, CC | SLI, 1, 0)] * 7000, (SENSE_ID, 0, 7, DATA)).dstat == ENDED
+        assert client.command(HSCH) == 0
+        assert client.wait()
+        client.irb()
+        while not errno_of(lambda: parts.append(os.read(fd, 1 << 16))):
+            pass
+    finally:
+        os.close(fd)
+    lines = b"".join(parts).decode().splitlines()
+    lost = [int(line.split()[1]) for line in lines if line.endswith(" CCWs lost")]
+    kinds = [line.split()[2] for line in lines if line.split()[2] not in ("ccw", "CCWs")]
+    assert kinds == ["ssch", "irb", "hsch", "irb"]
+    assert len(lost) == 1
+    assert len(lines) - 1 + lost[0] == 7001 + len(kinds)
+
+
 # --- options of a device --------------------------------------------------------------------------
 
 

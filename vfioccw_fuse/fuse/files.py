@@ -28,6 +28,8 @@ from .irqfiles import IrqFile
 READY: Final = select.POLLIN | select.POLLOUT
 TRACE_BACKLOG: Final = 1 << 20
 """Bytes of trace kept for a reader that does not read; what comes then is counted as lost."""
+TRACE_BACKLOG_CCWS: Final = TRACE_BACKLOG // 2
+"""The same for CCWs: a loop of them leaves room for instructions and interruptions."""
 
 
 class File:
@@ -237,7 +239,7 @@ class TraceFile(File):
         self._blocked = blocked
         self._line = Line()
         self._texts: dict[Opener, bytearray] = {}
-        self._lost: dict[Opener, int] = {}
+        self._lost: dict[Opener, dict[str, int]] = {}
         self._handles: dict[Opener, pyfuse3.PollHandle] = {}
 
     def opened(self, opener: Opener) -> None:
@@ -245,17 +247,19 @@ class TraceFile(File):
         if not self._texts:
             self._tracer.start()
         self._texts[opener] = bytearray()
-        self._lost[opener] = 0
+        self._lost[opener] = {}
 
-    def _write_line(self, line: str) -> None:
+    def _write_line(self, what: str, line: str) -> None:
         data = line.encode()
+        kind, most = ("CCWs", TRACE_BACKLOG_CCWS) if what == "ccw" else ("lines", TRACE_BACKLOG)
         for opener, text in self._texts.items():
-            if len(text) > TRACE_BACKLOG:
-                self._lost[opener] += 1
+            lost = self._lost[opener]
+            if len(text) > most:
+                lost[kind] = lost.get(kind, 0) + 1
                 continue
-            if self._lost[opener]:
-                text += f"... {self._lost[opener]} lines lost\n".encode()
-                self._lost[opener] = 0
+            for name, count in lost.items():
+                text += f"... {count} {name} lost\n".encode()
+            lost.clear()
             text += data
         self._line.finish_all()
         handles, self._handles = self._handles, {}

@@ -135,8 +135,8 @@ def state_text(device: CcwDevice) -> str:
 class Tracer:
     """Follows one device and gives each line to a writer, with the time since it began."""
 
-    def __init__(self, device: CcwDevice, write: Callable[[str], None]) -> None:
-        """*write* gets each line, with its newline."""
+    def __init__(self, device: CcwDevice, write: Callable[[str, str], None]) -> None:
+        """*write* gets what each line is of (`ccw`, `irb`, `ssch` ...), and it with its newline."""
         self._device = device
         self._write = write
         self._start = 0.0
@@ -155,4 +155,4 @@ class Tracer:
 
     def _line(self, what: str, text: str) -> None:
         seconds = time.monotonic() - self._start
-        self._write(f"{seconds:12.6f} {self._device.sch.schid} {what:5} {text}\n")
+        self._write(what, f"{seconds:12.6f} {self._device.sch.schid} {what:5} {text}\n")
