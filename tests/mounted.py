@@ -173,6 +173,7 @@ class MountedSystem:
 
     def assert_nothing_is_left(self, within: float = GONE_WITHIN) -> None:
         """The daemon is gone, the mount detached, its storage and its socket removed."""
+        # A mount namespace that another program has made meanwhile would keep the mount, too.
         assert self.ended(within), f"the daemon is there {within:g} s after the unmount"
         until(lambda: not is_mounted(self.path), "the mount is detached", within)
         until(lambda: not self.storage.parent.exists(), "/dev/shm is clean", within)

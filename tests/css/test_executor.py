@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -179,10 +180,11 @@ async def test_an_endless_loop_of_data_chaining_lets_another_subchannel_work(
         (0x63, CC, 16, 0x3000), (0x43, CC, 8, 0x3010),
         (READ, CD, 1, DATA), (0, CD, 1, DATA), (TIC, 0, 0, PROGRAM + 24),
     )  # fmt: skip
-    began = trio.current_time()
+    # Of the processor: on a busy machine all of it takes longer.
+    began = time.process_time()
     neighbour.start((0x02, 0, 100, DATA))
     await neighbour.interrupted()
-    waited = trio.current_time() - began
+    waited = time.process_time() - began
     living.sch.quiesce()
     disk.close()
     assert waited < 0.5

@@ -12,7 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.mounted import PROJECT, SOON, files_of, mount, until, vfioccw
+from tests.mounted import (
+    ASLEEP_IN_POLL,
+    PROJECT,
+    SOON,
+    files_of,
+    mount,
+    sleeps_in,
+    until,
+    vfioccw,
+)
 from tests.own_regions.rig import CC, NOP, SENSE_ID, SLI, Rig, rigged
 from vfioccw_fuse.cli.timeline import LANES, draw, read_trace
 from vfioccw_fuse.errors import UserError
@@ -117,7 +126,8 @@ def following(rig: Rig, target: Path) -> Iterator[subprocess.Popen[str]]:
         env={**os.environ, "PYTHONPATH": str(PROJECT)}, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
-        until(lambda: f"{rig.path}/trace" in files_of(process.pid), "it follows the trace")
+        until(lambda: f"{rig.path}/trace" in files_of(process.pid), "it has opened the trace")
+        until(lambda: sleeps_in(ASLEEP_IN_POLL, process.pid), "it follows the trace")
         yield process
     finally:
         process.kill()
