@@ -1,4 +1,4 @@
-"""What every test shares: the --slow switch, Hypothesis without a clock, and a mounted disk."""
+"""What every test shares: the --slow switch, what is random, and a mounted disk."""
 
 import signal
 from collections.abc import Iterator
@@ -9,11 +9,15 @@ from hypothesis import HealthCheck, settings
 
 from tests.mounted import MountedSystem, mounted
 
-# How long an example takes says how busy the machine is.
+# How long an example takes says how busy the machine is. One that fails says how to repeat it.
 settings.register_profile(
-    "without a clock", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    "vfioccw",
+    settings(),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    print_blob=True,
 )
-settings.load_profile("without a clock")
+settings.load_profile("vfioccw")
 
 
 def pytest_configure() -> None:
@@ -37,6 +41,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if slow:
         config.hook.pytest_deselected(items=slow)
         items[:] = [item for item in items if not item.get_closest_marker("slow")]
+
+
+@pytest.fixture
+def seed(pytestconfig: pytest.Config) -> int:
+    """The seed of this run, for tests marked `random`: the same that Hypothesis has."""
+    return int(pytestconfig.getoption("--hypothesis-seed"))
 
 
 @pytest.fixture

@@ -268,10 +268,11 @@ def test_a_killed_server_lets_its_blocked_readers_go(
 # --- clients that die -----------------------------------------------------------------------------
 
 
+@pytest.mark.random
 def test_a_client_killed_at_any_moment_leaves_the_mount_working(
-    mnt: MountedSystem, processes: list[subprocess.Popen[str]]
+    mnt: MountedSystem, processes: list[subprocess.Popen[str]], seed: int
 ) -> None:
-    rng = random.Random(50)
+    rng = random.Random(seed)
     forker = """
 import os, sys
 code = sys.argv[4]
@@ -292,7 +293,7 @@ for line in sys.stdin:
     assert parent.stdin is not None
     assert parent.stdout is not None
     for number in range(50):
-        parent.stdin.write(f"{number}\n")
+        parent.stdin.write(f"{seed + number}\n")
         parent.stdin.flush()
         pid = int(parent.stdout.readline())
         time.sleep(rng.uniform(0.005, 0.06))

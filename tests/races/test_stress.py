@@ -64,13 +64,13 @@ class Follower(threading.Thread):
         return [line for line in text.splitlines() if not any(word in line for word in noise)]
 
 
-def stress(system: MountedSystem, seconds: float) -> None:
+def stress(system: MountedSystem, seconds: float, seed: int) -> None:
     with rigged(system) as rig:
         prepare(rig)
         follower = Follower(rig)
         follower.start()
         try:
-            with working(rig.path, seconds) as clients:
+            with working(rig.path, seconds, seed) as clients:
                 told = [tale(client, seconds + SOON) for client in clients]
         finally:
             settle(rig)
@@ -89,16 +89,16 @@ def prepare(rig: Rig) -> None:
 
 
 @contextlib.contextmanager
-def working(path: Path, seconds: float) -> Iterator[list[subprocess.Popen[str]]]:
-    """Clients that work on the subchannel at *path*; each has opened its files."""
+def working(path: Path, seconds: float, seed: int) -> Iterator[list[subprocess.Popen[str]]]:
+    """Clients that work on the subchannel at *path* as *seed* says; each has opened its files."""
     clients = [
         subprocess.Popen(
-            [sys.executable, "-m", "tests.races.client", path, str(seconds), str(seed)],
+            [sys.executable, "-m", "tests.races.client", path, str(seconds), str(own)],
             cwd=PROJECT,
             stdout=subprocess.PIPE,
             text=True,
         )
-        for seed in range(CLIENTS)
+        for own in range(seed, seed + CLIENTS)
     ]
     try:
         for client in clients:
@@ -190,21 +190,23 @@ def in_order(lines: list[str]) -> tuple[int, int]:
     return shown, vanished
 
 
-def test_many_clients_at_once_for_five_seconds(mnt: MountedSystem) -> None:
-    stress(mnt, 5)
+@pytest.mark.random
+def test_many_clients_at_once_for_five_seconds(mnt: MountedSystem, seed: int) -> None:
+    stress(mnt, 5, seed)
 
 
+@pytest.mark.random
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_many_clients_at_once_for_a_minute(mnt: MountedSystem) -> None:
-    stress(mnt, 60)
+def test_many_clients_at_once_for_a_minute(mnt: MountedSystem, seed: int) -> None:
+    stress(mnt, 60, seed)
 
 
-def unmount_at_random(directory: Path, seconds: float) -> None:
+def unmount_at_random(directory: Path, seconds: float, seed: int) -> None:
     """Mount, let many clients work, end the mount at some moment in some way, again and again."""
     image = make_image(directory / "disk.img")
     content = image.read_bytes()
-    chance = random.Random(0x313)
+    chance = random.Random(seed)
     ends: Counter[str] = Counter()
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline or set(ends) != set(UNMOUNTS):
@@ -213,7 +215,7 @@ def unmount_at_random(directory: Path, seconds: float) -> None:
             with rigged(system) as rig:
                 prepare(rig)
             # Longer than any of them may take: each is to be ended by its mount.
-            with working(system.subchannel, 600) as clients:
+            with working(system.subchannel, 600, seed) as clients:
                 time.sleep(chance.uniform(0, 0.3))
                 how = chance.choice(UNMOUNTS)
                 ends[how] += 1
@@ -231,14 +233,16 @@ def unmount_at_random(directory: Path, seconds: float) -> None:
         assert image.read_bytes() == content
 
 
-def test_unmounts_at_random_under_many_clients(tmp_path: Path) -> None:
-    unmount_at_random(tmp_path, 5)
+@pytest.mark.random
+def test_unmounts_at_random_under_many_clients(tmp_path: Path, seed: int) -> None:
+    unmount_at_random(tmp_path, 5, seed)
 
 
+@pytest.mark.random
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_unmounts_at_random_for_a_minute(tmp_path: Path) -> None:
-    unmount_at_random(tmp_path, 60)
+def test_unmounts_at_random_for_a_minute(tmp_path: Path, seed: int) -> None:
+    unmount_at_random(tmp_path, 60, seed)
 
 
 def test_one_of_many_that_start_at_the_same_moment_is_accepted(mnt: MountedSystem) -> None:
