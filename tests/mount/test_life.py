@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+import select
 import signal
 import subprocess
 import sys
@@ -292,16 +293,20 @@ for line in sys.stdin:
     processes.append(parent)
     assert parent.stdin is not None
     assert parent.stdout is not None
+    clients = []
     for number in range(50):
         parent.stdin.write(f"{seed + number}\n")
         parent.stdin.flush()
-        pid = int(parent.stdout.readline())
+        clients.append(os.pidfd_open(int(parent.stdout.readline())))
         time.sleep(rng.uniform(0.005, 0.06))
-        os.kill(pid, signal.SIGKILL)
+        signal.pidfd_send_signal(clients[-1], signal.SIGKILL)
     parent.stdin.close()
     parent.kill()
     parent.wait()
-    until(lambda: not open_files(f"{mnt.path}/"), "all clients are gone")
+    # Their files leave /proc before they are closed: only the end of a process says that they are.
+    for pidfd in clients:
+        assert select.select([pidfd], [], [], SOON)[0], "a client has not ended"
+        os.close(pidfd)
     with Client(mnt) as client:
         client.control("fault=none delay=0")
         until(lambda: client.request(CLEAR) == 0, "a clear is accepted")
