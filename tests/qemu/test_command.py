@@ -189,7 +189,7 @@ def test_devices_that_cannot_be_told_apart(system: MountedSystem, qemu: Path) ->
 def test_a_qemu_that_is_not_there(system: MountedSystem) -> None:
     line = refused("--device", system.subchannel, "--", "qemu-system-of-nobody")
     assert "qemu-system-of-nobody: not found" in line
-    assert "qemu-system-misc" in line
+    assert "Debian: qemu-system-s390x" in line
 
 
 def test_no_qemu_at_all(system: MountedSystem) -> None:

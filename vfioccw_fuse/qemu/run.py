@@ -66,7 +66,7 @@ def run_qemu(
     program = shutil.which(command[0])
     if program is None:
         raise UserError(
-            f"{command[0]}: not found; install QEMU for s390x (Debian: qemu-system-misc)"
+            f"{command[0]}: not found; install QEMU for s390x (Debian: qemu-system-s390x)"
         )
     if "-daemonize" in command or "--daemonize" in command:
         raise UserError("-daemonize: QEMU has to stay where it can be waited for; use & instead")
