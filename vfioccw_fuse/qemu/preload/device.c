@@ -53,7 +53,7 @@ static void find_regions(struct device *device)
     }
 }
 
-/* ------------------------------------------------------------------------------- begin and end */
+/* -------------------------------------------------------------------------------- begin and end */
 
 static int cannot_be_opened(const struct device *device)
 {
@@ -115,7 +115,7 @@ void release_device(struct device *device)
         drop_space(space);
 }
 
-/* --------------------------------------------------------------------------------------- calls */
+/* ---------------------------------------------------------------------------------------- calls */
 
 /* Copies an info struct of SIZE bytes to where a caller has room for argsz bytes. */
 static int give_info(const void *info, uint32_t size, void *argument, uint32_t least)

@@ -82,7 +82,7 @@ struct iommufd {
     size_t object_count;
 };
 
-/* ------------------------------------------------------------------------------------- objects */
+/* -------------------------------------------------------------------------------------- objects */
 
 /* The lowest free id, which is now OBJECT's; 0 with errno: no memory. */
 static uint32_t add_object(struct iommufd *iommufd, struct object object)
@@ -135,7 +135,7 @@ static void drop_iommufd(struct iommufd *iommufd)
     free(iommufd);
 }
 
-/* ---------------------------------------------------------------------------- calls of iommufd */
+/* ----------------------------------------------------------------------------- calls of iommufd */
 
 static int destroy(struct iommufd *iommufd, void *argument)
 {
@@ -316,7 +316,7 @@ int open_iommufd(void)
     return fd;
 }
 
-/* ------------------------------------------------------------------- calls of a character device */
+/* ------------------------------------------------------------------ calls of a character device */
 
 /* The iommufd whose descriptor is FD; NULL with errno. */
 static struct iommufd *iommufd_with(int fd)

@@ -38,7 +38,7 @@
 #define PAGE 4096ULL   /* maps are of whole pages */
 #define NOT_OURS (-2)  /* in a descriptor's place: the path is for the C library */
 
-/* --------------------------------------------------------------------------------------- start */
+/* ---------------------------------------------------------------------------------------- start */
 
 struct info {
     size_t size;
@@ -103,7 +103,7 @@ void complain(const struct device *device, const char *format, ...)
 int refuse(int reason);
 ssize_t slurp(const struct device *device, const char *name, char *to, size_t size);
 
-/* --------------------------------------------------------------------------------------- sysfs */
+/* ---------------------------------------------------------------------------------------- sysfs */
 
 int open_attribute(const char *path);
 struct device *device_of_group_link(const char *path);
@@ -114,7 +114,7 @@ DIR *open_listing(const char *path, bool *ours);
 struct dirent64 *read_listing(DIR *directory, bool *ours);
 void close_listing(DIR *directory);
 
-/* ---------------------------------------------------------------------------------- connection */
+/* ----------------------------------------------------------------------------------- connection */
 
 int connect_device(struct device *device);
 void disconnect_device(struct device *device);
@@ -123,7 +123,7 @@ int ask(struct device *device, int fd, const char *format, ...)
 void lose(struct device *device);
 bool is_gone(struct device *device);
 
-/* --------------------------------------------------------------------------------------- space */
+/* ---------------------------------------------------------------------------------------- space */
 
 struct map {
     uint64_t iova, last;     /* guest addresses, both included */
@@ -145,19 +145,19 @@ int remove_maps(struct space *space, uint64_t iova, uint64_t last, uint64_t *gon
 int attach_device(struct device *device, struct space *space);
 void detach_device(struct device *device);
 
-/* -------------------------------------------------------------------------------------- device */
+/* --------------------------------------------------------------------------------------- device */
 
 int open_device_file(const struct device *device);
 int use_device(struct device *device, int fd);
 void release_device(struct device *device);
 int device_ioctl(struct device *device, unsigned long request, void *argument);
 
-/* -------------------------------------------------------------------------------------- region */
+/* --------------------------------------------------------------------------------------- region */
 
 ssize_t write_region(struct device *device, const void *data, size_t size, off64_t at);
 ssize_t read_region(struct device *device, void *data, size_t size, off64_t at);
 
-/* -------------------------------------------------------------------------------------- handle */
+/* --------------------------------------------------------------------------------------- handle */
 
 struct handle;
 
@@ -179,7 +179,7 @@ const struct handle *handle_of(int fd);
 void close_handle(int fd);
 void forget_handles(void);
 
-/* ----------------------------------------------------------------------------- the two ways in */
+/* ------------------------------------------------------------------------------ the two ways in */
 
 extern const struct kind grouped_device, cdev;
 

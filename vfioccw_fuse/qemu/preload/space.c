@@ -36,7 +36,7 @@ void drop_space(struct space *space)
     free(space);
 }
 
-/* ------------------------------------------------------------------------------ to the server */
+/* -------------------------------------------------------------------------------- to the server */
 
 /* An area of our memory that shows a file, as /proc/self/maps has it. */
 struct area {
@@ -161,7 +161,7 @@ static void send_unmap(struct device *device, const struct map *map)
         ask(device, -1, "\"unmap\": {\"iova\": %llu, \"size\": %llu}}", iova, size);
 }
 
-/* ---------------------------------------------------------------------------------------- maps */
+/* ----------------------------------------------------------------------------------------- maps */
 
 /* Sends MAP to every device of SPACE, or to none; -1 with errno then. */
 static int show_map(const struct space *space, const struct map *map)
@@ -233,7 +233,7 @@ int remove_maps(struct space *space, uint64_t iova, uint64_t last, uint64_t *gon
     return 0;
 }
 
-/* ------------------------------------------------------------------------------------- devices */
+/* -------------------------------------------------------------------------------------- devices */
 
 /* Lets the device see SPACE, and nothing else; -1 with errno: it sees nothing. */
 int attach_device(struct device *device, struct space *space)

@@ -16,7 +16,7 @@
 
 #pragma GCC visibility push(default)
 
-/* ------------------------------------------------------------------------------ open and close */
+/* ------------------------------------------------------------------------------- open and close */
 
 /* The descriptor of what is ours at PATH, or NOT_OURS. */
 static int open_ours(const char *path)
@@ -120,9 +120,9 @@ int ioctl(int fd, unsigned long request, ...)
     return real.ioctl(fd, request, argument);
 }
 
-/* ------------------------------------------------------------------------------ regions of a device */
+/* -------------------------------------------------------------------------- regions of a device */
 
-/* The device whose regions FD accesses, or NULL; *bound: an open character device may be not yet. */
+/* The device whose regions FD accesses, or NULL; *bound: a character device may be not yet. */
 static struct device *device_of(int fd, bool *bound)
 {
     const struct handle *handle = handle_of(fd);
@@ -166,7 +166,7 @@ ssize_t __pread64_chk(int fd, void *data, size_t size, off64_t at, size_t room)
     return pread64(fd, data, size, at);
 }
 
-/* ------------------------------------------------------------------------- names and directories */
+/* ------------------------------------------------------------------------ names and directories */
 
 /* QEMU 11 looks whether there is a /dev/iommu before it opens it. */
 int access(const char *path, int mode)

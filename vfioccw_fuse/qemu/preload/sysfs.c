@@ -113,7 +113,7 @@ static int descriptor_with(const char *text)
     return fd;
 }
 
-/* ------------------------------------------------------------------- channel paths of a device */
+/* -------------------------------------------------------------------- channel paths of a device */
 
 static bool chpids_of(const char *state, char *text, size_t size)
 {
@@ -167,7 +167,7 @@ static bool is_path_type(const char *path)
                   &end) == 3 && end && !path[end];
 }
 
-/* ------------------------------------------------------------------------ its character device */
+/* ------------------------------------------------------------------------- its character device */
 
 dev_t number_of_cdev(const struct device *device)
 {
@@ -265,7 +265,7 @@ void close_listing(DIR *directory)
         __atomic_store_n(&listing->directory, NULL, __ATOMIC_RELEASE);
 }
 
-/* ------------------------------------------------------------------------------- all its files */
+/* -------------------------------------------------------------------------------- all its files */
 
 /* A descriptor of the file that QEMU opens at PATH, -1 with errno, or NOT_OURS. */
 int open_attribute(const char *path)
