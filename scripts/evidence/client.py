@@ -18,7 +18,7 @@ def main() -> None:
     with Subchannel(path) as sub, Program(sub.storage) as program:
         program.ccw(0x03, c.CCW_FLAG_SLI, 1)
         program.lay_out()
-        (path / "control").write_text("delay=30s")
+        (path / "control").write_text("delay=600s")
         print(f"ssch: cc {sub.start(program.orb())}, scsw(q) {descriptions.line_scsw(sub.scsw)}")
         before = sub.scsw
         cc = sub.start(program.orb())
@@ -50,7 +50,7 @@ def _busy_server(sub: Subchannel, program: Program) -> str:
 
     with mock.patch("os.pwrite", pwrite):
         cc = sub.start(program.orb())
-    sub.wait(5)
+    sub.wait(60)
     sub.result()
     return f"sent {writes} times, cc {cc}"
 

@@ -60,12 +60,13 @@ def main() -> None:
         walk = Walk(path, sub)
         walk.show("before: nobody has asked for anything")
         assert sub.start(program.orb()) == 0
-        time.sleep(0.05)
+        while "device active" not in (path / "state").read_text():
+            time.sleep(0.005)
         walk.show("the guest's ssch got condition code 0: the hardware has moved on already")
         walk.guest_stores()
         walk.show("the guest's stsch is answered from scsw(q), not by the hardware")
         assert sub.halt() == 0
-        assert sub.wait(5)
+        assert sub.wait(60)
         walk.show("the guest's hsch got condition code 0: halt beside start, in all but scsw(g)")
         sub.result()
         walk.guest_stores()

@@ -131,7 +131,7 @@ def work(subchannel: Path) -> str:
             except Exception as unsupported:  # a client that shows what it was told
                 done.append(f"{name}: {unsupported}")
                 continue
-            sub.wait(5)
+            sub.wait(60)
             done.append(f"{name}: IRB fctl {sub.result().scsw_ctrl & c.SCSW_CTRL_MASK_FCTL:#06x}")
     (subchannel / "reset").write_text("1")
     (subchannel / "control").write_text("fault=none")

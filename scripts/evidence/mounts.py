@@ -30,7 +30,7 @@ def vfioccw(*words: object) -> None:
 def mounted(*options: str, interface: str = "full", eckd: bool = False) -> Iterator[Path]:
     """Mount an FBA disk, and with ``eckd`` a 3390 beside it; give the mount point.
 
-    ``options`` go to the FBA disk: ``delay=30s``, ``fault=hang``.
+    ``options`` go to the FBA disk: ``delay=600s``, ``fault=hang``.
     """
     directory = Path(tempfile.mkdtemp(prefix="vfioccw-evidence-"))
     mount = directory / "m"

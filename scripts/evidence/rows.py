@@ -46,7 +46,7 @@ ROWS: Final[Mapping[int, Row]] = {
             "put 0x2008 03200001_00000000",
             "vfioccw rsch $S",
             "vfioccw tsch $S | head -1",
-            "echo delay=30s > $S/control",
+            "echo delay=600s > $S/control",
             "vfioccw ssch $S --ccw nop --no-wait",
             "vfioccw xsch $S",
         ),
@@ -139,7 +139,7 @@ ROWS: Final[Mapping[int, Row]] = {
             f"request {_ORB} 00004000_{_ZERO}",
             f"! request {_ORB} 00004000_{_ZERO}",
             "xxd -s 5 -l 1 -p $S/status_region",
-            "vfioccw hsch $S --no-wait",
+            "vfioccw hsch $S --no-wait; head -c 8 $S/io_irq | xxd -p",
             f"! request {_ORB} 00004000_{_ZERO}",
             "xxd -s 5 -l 1 -p $S/status_region",
             "grep ^ebusy $S/state",
@@ -168,8 +168,8 @@ ROWS: Final[Mapping[int, Row]] = {
     7: Row(
         "asynchronous; halt and clear overtake; a second start is refused, not queued",
         (
-            "echo delay=30s > $S/control",
-            "SECONDS=0; vfioccw ssch $S --ccw nop --no-wait; ((SECONDS < 5))",
+            "echo delay=600s > $S/control",
+            "SECONDS=0; vfioccw ssch $S --ccw nop --no-wait; ((SECONDS < 60))",
             "grep -E '^(fsm|scsw.actl)' $S/state",
             "! vfioccw ssch $S --ccw nop --no-wait",
             "vfioccw hsch $S | head -2 | cut -c-80",
@@ -196,7 +196,7 @@ ROWS: Final[Mapping[int, Row]] = {
     8: Row(
         "cancel is synchronous and no function bit; resume, paths and measurement fit too",
         (
-            "echo delay=30s > $S/control",
+            "echo delay=600s > $S/control",
             "vfioccw ssch $S --ccw nop --no-wait",
             "vfioccw xsch $S",
             "grep -E '^(fsm|scsw:|io_irq)' $S/state",
@@ -224,6 +224,7 @@ ROWS: Final[Mapping[int, Row]] = {
         (
             _NOP,
             f"request {_ORB} 00004000_{_ZERO}",
+            "head -c 8 $S/io_irq | xxd -p",
             "head -c 24 $S/io_region | xxd -p",
             "tail -c +25 $S/io_region | head -c 12 | xxd -p",
             "ls $S | tr '\\n' ' '",
@@ -239,7 +240,7 @@ ROWS: Final[Mapping[int, Row]] = {
         "way 2: a capability chain; status, command, program and measurement regions",
         (
             "xxd -l 16 $S/status_region",
-            "echo delay=30s > $S/control",
+            "echo delay=600s > $S/control",
             "xxd -r -p <<<e4200014_00000040 | dd of=$S/program_region bs=1 seek=16 status=none",
             "xxd -r -p <<<20000000 > $S/cmd_region",
             "xxd -s 4 -l 1 -p $S/program_region",
@@ -267,7 +268,7 @@ ROWS: Final[Mapping[int, Row]] = {
     11: Row(
         "no window in which two requests see the same state",
         (
-            "echo delay=30s > $S/control; " + _NOP,
+            "echo delay=600s > $S/control; " + _NOP,
             "for i in {1..40}; do (request "
             + f"{_ORB} 00004000_{_ZERO}"
             + " 2>/dev/null && echo accepted || echo refused) & done | sort | uniq -c; wait",
