@@ -12,7 +12,7 @@ import re
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from guest import GuestError
 
@@ -27,6 +27,16 @@ REMEDY: Final = (
 """What a user can do whose system's sources have no packages for s390x."""
 _T = TypeVar("_T")
 _INDEX: Final = "$(REPO_URI)|$(RELEASE)|$(ORIGIN)|$(CODENAME)"
+
+
+class Index(NamedTuple):
+    """A list of packages that was read."""
+
+    uri: str
+    suite: str
+    """As the source names it: trixie, or stable."""
+    origin: str
+    codename: str
 
 
 class Apt:
@@ -88,25 +98,25 @@ class Apt:
             raise GuestError(self.problem or (lines[0] if lines else f"{tool} failed"))
         return done
 
-    def _indexes(self) -> list[tuple[str, str, str, str]]:
-        """URI, suite as the source names it, origin and codename of every index that was read."""
+    def _indexes(self) -> list[Index]:
         shown = self._run("apt-get", "indextargets", "--format", _INDEX).stdout
-        return [tuple(line.split("|")) for line in shown.splitlines()]  # type: ignore[misc]
+        return [Index(*line.split("|")) for line in shown.splitlines()]
 
     def origins(self) -> list[str]:
         """Whose archives these are, such as Debian."""
-        return sorted({origin for _, _, origin, _ in self._indexes()})
+        return sorted({index.origin for index in self._indexes()})
 
     def debian_mirror(self) -> str | None:
         """Where Debian's archive is; not its security archive, which has not all packages."""
-        for uri, suite, origin, _ in self._indexes():
-            if origin == "Debian" and "-" not in suite:
-                return uri
+        for index in self._indexes():
+            if index.origin == "Debian" and "-" not in index.suite:
+                return index.uri
         return None
 
     def codename(self) -> str:
         """The release that the packages are of, such as bookworm."""
-        names = [name for *_, origin, name in self._indexes() if origin == "Debian"]
+        names = [index.codename for index in self._indexes() if index.origin == "Debian"]
+        # Its updates have a longer name.
         return min(names, key=len, default="")
 
     def depends(self, package: str) -> list[str]:
