@@ -73,14 +73,18 @@ def test_every_subchannel_behind_a_path_hears_of_it_and_no_other(mount, tmp_path
         assert (first.masks()["pam"], second.masks()["pam"]) == ("80", "40")
 
 
-def test_a_report_of_two_words_is_chained(rig: Rig, tmp_path: Path) -> None:
-    add(rig.system, tmp_path)
-    with rigged(rig.system, "0.0.0400") as new:
+@pytest.mark.parametrize(
+    ("schid", "where"),
+    [("0.0.0400", 0), ("0.1.0400", 0x10), ("0.3.0400", 0x30), ("fe.2.0400", 0xFE20)],
+)
+def test_a_report_of_two_words_is_chained(rig: Rig, tmp_path: Path, schid: str, where: int) -> None:
+    add(rig.system, tmp_path, schid=schid)
+    with rigged(rig.system, schid) as new:
         assert new.signals("crw_irq") >= 1
         first, second = new.reports()
     source = c.CRW_RSC_SUBCH << c.CRW_RSC_SHIFT | c.CRW_ERC_IPI
     assert first == Crw(source | c.CRW_FLAGS_MASK_C, 0x0400)
-    assert second == Crw(source, 0)
+    assert second == Crw(source, where)
 
 
 def test_unsolicited_status_interrupts_with_alert_and_no_function(rig: Rig) -> None:
@@ -119,9 +123,9 @@ def test_an_interface_without_req_irq_cannot_be_asked(mount) -> None:
 # --- subchannels that come and go -----------------------------------------------------------------
 
 
-def add(system: MountedSystem, directory: Path, options: str = "") -> Path:
+def add(system: MountedSystem, directory: Path, options: str = "", schid: str = "0.0.0400") -> Path:
     image = make_image(directory / "new.img", 64)
-    done = vfioccw("add", system.path, f"fba@0.0.0400:{image}{options}")
+    done = vfioccw("add", system.path, f"fba@{schid}:{image}{options}")
     assert done.returncode == 0, done.stderr
     return image
 

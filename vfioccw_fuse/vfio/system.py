@@ -67,11 +67,14 @@ class System:
 
 
 def report_subchannel(device: CcwDevice) -> None:
-    """Report that a subchannel came or went: two chained words, as QEMU's css.c makes them."""
-    _, ssid, _ = device.sch.schid.split(".")
+    """Report that a subchannel came or went: two chained words, its number and where it is.
+
+    The second as QEMU's css.c makes it, and Linux's css_process_crw reads it: cssid, then ssid.
+    """
+    cssid, ssid, _ = (int(part, 16) for part in device.sch.schid.split("."))
     flags = c.CRW_RSC_SUBCH << c.CRW_RSC_SHIFT | c.CRW_ERC_IPI
     device.report(flags | c.CRW_FLAGS_MASK_C, device.sch.number)
-    device.report(flags, int(ssid, 16) << 8)
+    device.report(flags, cssid << 8 | ssid << 4)
 
 
 def chpids_of(spec: DeviceSpec) -> bytes:
