@@ -21,7 +21,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import construct
 
-from regions import layouts
+from . import layouts
 
 Buffer = bytes | bytearray | memoryview
 """What can be parsed: anything with contiguous bytes."""
@@ -57,7 +57,7 @@ class LayoutError(TypeError):
 
 
 def _integer(name: str, order: str, size: int) -> _Field:
-    """An unsigned integer of `size` bytes, 1, 2, 3, 4 or 8."""
+    """An unsigned integer of *size* bytes, 1, 2, 3, 4 or 8."""
     if size == 3:
         # struct knows no 24-bit integer: the byte and the halfword, in memory order.
         high = order == ">"
@@ -85,7 +85,7 @@ def _const(name: str, value: bytes) -> _Field:
 
 
 def _array(name: str, of: _Field, count: int) -> _Field:
-    """`count` integers one after the other; the value is a tuple."""
+    """*count* integers one after the other; the value is a tuple."""
     if of.join is not None or of.length is not None:
         raise LayoutError(f"{name}: an array of other than plain integers")
     return _Field(name, of.order, f"{count}{of.format}", count, tuple, tuple, None)
@@ -135,9 +135,9 @@ def _special(leaves: Sequence[_Field]) -> Iterator[tuple[int, _Field]]:
 class Codec(Generic[T]):
     """Reads and writes one layout.
 
-    `layout` is a Construct Struct of fixed size, made of unsigned integers (8, 16, 24, 32, 64
+    *layout* is a Construct Struct of fixed size, made of unsigned integers (8, 16, 24, 32, 64
     bits), Bytes, arrays of integers, constants, padding and further Structs; all integers of one
-    byte order.  `kind` is the NamedTuple of its named fields, nested ones with a prefix.
+    byte order.  *kind* is the NamedTuple of its named fields, nested ones with a prefix.
     LayoutError if they do not agree.
     """
 
@@ -168,7 +168,7 @@ class Codec(Generic[T]):
         self._special = tuple(_special(leaves))
 
     def parse(self, buffer: Buffer, offset: int = 0) -> T:
-        """The structure at `offset` of `buffer`; bytes behind it do not matter.
+        """The structure at *offset* of *buffer*; bytes behind it do not matter.
 
         struct.error if the buffer ends before the structure does.
         """
@@ -188,7 +188,7 @@ class Codec(Generic[T]):
         return self.struct.pack(*(self._split(value) if self._special else value))
 
     def pack_into(self, buffer: bytearray | memoryview, offset: int, value: T) -> None:
-        """As `pack`, straight into `buffer` at `offset`; it must have room there (struct.error)."""
+        """As `pack`, straight into *buffer* at *offset*; it must have room there (struct.error)."""
         for index, length in self._lengths:
             if len(value[index]) != length:
                 raise ValueError(f"{self.fields[index]} must be {length} bytes")

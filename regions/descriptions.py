@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
-from regions import codec
-from regions import constants as c
-from regions.layouts import BITS, Ccw0, Ccw1, Crw, Irb, Orb, Pmcw, Scsw
+from . import codec
+from . import constants as c
+from .layouts import BITS, Ccw0, Ccw1, Crw, Irb, Orb, Pmcw, Scsw
 
 T = TypeVar("T", bound=tuple[Any, ...])
 
@@ -226,7 +226,7 @@ def _say(words: _Words, value: int) -> str:
 
 @functools.lru_cache(maxsize=512)
 def bits_in_words(word: str, value: int) -> str:
-    """The words of a whole word's bits: `word` is a key of `layouts.BITS`.
+    """The words of a whole word's bits: *word* is a key of `layouts.BITS`.
 
     `bits_in_words("scsw.dstat", 0x0c)` is "channel end, device end".  KeyError for another key.
     """
@@ -475,21 +475,21 @@ def from_hex(text: str) -> bytes:
 
 
 def _parse(what: str, layout: codec.Codec[T], data: bytes) -> T:
-    """The structure that is all of `data`; ValueError that names the size if it is another."""
+    """The structure that is all of *data*; ValueError that names the size if it is another."""
     if len(data) != layout.size:
         raise ValueError(f"{what} is {layout.size} bytes, these are {len(data)}")
     return layout.parse(data)
 
 
 def _pick(order: str, big: codec.Codec[T], host: codec.Codec[T]) -> codec.Codec[T]:
-    """The codec for a byte order; ValueError if it is neither `big` nor `host`."""
+    """The codec for a byte order; ValueError if it is neither *big* nor *host*."""
     if order not in ("big", "host"):
         raise ValueError(f"byte order {order!r} is neither big nor host")
     return big if order == "big" else host
 
 
 def describe_orb(data: bytes, order: str = "big") -> list[Row]:
-    """The 12 bytes of an ORB; `order` is `big` or `host`.  ValueError for another length."""
+    """The 12 bytes of an ORB; *order* is `big` or `host`.  ValueError for another length."""
     orb = _parse("an ORB", _pick(order, codec.ORB, codec.ORB_HOST), data)
     return [
         Row("intparm", f"{orb.intparm:08x}", "interruption parameter"),
@@ -524,7 +524,7 @@ def describe_ccw(data: bytes, format: int = 1, device: str = "") -> list[Row]:
 
 
 def parse_ccw(data: bytes, format: int = 1) -> Ccw0 | Ccw1:
-    """The CCW that is all of `data`; ValueError if it is not 8 bytes, or for another format."""
+    """The CCW that is all of *data*; ValueError if it is not 8 bytes, or for another format."""
     if format == 0:
         return _parse("a CCW", codec.CCW0, data)
     if format == 1:
@@ -559,7 +559,7 @@ def _scsw_rows(scsw: Scsw) -> list[Row]:
 
 
 def describe_scsw(data: bytes, order: str = "big") -> list[Row]:
-    """The 12 bytes of an SCSW; `order` is `big` or `host`.  ValueError for another length."""
+    """The 12 bytes of an SCSW; *order* is `big` or `host`.  ValueError for another length."""
     return _scsw_rows(_parse("an SCSW", _pick(order, codec.SCSW, codec.SCSW_HOST), data))
 
 
@@ -568,7 +568,7 @@ def _within(prefix: str, rows: list[Row]) -> list[Row]:
 
 
 def _scsw_of(outer: tuple[Any, ...], first: int) -> Scsw:
-    """The SCSW whose fields lie flat in `outer` from `first` on."""
+    """The SCSW whose fields lie flat in *outer* from *first* on."""
     return Scsw._make(outer[first : first + len(Scsw._fields)])
 
 

@@ -35,7 +35,7 @@ from construct import (
     Struct,
 )
 
-from regions import constants as c
+from . import constants as c
 
 
 class Words(NamedTuple):
@@ -60,11 +60,11 @@ class Bit(NamedTuple):
     """Where it lies in the word, not shifted."""
 
     def get(self, word: int) -> int:
-        """The field's value out of `word`, shifted down to bit 0."""
+        """The field's value out of *word*, shifted down to bit 0."""
         return (word & self.mask) // (self.mask & -self.mask)
 
     def put(self, value: int) -> int:
-        """`value` shifted up to where it lies in the word; ValueError if it does not fit."""
+        """*value* shifted up to where it lies in the word; ValueError if it does not fit."""
         word = value * (self.mask & -self.mask)
         if word & ~self.mask:
             raise ValueError(f"{self.name}: {value} does not fit under mask {self.mask:#x}")

@@ -11,9 +11,9 @@ import enum
 import functools
 from typing import NamedTuple
 
-from regions import codec
-from regions import constants as c
-from regions.layouts import DeviceInfo, IrqInfo, RegionInfo, RegionInfoCapType
+from . import codec
+from . import constants as c
+from .layouts import DeviceInfo, IrqInfo, RegionInfo, RegionInfoCapType
 
 
 class Interface(enum.StrEnum):

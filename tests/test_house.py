@@ -10,8 +10,9 @@ import pytest
 
 PROJECT = Path(__file__).resolve().parents[1]
 PACKAGE = "vfioccw_fuse"
+REGIONS = f"{PACKAGE}.regions"
 FLOORS = (
-    ("regions",),
+    (REGIONS,),
     (f"{PACKAGE}.errors",),
     (f"{PACKAGE}.memory", f"{PACKAGE}.devices"),
     (f"{PACKAGE}.css",),
@@ -25,14 +26,19 @@ BESIDE = f"{PACKAGE}.client"
 """The client stands on `regions` alone; only the command line may use it."""
 TOP_LEVEL = {"pyproject.toml", PACKAGE, "regions", "tests", "scripts", "README.md", "LICENSE"}
 
-FILES = sorted(path for name in ("regions", PACKAGE) for path in (PROJECT / name).rglob("*.py"))
+FILES = sorted(
+    path
+    for name in ("regions", PACKAGE)
+    for path in (PROJECT / name).rglob("*.py")
+    if not path.is_relative_to(PROJECT / PACKAGE / "regions")  # the link to the first of them
+)
 
 
 def module_of(path: Path) -> str:
     parts = list(path.relative_to(PROJECT).with_suffix("").parts)
     if parts[-1] == "__init__":
         parts.pop()
-    return ".".join(parts)
+    return ".".join(parts if parts[0] == PACKAGE else [PACKAGE, *parts])
 
 
 MODULES = {module_of(path) for path in FILES}
@@ -67,7 +73,7 @@ def floor_of(module: str) -> int | None:
 
 
 def room_of(module: str) -> str:
-    return ".".join(module.split(".")[:2]) if module.startswith(PACKAGE) else module.split(".")[0]
+    return ".".join(module.split(".")[:2])
 
 
 def ours(modules: set[str]) -> set[str]:
@@ -102,8 +108,34 @@ def test_no_import_runs_upwards_or_into_the_next_room(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", [p for p in FILES if room_of(module_of(p)) == BESIDE], ids=named)
+def test_the_one_name_of_regions_is_that_of_the_package() -> None:
+    link = PROJECT / PACKAGE / "regions"
+    assert link.is_symlink()
+    assert link.resolve() == PROJECT / "regions"
+    everywhere = [*FILES, *(p for n in ("tests", "scripts") for p in (PROJECT / n).rglob("*.py"))]
+    for path in everywhere:
+        assert not {n for n in imports_in(path) if n.split(".")[0] == "regions"}, path
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if p.name != "__main__.py"], ids=named)
+def test_the_package_names_its_own_modules_relatively(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        match node:
+            case ast.ImportFrom(level=0, module=str(name)):
+                assert name.split(".")[0] != PACKAGE, f"line {node.lineno}"
+            case ast.Import():
+                assert not [a for a in node.names if a.name.split(".")[0] == PACKAGE]
+
+
+@pytest.mark.parametrize("path", FILES, ids=named)
+def test_docstrings_mark_code_by_one_backtick(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            assert "``" not in node.value, f"line {node.lineno}"
+
+
 def test_the_client_imports_regions_and_itself_alone(path: Path) -> None:
-    assert {room_of(name) for name in ours(imports_in(path))} <= {"regions", BESIDE}
+    assert {room_of(name) for name in ours(imports_in(path))} <= {REGIONS, BESIDE}
 
 
 def test_the_fsm_is_a_table_that_knows_no_trio_no_fuse_no_construct() -> None:
@@ -128,7 +160,7 @@ def test_only_regions_parses_bytes_by_construct(name: str) -> None:
     [
         ("from ..css import ccw", f"{PACKAGE}.memory.space", f"{PACKAGE}.css.ccw"),
         ("def f():\n    from ..fuse.fs import X", f"{PACKAGE}.vfio.irq", f"{PACKAGE}.fuse.fs"),
-        (f"import {PACKAGE}.cli", "regions.codec", f"{PACKAGE}.cli"),
+        (f"import {PACKAGE}.cli", f"{REGIONS}.codec", f"{PACKAGE}.cli"),
     ],
 )
 def test_the_search_for_imports_finds_them(source: str, module: str, expected: str) -> None:

@@ -2,15 +2,15 @@
 
 The packages, from the ground up; imports run only downwards in this list:
 
-``regions``   layouts, constants and words of all that crosses the mount (a package of its own)
-``memory``    guest storage: mapped ranges over files
-``devices``   disks and other units that execute CCW commands on their medium
-``css``       the channel subsystem: channel programs, subchannels, I/O instructions
-``vfio``      the vfio-ccw driver: finite state machine, regions, interruptions
-``fuse``      how all that looks through FUSE
-``cli``       the command ``vfioccw``
-``client``    the other side: drives a subchannel through the mount, on ``regions`` alone
+`regions`   layouts, constants and words of all that crosses the mount (a package of its own)
+`memory`    guest storage: mapped ranges over files
+`devices`   disks and other units that execute CCW commands on their medium
+`css`       the channel subsystem: channel programs, subchannels, I/O instructions
+`vfio`      the vfio-ccw driver: finite state machine, regions, interruptions
+`fuse`      how all that looks through FUSE
+`cli`       the command `vfioccw`
+`client`    the other side: drives a subchannel through the mount, on `regions` alone
 """
 
 __version__ = "0.1.0"
-"""The version of the product, as ``vfioccw --version`` prints it (PEP 440)."""
+"""The version of the product, as `vfioccw --version` prints it (PEP 440)."""

@@ -1,4 +1,4 @@
-"""``python -m vfioccw_fuse`` is the command ``vfioccw``."""
+"""`python -m vfioccw_fuse` is the command `vfioccw`."""
 
 from vfioccw_fuse.cli import main
 

@@ -27,7 +27,7 @@ class Client:
     """A client with an eventfd of its own: two requests to the server for each program."""
 
     def __init__(self, server: servers.Server, program: bytes) -> None:
-        """Open the subchannel of `server` and put `program` into storage."""
+        """Open the subchannel of *server* and put *program* into storage."""
         subchannel = server.mount / SCHID
         self._io = os.open(subchannel / "io_region", os.O_RDWR)
         self._memory = os.open(subchannel / "memory", os.O_RDWR)
@@ -71,7 +71,7 @@ def server_cost(
 ) -> tuple[float, float]:
     """Medians over the rounds of one run's CPU time in the server and of its whole time, in us.
 
-    `once` gets the run's number. A first round warms up.
+    *once* gets the run's number. A first round warms up.
     """
     cpu, wall = [], []
     for turn in range(options.rounds + 1):
@@ -86,6 +86,6 @@ def server_cost(
 
 
 def report_cost(report: Report, what: str, cost: tuple[float, float], target: float) -> None:
-    """Report what `server_cost` measured of `what`."""
+    """Report what `server_cost` measured of *what*."""
     report.figure(f"server's CPU time, {what}", cost[0], "us", target)
     report.figure("start to data, with the client", cost[1], "us")

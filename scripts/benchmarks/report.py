@@ -19,7 +19,7 @@ class Report:
         print(f"  {'':<34}" + "".join(f"{name:>9}" for name in (*names, "ratio")), flush=True)
 
     def row(self, name: str, peer: float, ours: float, at_least: float | None = None) -> None:
-        """Print the peer's time, ours and peer/ours, which a target may want `at_least` so high."""
+        """Print the peer's time, ours and peer/ours, which a target may want *at_least* so high."""
         ratio = peer / ours
         line = f"  {name:<34}{peer:>9.1f}{ours:>9.1f}{ratio:>9.2f}"
         if at_least is not None:
@@ -29,14 +29,14 @@ class Report:
     def figure(
         self, name: str, value: float, unit: str, at_most: float | None = None, digits: int = 1
     ) -> None:
-        """Print one figure, which a target may want `at_most` so high."""
+        """Print one figure, which a target may want *at_most* so high."""
         line = f"  {name:<34}{value:>9.{digits}f} {unit:<8}"
         if at_most is not None:
             line += self._verdict(name, f"<= {at_most:g} {unit}", value <= at_most)
         print(line, flush=True)
 
     def at_least(self, name: str, value: float, unit: str, bound: float) -> None:
-        """Print one figure that a target wants to be `bound` or more."""
+        """Print one figure that a target wants to be *bound* or more."""
         line = f"  {name:<34}{value:>9.2f} {unit:<8}"
         print(line + self._verdict(name, f">= {bound:g} {unit}", value >= bound), flush=True)
 

@@ -62,7 +62,7 @@ def _status(path: Path) -> dict[str, str]:
 
 
 def build(name: str, libraries: Sequence[str] = ()) -> Path:
-    """Compile ``name``.c if it is newer than its program; `libraries` are pkg-config's names."""
+    """Compile ``name``.c if it is newer than its program; *libraries* are pkg-config's names."""
     source, program = HERE / f"{name}.c", VENV / "bench" / name
     if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
         program.parent.mkdir(exist_ok=True)
@@ -95,7 +95,7 @@ def directory() -> Iterator[Path]:
 
 @contextlib.contextmanager
 def null_device(mount: Path) -> Iterator[Server]:
-    """The C peer, mounted on `mount` (made here), its socket beside it."""
+    """The C peer, mounted on *mount* (made here), its socket beside it."""
     start = [str(build("null_device", ["fuse3"])), str(mount), f"{mount}.irqfd"]
     with _served("C", start, mount, ["fusermount3", "-u", str(mount)]) as server:
         yield server
@@ -103,7 +103,7 @@ def null_device(mount: Path) -> Iterator[Server]:
 
 @contextlib.contextmanager
 def mounted(mount: Path, *arguments: str) -> Iterator[Server]:
-    """Our mount on `mount` (made here) with these further `arguments`, in the foreground."""
+    """Our mount on *mount* (made here) with these further *arguments*, in the foreground."""
     start = [str(VFIOCCW), "mount", "-f", str(mount), *arguments]
     with _served("vfioccw", start, mount, [str(VFIOCCW), "umount", str(mount)]) as server:
         yield server
@@ -140,7 +140,7 @@ def _await_mount(name: str, process: subprocess.Popen[bytes], mount: Path, log: 
 
 
 def drive(server: Server, mode: str, count: int) -> dict[str, float]:
-    """Do `count` round trips in `mode` by the C client: p50 in us of "round", "pwrite", "pread"."""
+    """Do *count* round trips in *mode* by the C client: p50 in us of "round", "pwrite", "pread"."""
     client = str(build("client"))
     printed = _run(client, str(server.mount), "0.0.0313", mode, str(count))
     return {key: float(value) for key, value in json.loads(printed).items()}

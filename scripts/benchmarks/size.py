@@ -68,7 +68,7 @@ def _many(report: Report, place: Path) -> None:
 
 
 def run(report: Report, options: Options) -> None:
-    """Measure and report them; `options` do not matter."""
+    """Measure and report them; *options* do not matter."""
     del options
     report.heading("size")
     with servers.directory() as place:

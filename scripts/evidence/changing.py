@@ -6,11 +6,11 @@ would see the change, so the ORB does not allow it. The same loader begins every
 
 import sys
 
-from regions import codec
-from regions import constants as c
-from regions.layouts import Ccw1
 from vfioccw_fuse.client import FbaDisk, Program, Subchannel
 from vfioccw_fuse.client.subchannel import ended_well
+from vfioccw_fuse.regions import codec
+from vfioccw_fuse.regions import constants as c
+from vfioccw_fuse.regions.layouts import Ccw1
 
 _DEFINE_EXTENT = bytes.fromhex("40000200000000000000000000000000")
 _LOCATE = bytes.fromhex("0600000100000000")

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from regions import constants as c
-from regions import descriptions
 from vfioccw_fuse.client import Program, Subchannel
+from vfioccw_fuse.regions import constants as c
+from vfioccw_fuse.regions import descriptions
 
 
 def main() -> None:

@@ -6,8 +6,8 @@ import re
 import sys
 
 from evidence.mounts import ROOT
-from regions import codec
-from regions import constants as c
+from vfioccw_fuse.regions import codec
+from vfioccw_fuse.regions import constants as c
 
 _CODECS = (
     codec.ORB,

@@ -13,10 +13,10 @@ import sys
 import time
 from pathlib import Path
 
-from regions import codec, descriptions
-from regions import constants as c
-from regions.layouts import Scsw
 from vfioccw_fuse.client import Program, Subchannel
+from vfioccw_fuse.regions import codec, descriptions
+from vfioccw_fuse.regions import constants as c
+from vfioccw_fuse.regions.layouts import Scsw
 
 
 class Walk:

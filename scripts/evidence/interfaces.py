@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from evidence.mounts import SCHID, mounted
-from regions import codec
-from regions import constants as c
-from regions.layouts import CmdRegion
-from regions.table import Interface
 from vfioccw_fuse.client import Program, Subchannel
+from vfioccw_fuse.regions import codec
+from vfioccw_fuse.regions import constants as c
+from vfioccw_fuse.regions.layouts import CmdRegion
+from vfioccw_fuse.regions.table import Interface
 
 _SUBTYPES = {
     c.VFIO_REGION_SUBTYPE_CCW_ASYNC_CMD: "cmd_region",

@@ -5,17 +5,6 @@ import os
 
 import pytest
 
-from regions.constants import (
-    CCW_FLAG_SLI,
-    SCSW_ACTL_START_PEND,
-    SCSW_CSTAT_PROG_CHECK,
-    SCSW_DSTAT_CHANNEL_END,
-    SCSW_DSTAT_DEVICE_END,
-    SCSW_FCTL_CLEAR_FUNC,
-    SCSW_FCTL_HALT_FUNC,
-    SCSW_FCTL_START_FUNC,
-)
-from regions.layouts import Orb, Scsw
 from tests.cli.commands import control
 from tests.mounted import SOON
 from vfioccw_fuse.client import (
@@ -27,6 +16,17 @@ from vfioccw_fuse.client import (
     Subchannel,
     condition_code,
 )
+from vfioccw_fuse.regions.constants import (
+    CCW_FLAG_SLI,
+    SCSW_ACTL_START_PEND,
+    SCSW_CSTAT_PROG_CHECK,
+    SCSW_DSTAT_CHANNEL_END,
+    SCSW_DSTAT_DEVICE_END,
+    SCSW_FCTL_CLEAR_FUNC,
+    SCSW_FCTL_HALT_FUNC,
+    SCSW_FCTL_START_FUNC,
+)
+from vfioccw_fuse.regions.layouts import Orb, Scsw
 
 GOOD = SCSW_DSTAT_CHANNEL_END | SCSW_DSTAT_DEVICE_END
 

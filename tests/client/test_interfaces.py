@@ -6,9 +6,9 @@ import signal
 
 import pytest
 
-from regions.constants import CCW_FLAG_SLI
 from tests.mounted import SOON
 from vfioccw_fuse.client import Program, Subchannel, Unsupported
+from vfioccw_fuse.regions.constants import CCW_FLAG_SLI
 
 
 def works(sub: Subchannel) -> None:

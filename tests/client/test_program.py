@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from regions.constants import CCW_FLAG_CC, CCW_FLAG_DC, CCW_FLAG_IDA, CCW_FLAG_SLI
 from vfioccw_fuse.client import GuestStorage, Program
+from vfioccw_fuse.regions.constants import CCW_FLAG_CC, CCW_FLAG_DC, CCW_FLAG_IDA, CCW_FLAG_SLI
 
 SIZE = 1 << 20
 BASE = 0x10000

@@ -12,8 +12,6 @@ from typing import ClassVar, NamedTuple
 
 import trio
 
-from regions import constants as c
-from regions.layouts import Orb
 from vfioccw_fuse.css.channel import ChannelProgram, Pause
 from vfioccw_fuse.css.subchannel import Subchannel
 from vfioccw_fuse.devices.base import CE, DE, SM, DataTransfer, Device, NotReady, UnitCheck, command
@@ -21,6 +19,8 @@ from vfioccw_fuse.devices.fba import Fba
 from vfioccw_fuse.devices.options import Behaviour, DeviceSpec
 from vfioccw_fuse.memory.backing import BuiltInStorage
 from vfioccw_fuse.memory.space import AddressSpace, StorageKeys
+from vfioccw_fuse.regions import constants as c
+from vfioccw_fuse.regions.layouts import Orb
 
 CD, CC, SLI, SKIP = c.CCW_FLAG_DC, c.CCW_FLAG_CC, c.CCW_FLAG_SLI, c.CCW_FLAG_SKIP
 PCI, IDA, SUSPEND, MIDA = c.CCW_FLAG_PCI, c.CCW_FLAG_IDA, c.CCW_FLAG_SUSPEND, c.CCW_FLAG_MIDA

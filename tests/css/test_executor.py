@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import trio
 
-from regions import constants as c
 from tests.css.machine import (
     CC,
     CD,
@@ -34,6 +33,7 @@ from vfioccw_fuse.css.executor import TrioExecutor
 from vfioccw_fuse.css.subchannel import Subchannel
 from vfioccw_fuse.devices.fba import Fba
 from vfioccw_fuse.devices.options import Behaviour, DeviceSpec, Fault
+from vfioccw_fuse.regions import constants as c
 
 
 class Living:

@@ -6,7 +6,6 @@ import struct
 
 import pytest
 
-from regions import constants as c
 from tests.css.machine import (
     BLOCK,
     CC,
@@ -28,6 +27,7 @@ from tests.css.machine import (
     WRITE,
     Machine,
 )
+from vfioccw_fuse.regions import constants as c
 
 FORMAT2 = c.ORB_CTRL0_MASK_C64
 T2K = c.ORB_CTRL0_MASK_I2K

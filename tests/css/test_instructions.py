@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import pytest
 
-from regions import constants as c
 from tests.css.machine import (
     ACTL,
     CC,
@@ -33,6 +32,7 @@ from tests.css.machine import (
 )
 from vfioccw_fuse.css.subchannel import OperandException
 from vfioccw_fuse.devices.options import Fault
+from vfioccw_fuse.regions import constants as c
 
 SPND = c.ORB_CTRL0_MASK_SPND
 START_PENDING = c.SCSW_ACTL_START_PEND

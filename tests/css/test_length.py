@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from regions import constants as c
 from tests.css.machine import (
     ALERT,
     BLOCK,
@@ -22,6 +21,7 @@ from tests.css.machine import (
     WRITE,
     Machine,
 )
+from vfioccw_fuse.regions import constants as c
 
 BOTH = pytest.mark.parametrize("ctrl0", [0, FORMAT1], ids=["format 0", "format 1"])
 

@@ -11,7 +11,6 @@ from tempfile import TemporaryDirectory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from regions import constants as c
 from tests.css.machine import (
     ACTL,
     ALERT,
@@ -42,6 +41,7 @@ from tests.css.machine import (
     Status,
     ccw_bytes,
 )
+from vfioccw_fuse.regions import constants as c
 
 PAGE = 4096
 CODES = [0x02, 0x03, 0x04, 0x08, 0x41, 0x42, 0x43, 0x63, 0x64, 0xE4, 0xA4, 0x94]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from regions import constants as c
 from tests.css.machine import (
     ACTL,
     ALERT,
@@ -30,6 +29,7 @@ from tests.css.machine import (
     Machine,
 )
 from vfioccw_fuse.devices.options import Fault
+from vfioccw_fuse.regions import constants as c
 
 ISIC = c.ORB_CTRL0_MASK_ISIC
 ZERO_CC = c.SCSW_FLAGS_MASK_ZCC

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import trio
 
-from regions import codec
 from vfioccw_fuse.css.executor import TrioExecutor
 from vfioccw_fuse.css.subchannel import Subchannel
 from vfioccw_fuse.devices.base import Device
 from vfioccw_fuse.devices.options import DeviceSpec
 from vfioccw_fuse.memory.backing import BuiltInStorage
 from vfioccw_fuse.memory.space import AddressSpace
+from vfioccw_fuse.regions import codec
 
 CC, CD, SLI = 0x40, 0x80, 0x20
 PROGRAM = 0x1000

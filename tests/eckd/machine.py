@@ -7,8 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from regions import codec
-from regions import constants as c
 from vfioccw_fuse.css.channel import ChannelProgram
 from vfioccw_fuse.css.subchannel import Subchannel
 from vfioccw_fuse.devices.eckd import CkdImage, Eckd3390, create
@@ -17,6 +15,8 @@ from vfioccw_fuse.devices.eckd.geometry import HEADS
 from vfioccw_fuse.devices.eckd.track import COUNT, END_MARKER, HOME_ADDRESS, SLOT
 from vfioccw_fuse.memory.backing import BuiltInStorage
 from vfioccw_fuse.memory.space import AddressSpace
+from vfioccw_fuse.regions import codec
+from vfioccw_fuse.regions import constants as c
 
 CC, SLI, IDA = c.CCW_FLAG_CC, c.CCW_FLAG_SLI, c.CCW_FLAG_IDA
 CE_DE, UC, UE, SM = 0x0C, 0x02, 0x01, 0x40

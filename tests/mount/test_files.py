@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from regions.table import regions_of
 from tests.mount.client import Client, errno_of
 from tests.mounted import SCHID, MountedSystem
+from vfioccw_fuse.regions.table import regions_of
 
 REGIONS = regions_of("full")
 SIZES = {row.name: row.size for row in REGIONS}

@@ -76,7 +76,7 @@ class Mount:
 
 @contextlib.contextmanager
 def mounted(path: Path, **environment: str) -> Iterator[Mount]:
-    """The test file system on `path`, which must be an empty directory."""
+    """The test file system on *path*, which must be an empty directory."""
     process = subprocess.Popen(
         [sys.executable, HERE / "server.py", path],
         env={**os.environ, "PYTHONPATH": os.fspath(PROJECT), **environment},

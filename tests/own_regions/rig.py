@@ -9,11 +9,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from regions import constants as c
-from regions.layouts import Crw, Irb
 from tests.mounted import SOON, MountedSystem, until
 from vfioccw_fuse.client import Subchannel
 from vfioccw_fuse.client.full import FullSubchannel
+from vfioccw_fuse.regions import constants as c
+from vfioccw_fuse.regions.layouts import Crw, Irb
 
 PROGRAM, DATA = 0x2000, 0x3000
 CC, SLI, SUSPEND, PCI = c.CCW_FLAG_CC, c.CCW_FLAG_SLI, c.CCW_FLAG_SUSPEND, c.CCW_FLAG_PCI
@@ -46,8 +46,8 @@ class Rig:
 
     def start(self, *program: Ccw, ctrl0: int = FORMAT1, lpm: int = 0xFF) -> int:
         """SSCH of a program that is put into storage first; the errno, 0 if accepted."""
-        from regions.layouts import Orb
         from vfioccw_fuse.client import RequestFailed
+        from vfioccw_fuse.regions.layouts import Orb
 
         data = ccws(*program)
         self.sub.storage.view[PROGRAM : PROGRAM + len(data)] = data

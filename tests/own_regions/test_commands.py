@@ -6,8 +6,6 @@ import struct
 
 import pytest
 
-from regions import constants as c
-from regions.layouts import CmdRegion
 from tests.own_regions.rig import (
     CC,
     ENDED,
@@ -21,6 +19,8 @@ from tests.own_regions.rig import (
     ccws,
 )
 from vfioccw_fuse.client import RequestFailed
+from vfioccw_fuse.regions import constants as c
+from vfioccw_fuse.regions.layouts import CmdRegion
 
 SITUATIONS = ("idle", "start pending", "active", "suspended", "status pending", "not operational")
 CODES = {

@@ -4,9 +4,9 @@ import time
 
 import pytest
 
-from regions import constants as c
 from tests.mounted import until
 from tests.own_regions.rig import CC, ENDED, FORMAT1, NOP, SLI, SPND, SUSPEND, Rig
+from vfioccw_fuse.regions import constants as c
 
 MS = 1_000_000
 AT_WORK = c.SCSW_ACTL_SUBCH_ACTIVE | c.SCSW_ACTL_DEVICE_ACTIVE

@@ -4,9 +4,9 @@ import errno
 
 import pytest
 
-from regions import constants as c
 from tests.mounted import SOON, until
 from tests.own_regions.rig import CC, ENDED, NOP, SENSE_ID, SLI, Rig, ccws
+from vfioccw_fuse.regions import constants as c
 
 A, B, NONE = c.PROGRAM_HALF_A, c.PROGRAM_HALF_B, c.PROGRAM_HALF_NONE
 SIZE = c.PROGRAM_HALF_SIZE

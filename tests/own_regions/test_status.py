@@ -7,11 +7,11 @@ import threading
 
 import pytest
 
-from regions import codec
-from regions import constants as c
-from regions.layouts import StatusRegion
 from tests.mounted import SOON
 from tests.own_regions.rig import NOP, SLI, Rig
+from vfioccw_fuse.regions import codec
+from vfioccw_fuse.regions import constants as c
+from vfioccw_fuse.regions.layouts import StatusRegion
 
 PENDING = c.SCSW_STCTL_STATUS_PEND
 

@@ -4,9 +4,9 @@ import errno
 
 import pytest
 
-from regions import constants as c
 from tests.mounted import vfioccw
 from tests.own_regions.rig import ENDED, NOP, SLI, Rig
+from vfioccw_fuse.regions import constants as c
 
 FRESH = {"lpm": "c0", "pam": "c0", "pom": "ff", "pim": "c0", "lpum": "00", "pnom": "00"}
 NO_PATH = c.SCSW_FLAGS_MASK_CC | c.SCSW_FLAGS_MASK_PNO

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from regions import constants as c
-from regions.layouts import Crw
 from tests.mounted import (
     ASLEEP_IN_THE_MOUNT,
     SOON,
@@ -24,6 +22,8 @@ from tests.mounted import (
 from tests.own_regions.rig import ENDED, NOP, SLI, Rig, rigged
 from tests.paths.test_masks import chp
 from vfioccw_fuse.cli.asking import ask
+from vfioccw_fuse.regions import constants as c
+from vfioccw_fuse.regions.layouts import Crw
 
 PATH = c.CRW_RSC_CHP << c.CRW_RSC_SHIFT
 GONE, FAILED, BACK = (PATH | erc for erc in (c.CRW_ERC_PERRN, c.CRW_ERC_TERROR, c.CRW_ERC_INIT))

@@ -23,9 +23,9 @@ from pathlib import Path
 
 import pytest
 
-from regions import constants as c
-from regions import table
-from regions.table import Interface
+from vfioccw_fuse.regions import constants as c
+from vfioccw_fuse.regions import table
+from vfioccw_fuse.regions.table import Interface
 
 TYPE, BASE = 0x3B64, 100  # linux/vfio.h: VFIO_TYPE ';', VFIO_BASE
 (

@@ -16,8 +16,8 @@ import sys
 import time
 from collections import Counter
 
-from regions import codec
-from regions import constants as c
+from vfioccw_fuse.regions import codec
+from vfioccw_fuse.regions import constants as c
 
 START, HALT, CLEAR = 0x4000, 0x2000, 0x1000
 PROGRAMS = {

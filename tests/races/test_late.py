@@ -6,13 +6,13 @@ import pytest
 import trio
 import trio.testing
 
-from regions import constants as c
-from regions.layouts import Orb
 from tests.css.machine import DATA, PROGRAM, Machine
 from tests.mounted import until
 from tests.own_regions.rig import CC, ENDED, NOP, PCI, SENSE_ID, SLI, Rig
 from vfioccw_fuse.css.executor import TrioExecutor
 from vfioccw_fuse.devices.options import Behaviour
+from vfioccw_fuse.regions import constants as c
+from vfioccw_fuse.regions.layouts import Orb
 
 INTERMEDIATE = c.SCSW_STCTL_INTERMEDIATE | c.SCSW_STCTL_STATUS_PEND
 BOTH = ((NOP, CC | SLI | PCI, 1, 0), (SENSE_ID, 0, 7, 0x3000))

@@ -6,10 +6,10 @@ The machine is that of tests/vfio; what is added is what a reader of the status 
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import invariant
 
-from regions import codec
-from regions import constants as c
-from regions.layouts import StatusRegion
 from tests.vfio.test_any_order import AnyOrder
+from vfioccw_fuse.regions import codec
+from vfioccw_fuse.regions import constants as c
+from vfioccw_fuse.regions.layouts import StatusRegion
 from vfioccw_fuse.vfio.fsm import State
 
 GROWING = ("sequence", "starts", "halts", "clears", "interruptions",

@@ -22,9 +22,9 @@ from typing import Any
 
 import pytest
 
-from regions import constants as c
 from tests.mounted import PROJECT, SOON, MountedSystem, make_image, mount, until, vfioccw
 from tests.own_regions.rig import CC, ENDED, NOP, PCI, SENSE_ID, SLI, SUSPEND, Rig, ccws, rigged
+from vfioccw_fuse.regions import constants as c
 
 CLIENTS = 6
 UNMOUNTS = ("sigterm", "sigint", "refused")

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regions import codec, layouts
-from regions.codec import Codec, LayoutError
+from vfioccw_fuse.regions import codec, layouts
+from vfioccw_fuse.regions.codec import Codec, LayoutError
 
 CODECS = {name: value for name, value in vars(codec).items() if isinstance(value, Codec)}
 

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regions import codec
-from regions import descriptions as d
-from regions.layouts import BITS, Ccw0, Ccw1, Crw, Irb, Orb, Scsw
+from vfioccw_fuse.regions import codec
+from vfioccw_fuse.regions import descriptions as d
+from vfioccw_fuse.regions.layouts import BITS, Ccw0, Ccw1, Crw, Irb, Orb, Scsw
 
 
 def words(rows: list[d.Row]) -> dict[str, str]:

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from regions import codec, table
-from regions import constants as c
-from regions.layouts import DeviceInfo, IrqInfo, RegionInfo, RegionInfoCapType
-from regions.table import Interface, Region
+from vfioccw_fuse.regions import codec, table
+from vfioccw_fuse.regions import constants as c
+from vfioccw_fuse.regions.layouts import DeviceInfo, IrqInfo, RegionInfo, RegionInfoCapType
+from vfioccw_fuse.regions.table import Interface, Region
 
 README = Path(table.__file__).with_name("README.md")
 every_interface = pytest.mark.parametrize("interface", list(Interface))

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from regions import codec
-from regions import constants as c
+from vfioccw_fuse.regions import codec
+from vfioccw_fuse.regions import constants as c
 
 # Struct of the headers, our codec, our name for each of its fields.
 STRUCTS = [

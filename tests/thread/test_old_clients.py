@@ -124,8 +124,8 @@ def test_a_client_of_an_older_interface_sees_the_same_on_full(mount, written_for
 
 @pytest.mark.parametrize("interface", ["start-only", "scsw", "async"])
 def test_what_an_older_interface_lacks_is_absent_everywhere(mount, interface) -> None:
-    from regions import codec
-    from regions.table import regions_of
+    from vfioccw_fuse.regions import codec
+    from vfioccw_fuse.regions.table import regions_of
 
     system = mount(f"--interface={interface}")
     names = set(os.listdir(system.subchannel))

@@ -6,8 +6,6 @@ import struct
 import sys
 from pathlib import Path
 
-from regions import constants as c
-from regions.table import Interface
 from tests.css.machine import (
     CC,
     DATA,
@@ -23,6 +21,8 @@ from tests.css.machine import (
 )
 from vfioccw_fuse.devices.base import Device
 from vfioccw_fuse.devices.options import Fault
+from vfioccw_fuse.regions import constants as c
+from vfioccw_fuse.regions.table import Interface
 from vfioccw_fuse.vfio.device import CcwDevice
 from vfioccw_fuse.vfio.fsm import Event, State
 from vfioccw_fuse.vfio.regions import Regions, check_write

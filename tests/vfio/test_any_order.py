@@ -11,7 +11,6 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from regions import constants as c
 from tests.css.machine import (
     CC,
     DATA,
@@ -33,6 +32,7 @@ from tests.css.machine import (
     Probe,
 )
 from tests.vfio.driver import CLEAR, CSCH, HALT, HSCH, RSCH, SPND, START, XSCH, Driver
+from vfioccw_fuse.regions import constants as c
 from vfioccw_fuse.vfio.fsm import State
 
 ISIC, SSIC = c.ORB_CTRL0_MASK_ISIC, c.ORB_CTRL0_MASK_SSIC

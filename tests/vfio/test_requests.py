@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from regions import constants as c
 from tests.css.machine import (
     CC,
     CD,
@@ -44,6 +43,7 @@ from tests.vfio.driver import (
     XSCH,
     Driver,
 )
+from vfioccw_fuse.regions import constants as c
 from vfioccw_fuse.vfio.fsm import Event, State
 
 SITUATIONS = {

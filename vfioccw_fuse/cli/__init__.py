@@ -1,7 +1,7 @@
-"""The command ``vfioccw``: the table of commands, and how every error looks.
+"""The command `vfioccw`: the table of commands, and how every error looks.
 
-One file holds a group of commands and is imported when one of them runs: ``vfioccw ls`` must not
-pay for what ``mount`` needs (trio and pyfuse3 alone take 0.3 s to import). So this file imports
+One file holds a group of commands and is imported when one of them runs: `vfioccw ls` must not
+pay for what `mount` needs (trio and pyfuse3 alone take 0.3 s to import). So this file imports
 nothing but click, and knows of every command its name, its file and one line of help.
 
 Errors are one line on stderr, never a traceback:
@@ -10,7 +10,7 @@ Errors are one line on stderr, never a traceback:
 - anything that fails (`UserError`, an OSError from the mount): exit status 1;
 - Ctrl-C: exit status 130, silent; a reader that closed its pipe: silent.
 
-``VFIOCCW_TRACEBACK=1`` in the environment shows the traceback of an error that nobody foresaw.
+`VFIOCCW_TRACEBACK=1` in the environment shows the traceback of an error that nobody foresaw.
 """
 
 import contextlib
@@ -23,8 +23,8 @@ from typing import Any, NamedTuple, NoReturn
 
 import click
 
-from vfioccw_fuse import __version__
-from vfioccw_fuse.errors import UserError
+from .. import __version__
+from ..errors import UserError
 
 EXIT_OK = 0
 """Exit status: done."""
@@ -40,12 +40,12 @@ class Entry(NamedTuple):
     """What the table knows of a command before its file is imported."""
 
     section: str
-    """The heading under which ``--help`` lists it."""
+    """The heading under which `--help` lists it."""
     module: str
-    """The file in this package that defines it; the command is the attribute named ``NAME_command``
-    with ``-`` as ``_``."""
+    """The file in this package that defines it; the command is the attribute named `NAME_command`
+    with `-` as `_`."""
     help: str
-    """One line for ``vfioccw --help``."""
+    """One line for `vfioccw --help`."""
 
 
 COMMANDS: dict[str, Entry] = {
@@ -73,7 +73,7 @@ COMMANDS: dict[str, Entry] = {
     "fsm": Entry("Without a mount", "fsm", "Draw the state machine of a subchannel."),
     "bench": Entry("Speed", "bench", "Measure the requests of one subchannel."),
 }
-"""All commands in the order and under the headings in which ``--help`` shows them."""
+"""All commands in the order and under the headings in which `--help` shows them."""
 
 
 class CommandTable(click.Group):
@@ -84,7 +84,7 @@ class CommandTable(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the file of ``cmd_name`` and give its command; None if there is no such name."""
+        """Import the file of `cmd_name` and give its command; None if there is no such name."""
         entry = COMMANDS.get(cmd_name)
         if entry is None:
             return None
@@ -120,7 +120,7 @@ class CommandTable(click.Group):
             ctx.exit(EXIT_OK)
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> NoReturn:
-        """Run the command line ``args`` (default: the process's) and end the process.
+        """Run the command line `args` (default: the process's) and end the process.
 
         The exit status and the wording of every error are this package's: see its docstring.
         """
@@ -145,9 +145,9 @@ def _complete_streams() -> None:
 
 
 def guarded(action: Callable[[], Any]) -> int:
-    """Run ``action`` and give the exit status; an exception becomes one line on stderr.
+    """Run `action` and give the exit status; an exception becomes one line on stderr.
 
-    An integer that ``action`` returns is the exit status, anything else is success.
+    An integer that `action` returns is the exit status, anything else is success.
     """
     try:
         result = action()
@@ -183,7 +183,7 @@ def guarded(action: Callable[[], Any]) -> int:
 
 
 def complain(message: str) -> None:
-    """Write ``vfioccw: message`` to stderr as one line."""
+    """Write `vfioccw: message` to stderr as one line."""
     click.echo(f"vfioccw: {' '.join(message.split())}", err=True)
 
 
@@ -203,7 +203,7 @@ _MOUNT_REMEDIES = {
 
 
 def in_words(error: OSError) -> str:
-    """Give one line for ``error``: the file, what went wrong and, where it is known, the remedy."""
+    """Give one line for `error`: the file, what went wrong and, where it is known, the remedy."""
     words = (error.strerror or str(error) or type(error).__name__).strip()
     words = words[0].lower() + words[1:] if words[1:2].islower() else words
     line = f"{os.fsdecode(error.filename)}: {words}" if error.filename is not None else words

@@ -1,12 +1,12 @@
-"""Asking the server of a mount for something, over its socket ``irqfd``."""
+"""Asking the server of a mount for something, over its socket `irqfd`."""
 
 import json
 import os
 import socket
 from typing import Any
 
-from vfioccw_fuse.cli import asking_the_mount
-from vfioccw_fuse.errors import UserError
+from ..errors import UserError
+from . import asking_the_mount
 
 _ANSWER = 1 << 20
 """Bytes of the longest answer: the paths of thousands of subchannels."""
@@ -15,7 +15,7 @@ _WITHIN = 30.0
 
 
 def ask(mnt: str, message: dict[str, str]) -> dict[str, Any]:
-    """Send ``message`` to the server of the mount ``mnt`` and give its answer.
+    """Send `message` to the server of the mount `mnt` and give its answer.
 
     UserError if there is no such mount, or with what the server says against it.
     """

@@ -1,4 +1,4 @@
-"""``vfioccw bench``: what one subchannel of a mount costs, from a client's side.
+"""`vfioccw bench`: what one subchannel of a mount costs, from a client's side.
 
 The figures are medians of single requests, without warm-up, made of bare system calls, so that they
 are the mount's and not the client's. Server and client pinned to one processor (taskset) give the
@@ -13,8 +13,12 @@ from collections.abc import Callable
 
 import click
 
-from regions import codec
-from regions.constants import (
+from ..client import FbaDisk, Program, Subchannel, Unsupported
+from ..client.fba import BLOCK, MOST_BLOCKS
+from ..client.irq import IrqEventfd, IrqFile
+from ..errors import UserError
+from ..regions import codec
+from ..regions.constants import (
     CCW_CMD_NOOP,
     CCW_FLAG_SLI,
     IO_REGION_SIZE,
@@ -23,13 +27,9 @@ from regions.constants import (
     SCSW_STCTL_STATUS_PEND,
     VFIO_CCW_IO_IRQ_INDEX,
 )
-from regions.layouts import IoRegion, Scsw
-from vfioccw_fuse.cli.subchannels import opened
-from vfioccw_fuse.cli.text import columns
-from vfioccw_fuse.client import FbaDisk, Program, Subchannel, Unsupported
-from vfioccw_fuse.client.fba import BLOCK, MOST_BLOCKS
-from vfioccw_fuse.client.irq import IrqEventfd, IrqFile
-from vfioccw_fuse.errors import UserError
+from ..regions.layouts import IoRegion, Scsw
+from .subchannels import opened
+from .text import columns
 
 _WARM_UP = 50  # rounds that do not count
 _PATIENCE = 5.0  # seconds for one interruption
@@ -77,7 +77,7 @@ def bench_command(subchannel: str, rounds: int) -> None:
 
 
 def _request(program: Program) -> bytes:
-    """Build the io region that starts ``program``, big endian."""
+    """Build the io region that starts `program`, big endian."""
     return codec.IO_REGION.pack(
         IoRegion(
             orb_area=codec.ORB.pack(program.orb()),
@@ -87,7 +87,7 @@ def _request(program: Program) -> bytes:
 
 
 def _by_poll(sub: Subchannel, fd: int, request: bytes, rounds: int) -> list[tuple[str, ...]]:
-    """Time round trips that poll the file ``io_irq``, and the write and read in them."""
+    """Time round trips that poll the file `io_irq`, and the write and read in them."""
     irq = IrqFile(os.path.join(sub.path, "io_irq"))
     try:
         irq.take()
@@ -111,7 +111,7 @@ def _by_eventfd(sub: Subchannel, fd: int, request: bytes, rounds: int) -> list[t
 def _round_trips(
     name: str, fd: int, request: bytes, irq_fd: int, take: Callable[[], int], rounds: int
 ) -> list[tuple[str, ...]]:
-    """Time ``rounds`` round trips; give the lines of the write, the read and the whole."""
+    """Time `rounds` round trips; give the lines of the write, the read and the whole."""
     poll = select.poll()
     poll.register(irq_fd, select.POLLIN)
     clock = time.perf_counter

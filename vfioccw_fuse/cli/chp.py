@@ -1,11 +1,11 @@
-"""``vfioccw chp``, ``add`` and ``remove``: channel paths and subchannels of a running mount."""
+"""`vfioccw chp`, `add` and `remove`: channel paths and subchannels of a running mount."""
 
 import os
 
 import click
 
-from vfioccw_fuse.cli.asking import ask
-from vfioccw_fuse.errors import UserError
+from ..errors import UserError
+from .asking import ask
 
 NO_MEDIUM = ("", "-", "*")
 """What stands in place of an image where there is none: a drive without a tape."""
@@ -35,7 +35,7 @@ def list_command(mnt: str) -> None:
     Example:
       vfioccw chp list /tmp/m
     """
-    from vfioccw_fuse.cli.text import columns
+    from .text import columns
 
     rows = [("CHPID", "State", "Subchannels")]
     for path in ask(mnt, {"do": "chp"})["chps"]:
@@ -45,7 +45,7 @@ def list_command(mnt: str) -> None:
 
 
 def _change(state: str, words: str, masks: str) -> None:
-    """Make the command ``vfioccw chp STATE MNT CHPID``; ``words`` and ``masks`` are its help."""
+    """Make the command `vfioccw chp STATE MNT CHPID`; `words` and `masks` are its help."""
 
     def change(mnt: str, chpid: str) -> None:
         ask(mnt, {"do": "chp", "chpid": chpid.removeprefix("0x"), "state": state})
@@ -97,7 +97,7 @@ def add_command(mnt: str, spec: str) -> None:
     Example:
       vfioccw add /tmp/m fba@0.0.0314:other.img,delay=1s
     """
-    from vfioccw_fuse.devices.options import DeviceSpec
+    from ..devices.options import DeviceSpec
 
     # The server's working directory is / : the path of the image becomes absolute here.
     parsed = DeviceSpec.parse(spec)
@@ -127,7 +127,7 @@ def remove_command(subchannel: str) -> None:
 
 
 def absolute(image: str, directory: str | None = None) -> str:
-    """The absolute path of ``image``, which is seen from ``directory`` (default: the current one).
+    """The absolute path of `image`, which is seen from `directory` (default: the current one).
 
     A word that says that there is no medium stays as it is.
     """

@@ -1,4 +1,4 @@
-"""A channel subsystem in a file: what ``vfioccw mount --config css.toml`` reads.
+"""A channel subsystem in a file: what `vfioccw mount --config css.toml` reads.
 
     interface = "full"          # of the devices that name none
     memory = "64MiB"            # the built-in guest storage
@@ -25,12 +25,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, NoReturn
 
-from vfioccw_fuse.cli.chp import absolute
-from vfioccw_fuse.cli.sizes import parse_size
-from vfioccw_fuse.devices.catalog import CONTROL_WORDS, device_class
-from vfioccw_fuse.devices.options import BEHAVIOUR_WORDS, Behaviour, DeviceSpec, parse_schid
-from vfioccw_fuse.errors import UserError
-from vfioccw_fuse.vfio.system import chpids_of, interface_of, path_state
+from ..devices.catalog import CONTROL_WORDS, device_class
+from ..devices.options import BEHAVIOUR_WORDS, Behaviour, DeviceSpec, parse_schid
+from ..errors import UserError
+from ..vfio.system import chpids_of, interface_of, path_state
+from .chp import absolute
+from .sizes import parse_size
 
 Key = tuple[str | int, ...]
 """Where a value is: names of tables and keys, and places in arrays of tables."""

@@ -1,4 +1,4 @@
-"""``vfioccw trace --svg``: where the lines come from, and where the picture goes."""
+"""`vfioccw trace --svg`: where the lines come from, and where the picture goes."""
 
 import contextlib
 import os
@@ -6,16 +6,16 @@ import signal
 import sys
 from collections.abc import Iterator
 
-from vfioccw_fuse.cli import asking_the_mount
-from vfioccw_fuse.cli.show import follow
-from vfioccw_fuse.cli.timeline import draw, read_trace
+from . import asking_the_mount
+from .show import follow
+from .timeline import draw, read_trace
 
 
 def draw_trace(source: str, seconds: float | None, target: str) -> None:
-    """Draw the trace of ``source`` into the file ``target``.
+    """Draw the trace of `source` into the file `target`.
 
-    ``source``: the directory of a subchannel, followed for ``seconds``, until Ctrl-C or until the
-    mount ends; a file of trace lines; or ``-`` for stdin. UserError if it has no such line.
+    `source`: the directory of a subchannel, followed for `seconds`, until Ctrl-C or until the
+    mount ends; a file of trace lines; or `-` for stdin. UserError if it has no such line.
     """
     if source == "-":
         lines = list(sys.stdin)

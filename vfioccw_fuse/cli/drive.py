@@ -1,7 +1,7 @@
-"""``vfioccw ssch``, ``hsch``, ``csch``, ``stsch``, ``tsch``: a subchannel driven by hand.
+"""`vfioccw ssch`, `hsch`, `csch`, `stsch`, `tsch`: a subchannel driven by hand.
 
 These show what a client sees and do nothing behind its back: a channel program that does not end
-is left running, for ``vfioccw csch`` to end.
+is left running, for `vfioccw csch` to end.
 """
 
 import re
@@ -11,8 +11,12 @@ from typing import Any, TypeVar
 
 import click
 
-from regions import codec, descriptions
-from regions.constants import (
+from ..client import Program, Step, Subchannel
+from ..client.program import ALL_PATHS
+from ..client.subchannel import concludes, ended_well, transferred
+from ..errors import UserError
+from ..regions import codec, descriptions
+from ..regions.constants import (
     CCW_CMD_TIC,
     CCW_FLAG_CC,
     CCW_FLAG_DC,
@@ -32,16 +36,12 @@ from regions.constants import (
     SCSW_FCTL_START_FUNC,
     SCSW_STCTL_STATUS_PEND,
 )
-from regions.layouts import Irb, Orb
-from vfioccw_fuse.cli import EXIT_FAILURE, EXIT_OK
-from vfioccw_fuse.cli.output import show_rows
-from vfioccw_fuse.cli.sizes import ADDRESS
-from vfioccw_fuse.cli.subchannels import opened, read_state
-from vfioccw_fuse.cli.text import dump
-from vfioccw_fuse.client import Program, Step, Subchannel
-from vfioccw_fuse.client.program import ALL_PATHS
-from vfioccw_fuse.client.subchannel import concludes, ended_well, transferred
-from vfioccw_fuse.errors import UserError
+from ..regions.layouts import Irb, Orb
+from . import EXIT_FAILURE, EXIT_OK
+from .output import show_rows
+from .sizes import ADDRESS
+from .subchannels import opened, read_state
+from .text import dump
 
 FLAGS = {
     "cd": CCW_FLAG_DC,
@@ -54,9 +54,9 @@ FLAGS = {
     "suspend": CCW_FLAG_SUSPEND,
     "mida": CCW_FLAG_MIDA,
 }
-"""What a flag of a CCW is called in ``--ccw``."""
+"""What a flag of a CCW is called in `--ccw`."""
 ALIASES = {"nop": 0x03, "tic": CCW_CMD_TIC, "rdc": 0x64, "rcd": 0xFA, "sense-id": 0xE4}
-"""Short names of commands, beside those that ``decode`` gives them, with - for blanks."""
+"""Short names of commands, beside those that `decode` gives them, with - for blanks."""
 _CODE = re.compile(r"(?:0x)?[0-9a-f]{1,2}", re.IGNORECASE)
 _MEANING = {0: "accepted", 2: "status pending or busy", 3: "not operational"}
 _SLICE = 1.0  # seconds between looks whether another client took the interruption
@@ -307,13 +307,13 @@ def _say_cc(sub: Subchannel, instruction: str, cc: int) -> bool:
 
 
 def _kind(path: str) -> str:
-    """Give the device class of the subchannel ``path`` for names of commands; empty if unknown."""
+    """Give the device class of the subchannel `path` for names of commands; empty if unknown."""
     words = read_state(path).get("device", "").split()
     return next((kind for word in words[:2] if (kind := descriptions.class_of(word))), "")
 
 
 def _hex(text: str, option: str, size: int | None = None) -> bytes:
-    """Give the bytes of hexadecimal ``text``, which must be ``size`` many; UsageError if not."""
+    """Give the bytes of hexadecimal `text`, which must be `size` many; UsageError if not."""
     try:
         data = descriptions.from_hex(text)
     except ValueError as wrong:
@@ -324,7 +324,7 @@ def _hex(text: str, option: str, size: int | None = None) -> bytes:
 
 
 def _place(built: Program, data: bytes) -> int:
-    """Place the CCWs ``data`` in storage as they are; give the address of the first."""
+    """Place the CCWs `data` in storage as they are; give the address of the first."""
     if not data or len(data) % CCW_SIZE:
         raise click.UsageError(f"--program takes CCWs of {CCW_SIZE} bytes, these are {len(data)}.")
     # A room alone, without CCWs of the builder's own, lies at the very beginning.
@@ -334,7 +334,7 @@ def _place(built: Program, data: bytes) -> int:
 
 
 def _build(built: Program, specs: tuple[str, ...], kind: str) -> list[Step]:
-    """Build and place the program that ``--ccw`` describes; UsageError for a bad description."""
+    """Build and place the program that `--ccw` describes; UsageError for a bad description."""
     steps: list[Step] = []
     jumps: list[tuple[Step, int]] = []
     for number, spec in enumerate(specs, 1):
@@ -357,9 +357,9 @@ def _build(built: Program, specs: tuple[str, ...], kind: str) -> list[Step]:
 
 
 def _append(built: Program, spec: str, kind: str, *, last: bool) -> tuple[Step, int | None]:
-    """Append the CCW ``spec``; give it and the number of the CCW that a TIC goes to, if it does.
+    """Append the CCW `spec`; give it and the number of the CCW that a TIC goes to, if it does.
 
-    ValueError says what is wrong with ``spec``.
+    ValueError says what is wrong with `spec`.
     """
     name, *words = (word.strip() for word in spec.split(","))
     code = command_code(name, kind)
@@ -397,9 +397,9 @@ def _append(built: Program, spec: str, kind: str, *, last: bool) -> tuple[Step, 
 
 
 def command_code(name: str, kind: str = "") -> int:
-    """Give the command code that ``name`` means for a device class: hexadecimal, or a name.
+    """Give the command code that `name` means for a device class: hexadecimal, or a name.
 
-    Names are those that ``decode`` shows, with ``-`` for blanks, and a few short ones. ValueError
+    Names are those that `decode` shows, with `-` for blanks, and a few short ones. ValueError
     if there is none.
     """
     low = name.lower()
@@ -417,9 +417,9 @@ def command_code(name: str, kind: str = "") -> int:
 
 
 def _show_interruptions(sub: Subchannel, function: int, timeout: float, kind: str) -> Irb | None:
-    """Take and show interruptions up to the one that concludes ``function``, and give its IRB.
+    """Take and show interruptions up to the one that concludes `function`, and give its IRB.
 
-    None, and a line that says so, if another client took it. UserError after ``timeout`` seconds.
+    None, and a line that says so, if another client took it. UserError after `timeout` seconds.
     """
     began = time.monotonic()
     while True:
@@ -440,7 +440,7 @@ def _show_interruptions(sub: Subchannel, function: int, timeout: float, kind: st
 
 
 def _taken_by_another(sub: Subchannel, function: int) -> bool:
-    """Whether ``function`` has ended, and its status is not pending any more either."""
+    """Whether `function` has ended, and its status is not pending any more either."""
     if not sub.has("schib_region"):
         return False
     ctrl = sub.store().scsw_ctrl
@@ -454,7 +454,7 @@ def _show_irb(heading: str, irb: Irb, kind: str) -> None:
 
 
 def _received(irb: Irb, steps: list[Step]) -> Iterator[tuple[int, Step, bytes]]:
-    """Give number, CCW and bytes of every input CCW up to the one that ``irb`` says was the last.
+    """Give number, CCW and bytes of every input CCW up to the one that `irb` says was the last.
 
     A program that was built with --ccw lies in one piece: an earlier CCW was executed earlier
     unless a TIC went back.
@@ -473,7 +473,7 @@ def _is_input(code: int) -> bool:
 
 
 def _show_sense(sub: Subchannel, irb: Irb, kind: str) -> None:
-    """Print the sense data that explains a unit check, by a Basic Sense if ``irb`` has none."""
+    """Print the sense data that explains a unit check, by a Basic Sense if `irb` has none."""
     if descriptions.sense_of(irb):
         return  # the table of the IRB shows it
     sense = sub.sense()

@@ -1,4 +1,4 @@
-"""``vfioccw fsm``: the state machine of a vfio-ccw device, drawn from its tables.
+"""`vfioccw fsm`: the state machine of a vfio-ccw device, drawn from its tables.
 
 Nothing here knows a transition: states, events and actions are those of `vfio.fsm`, and what is
 drawn is what the driver looks up for every request.
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from vfioccw_fuse.errors import UserError
-from vfioccw_fuse.vfio.fsm import ACCEPTED, AFTER, REFUSED, TABLE, Action, Event, Function, State
+from ..errors import UserError
+from ..vfio.fsm import ACCEPTED, AFTER, REFUSED, TABLE, Action, Event, Function, State
 
 if TYPE_CHECKING:
     import graphviz
@@ -85,7 +85,7 @@ def fsm_command(form: str) -> None:
 
 def as_text() -> Iterator[str]:
     """The tables as lines: actions by state and event, then what is accepted, then the actions."""
-    from vfioccw_fuse.cli.text import columns
+    from .text import columns
 
     rows = [("state", *(event.name for event in Event))]
     rows += [(state.name, *(TABLE[state][event].name for event in Event)) for state in State]

@@ -1,4 +1,4 @@
-"""``vfioccw image``: make media, say what a file is, check it. Needs no mount.
+"""`vfioccw image`: make media, say what a file is, check it. Needs no mount.
 
 An FBA image has no header: block n is the 512 bytes at offset 512 * n. A CKD image begins with
 CKD_P370. An AWS tape has no mark of its own; a file is taken for one by its name, `*.aws`.
@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from vfioccw_fuse.cli import EXIT_FAILURE, EXIT_OK
-from vfioccw_fuse.cli.sizes import SIZE
-from vfioccw_fuse.errors import UserError
+from ..errors import UserError
+from . import EXIT_FAILURE, EXIT_OK
+from .sizes import SIZE
 
 if TYPE_CHECKING:
-    from vfioccw_fuse.devices import eckd
+    from ..devices import eckd
 
 BLOCK = 512
 """Bytes of a block of an FBA disk."""
@@ -96,7 +96,7 @@ def create_3390(file: str, cylinders: int, volser: str | None, layout: str, forc
       vfioccw image create 3390 vol.ckd --cylinders 100
       vfioccw image create 3390 vol.ckd --cylinders 1113 --format cdl --volser LINUX1
     """
-    from vfioccw_fuse.devices import eckd
+    from ..devices import eckd
 
     eckd.create(file, cylinders, volser, cast("eckd.Format", layout), replace=force)
     click.echo(f"{file}: 3390, {cylinders} cylinders of 15 tracks, format {layout}")
@@ -117,9 +117,9 @@ def create_tape(file: str, force: bool) -> None:
 
 
 def _make_sparse(path: str, size: int, force: bool) -> None:
-    """Make ``path`` a file of ``size`` zero bytes.
+    """Make `path` a file of `size` zero bytes.
 
-    Without ``force`` an existing file stays as it is and UserError says so. A file that cannot be
+    Without `force` an existing file stays as it is and UserError says so. A file that cannot be
     made that large is removed again.
     """
     try:
@@ -189,7 +189,7 @@ def _show(rows: list[tuple[str, str]]) -> None:
 
 def _ckd_rows(file: str) -> list[tuple[str, str]]:
     """What a CKD image is, and what is on it."""
-    from vfioccw_fuse.devices import eckd
+    from ..devices import eckd
 
     found = eckd.info(file)
     rows = [
@@ -210,7 +210,7 @@ def _ckd_rows(file: str) -> list[tuple[str, str]]:
 
 def _tape_rows(file: str) -> list[tuple[str, str]]:
     """What is on a tape."""
-    from vfioccw_fuse.devices.tape.aws import AwsTape
+    from ..devices.tape.aws import AwsTape
 
     tape = AwsTape.open(file, readonly=True)
     try:
@@ -248,7 +248,7 @@ def check(file: str) -> int:
     except FileNotFoundError:
         raise UserError(f"{file}: no such file; vfioccw image create makes one") from None
     if head == _CKD_MAGIC:
-        from vfioccw_fuse.devices import eckd
+        from ..devices import eckd
 
         problems = eckd.check(file)
         for problem in problems:
@@ -267,7 +267,7 @@ def check(file: str) -> int:
 
 
 def _label(head: bytes) -> str:
-    """Say which volume label or partition table the first two blocks ``head`` show."""
+    """Say which volume label or partition table the first two blocks `head` show."""
     label = head[_LABEL_BLOCK * BLOCK : _LABEL_BLOCK * BLOCK + 10].decode("cp037")
     if label[:4] in _LABELS:
         return f"{label[:4]}, {_LABELS[label[:4]]}, volume {label[4:].strip() or '(no name)'}"

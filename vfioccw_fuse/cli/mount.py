@@ -1,10 +1,10 @@
-"""``vfioccw mount`` and ``vfioccw umount``.
+"""`vfioccw mount` and `vfioccw umount`.
 
-``mount`` hands everything to ``vfioccw_fuse.fuse.mount.serve``; what is here is the life of the
+`mount` hands everything to `vfioccw_fuse.fuse.mount.serve`; what is here is the life of the
 process around it. In the background that is: one child, made a daemon by python-daemon (session of
-its own, working directory ``/``, none of the caller's descriptors), which tells the waiting parent
+its own, working directory `/`, none of the caller's descriptors), which tells the waiting parent
 through a pipe that the mount is usable or why it will not be. Until then the child keeps the
-caller's stderr, because libfuse and fusermount3 complain there; after that it is on ``/dev/null``
+caller's stderr, because libfuse and fusermount3 complain there; after that it is on `/dev/null`
 and complaints go to syslog.
 """
 
@@ -23,18 +23,18 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from vfioccw_fuse.cli import EXIT_FAILURE, EXIT_OK, in_words
-from vfioccw_fuse.cli.mounts import Holder, holders, mounted_at, server_of
-from vfioccw_fuse.cli.sizes import SIZE
-from vfioccw_fuse.errors import UserError
+from ..errors import UserError
+from . import EXIT_FAILURE, EXIT_OK, in_words
+from .mounts import Holder, holders, mounted_at, server_of
+from .sizes import SIZE
 
 if TYPE_CHECKING:
-    from vfioccw_fuse.fuse.mount import MountOptions
+    from ..fuse.mount import MountOptions
 
 DEFAULT_MEMORY = 16 << 20
-"""Bytes of the built-in guest storage unless ``--memory`` says otherwise."""
+"""Bytes of the built-in guest storage unless `--memory` says otherwise."""
 GONE_WITHIN = 40.0
-"""Seconds that ``umount`` waits for the daemon's end after the mount is detached.
+"""Seconds that `umount` waits for the daemon's end after the mount is detached.
 
 More than the 30 that the daemon may take to bring to the disk what was written.
 """
@@ -42,8 +42,8 @@ _NAMED_HOLDERS = 5  # more processes than these are only counted
 
 
 def _interface(_context: click.Context, _option: click.Parameter, name: str) -> str:
-    """Give ``name`` back if an interface has it; BadParameter lists those that there are."""
-    from regions import table
+    """Give `name` back if an interface has it; BadParameter lists those that there are."""
+    from ..regions import table
 
     try:
         return table.interface_of(name)
@@ -108,9 +108,9 @@ def mount_command(
                            --device fba@0.0.0314:b.img,delay=3s --memory 256MiB
       vfioccw mount /tmp/m --config css.toml
     """
-    from vfioccw_fuse.cli.chp import absolute
-    from vfioccw_fuse.devices.options import DeviceSpec
-    from vfioccw_fuse.fuse.mount import MountOptions, serve
+    from ..devices.options import DeviceSpec
+    from ..fuse.mount import MountOptions, serve
+    from .chp import absolute
 
     options = MountOptions(
         # The daemon's working directory is / : paths of images become absolute here.
@@ -129,8 +129,8 @@ def mount_command(
 
 
 def _on_top_of(config: str, options: "MountOptions", context: click.Context) -> "MountOptions":
-    """What the file ``config`` says, and on top of it what the command line says in ``options``."""
-    from vfioccw_fuse.cli.config import read_config
+    """What the file `config` says, and on top of it what the command line says in `options`."""
+    from .config import read_config
 
     read = read_config(config)
 
@@ -147,13 +147,13 @@ def _on_top_of(config: str, options: "MountOptions", context: click.Context) -> 
 
 
 def _say_ready(point: str) -> None:
-    """Tell who started ``-f`` that the mount is usable."""
+    """Tell who started `-f` that the mount is usable."""
     click.echo(f"{point}: mounted; Ctrl-C ends it")
     sys.stdout.flush()
 
 
 def _in_background(point: str, options: "MountOptions") -> int:
-    """Serve ``point`` in a daemon; give the exit status when it is usable or has failed."""
+    """Serve `point` in a daemon; give the exit status when it is usable or has failed."""
     sys.stdout.flush()
     sys.stderr.flush()
     listen, tell = os.pipe()
@@ -175,13 +175,13 @@ def _in_background(point: str, options: "MountOptions") -> int:
 
 
 def _daemon(point: str, options: "MountOptions", tell: int) -> int:
-    """Become a daemon and serve ``point``; ``tell`` is the pipe to the waiting parent.
+    """Become a daemon and serve `point`; `tell` is the pipe to the waiting parent.
 
     Gives the daemon's exit status, which nobody sees.
     """
     import daemon
 
-    from vfioccw_fuse.fuse.mount import serve
+    from ..fuse.mount import serve
 
     waiting = True
 
@@ -269,7 +269,7 @@ def umount_command(mnt: str) -> int:
 
 
 def _detach(point: str) -> None:
-    """Unmount ``point``; raises UserError, which names who holds it open if somebody does."""
+    """Unmount `point`; raises UserError, which names who holds it open if somebody does."""
     program = shutil.which("fusermount3")
     command = [program, "-u"] if program else ["umount"]
     try:
@@ -304,7 +304,7 @@ def _who(found: list[Holder]) -> str:
 
 
 def _await_end(point: str, server: int | None) -> None:
-    """Wait until ``point`` is no mount any more and the process of the pidfd ``server`` has ended.
+    """Wait until `point` is no mount any more and the process of the pidfd `server` has ended.
 
     Raises UserError after `GONE_WITHIN` seconds.
     """

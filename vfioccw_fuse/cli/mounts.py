@@ -17,7 +17,7 @@ class Mounted(NamedTuple):
     point: str
     """The mount point, absolute, symlinks resolved."""
     fstype: str
-    """The file system's type, ``fuse`` or ``fuse.SUBTYPE`` for a mount of ours."""
+    """The file system's type, `fuse` or `fuse.SUBTYPE` for a mount of ours."""
     source: str
     """What the table calls the source."""
 
@@ -28,15 +28,15 @@ class Holder(NamedTuple):
     pid: int
     """Its process id."""
     command: str
-    """The name of its command, as ``ps -o comm`` shows it."""
+    """The name of its command, as `ps -o comm` shows it."""
     how: str
-    """``"file"``, ``"working directory"``, ``"root directory"`` or ``"program"``."""
+    """`"file"`, `"working directory"`, `"root directory"` or `"program"`."""
 
 
 def mounted_at(path: str) -> Mounted | None:
-    """Give the topmost file system mounted at ``path``, or None.
+    """Give the topmost file system mounted at `path`, or None.
 
-    ``path`` may be relative or a symlink to a mount point. The mount point itself is looked at
+    `path` may be relative or a symlink to a mount point. The mount point itself is looked at
     only if the table does not name it, so that a mount whose server hangs or is gone is found.
     """
     absolute = os.path.abspath(path)
@@ -66,7 +66,7 @@ def _unescape(text: str) -> str:
 
 
 def holders(point: str) -> list[Holder]:
-    """Find the processes that have something below ``point`` open, one entry a process.
+    """Find the processes that have something below `point` open, one entry a process.
 
     Reads links in `/proc` only. Processes of other users stay unseen unless this runs as root.
     """
@@ -81,7 +81,7 @@ def holders(point: str) -> list[Holder]:
 
 
 def _how_it_holds(process: str, point: str) -> str | None:
-    """Say by what the process behind ``process`` (``/proc/PID``) holds ``point``, if at all."""
+    """Say by what the process behind `process` (`/proc/PID`) holds `point`, if at all."""
     below = point.rstrip("/") + "/"
 
     def inside(link: str) -> bool:
@@ -102,7 +102,7 @@ def _how_it_holds(process: str, point: str) -> str | None:
 
 
 def _command(process: str) -> str:
-    """Give the name of the command of the process behind ``process`` (``/proc/PID``)."""
+    """Give the name of the command of the process behind `process` (`/proc/PID`)."""
     try:
         with open(f"{process}/comm", encoding="utf-8", errors="replace") as file:
             return file.read().strip()
@@ -111,9 +111,9 @@ def _command(process: str) -> str:
 
 
 def server_of(point: str) -> int | None:
-    """Open a pidfd of the process that serves the mount at ``point``; None if it cannot be told.
+    """Open a pidfd of the process that serves the mount at `point`; None if it cannot be told.
 
-    The kernel says who listens behind the socket ``irqfd`` (SO_PEERCRED, unix(7)). Only the owner
+    The kernel says who listens behind the socket `irqfd` (SO_PEERCRED, unix(7)). Only the owner
     of the mount and root may connect. The caller closes the descriptor; it becomes readable when
     the process has ended.
     """

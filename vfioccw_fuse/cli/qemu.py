@@ -1,11 +1,11 @@
-"""``vfioccw qemu``: an unmodified QEMU with subchannels of a mount as its vfio-ccw devices."""
+"""`vfioccw qemu`: an unmodified QEMU with subchannels of a mount as its vfio-ccw devices."""
 
 from collections.abc import Sequence
 
 import click
 
-from vfioccw_fuse.cli import asking_the_mount
-from vfioccw_fuse.cli.mounts import holders
+from . import asking_the_mount
+from .mounts import holders
 
 
 @click.command(
@@ -53,8 +53,8 @@ def qemu_command(
       vfioccw qemu --device /tmp/m/0.0.0313,devno=fe.0.1234 -- \\
         qemu-system-s390x -m 512 -nographic -no-reboot -kernel vmlinuz -initrd initrd
     """
-    from vfioccw_fuse.qemu.options import GuestDevice
-    from vfioccw_fuse.qemu.run import run_qemu
+    from ..qemu.options import GuestDevice
+    from ..qemu.run import run_qemu
 
     with asking_the_mount():
         return run_qemu(

@@ -1,4 +1,4 @@
-"""``vfioccw run``: a scenario on the channel subsystem, without a mount."""
+"""`vfioccw run`: a scenario on the channel subsystem, without a mount."""
 
 import gzip
 import json
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vfioccw_fuse.cli import EXIT_FAILURE, EXIT_OK
-from vfioccw_fuse.errors import UserError
+from ..errors import UserError
+from . import EXIT_FAILURE, EXIT_OK
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,8 +45,8 @@ def run_command(file: str, images: str | None, check: bool, trace: bool) -> int:
     """
     import trio
 
-    from vfioccw_fuse.scenario.check import differences, is_recorded
-    from vfioccw_fuse.scenario.run import Images, run_scenario
+    from ..scenario.check import differences, is_recorded
+    from ..scenario.run import Images, run_scenario
 
     loaded = _load(file)
     several = isinstance(loaded, list)
@@ -105,7 +105,7 @@ def _summary(checked: list[tuple[Json, list[str]]]) -> int:
     """Print passes by group and confidence, then each failure's first difference."""
     from rich.table import Table
 
-    from vfioccw_fuse.cli.output import show_table
+    from .output import show_table
 
     total: Counter[tuple[str, str]] = Counter()
     passed: Counter[tuple[str, str]] = Counter()

@@ -1,4 +1,4 @@
-"""``vfioccw ls``, ``decode`` and ``trace``: look, change nothing."""
+"""`vfioccw ls`, `decode` and `trace`: look, change nothing."""
 
 import contextlib
 import os
@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from regions import codec
-from regions.constants import PMCW_FLAGS_MASK_DNV, PMCW_FLAGS_MASK_ENA, SCHIB_REGION_SIZE
-from regions.layouts import Pmcw
-from vfioccw_fuse.cli import asking_the_mount
-from vfioccw_fuse.cli.state import parse_state
-from vfioccw_fuse.errors import UserError
+from ..errors import UserError
+from ..regions import codec
+from ..regions.constants import PMCW_FLAGS_MASK_DNV, PMCW_FLAGS_MASK_ENA, SCHIB_REGION_SIZE
+from ..regions.layouts import Pmcw
+from . import asking_the_mount
+from .state import parse_state
 
 if TYPE_CHECKING:
-    from regions.descriptions import Row
+    from ..regions.descriptions import Row
 
 _SUBCHANNEL = re.compile(r"[0-9a-f]{1,2}\.[0-3]\.[0-9a-f]{4}")
 STRUCTURES = ("orb", "ccw", "scsw", "irb", "schib", "pmcw", "crw", "sense")
-"""What ``decode`` knows."""
+"""What `decode` knows."""
 _UNKNOWN = "-"
 _HEADER = (
     *("Device", "Subchan.", "DevType", "CU Type", "Use"),
@@ -45,7 +45,7 @@ def ls_command(mnt: str) -> None:
     Example:
       vfioccw ls /tmp/m
     """
-    from vfioccw_fuse.cli.text import columns
+    from .text import columns
 
     with asking_the_mount():
         names = sorted(name for name in os.listdir(mnt) if _SUBCHANNEL.fullmatch(name))
@@ -59,8 +59,8 @@ def ls_command(mnt: str) -> None:
 def _row(mnt: str, name: str) -> tuple[str, ...]:
     """Give the columns of one subchannel.
 
-    Its file ``state`` has them all, so that this is no STSCH in the trace and one file less for
-    each of perhaps thousands; the schib region is read if ``state`` does not show the PMCW.
+    Its file `state` has them all, so that this is no STSCH in the trace and one file less for
+    each of perhaps thousands; the schib region is read if `state` does not show the PMCW.
     """
     cssid, ssid, _ = name.split(".")
     state = _read_state(mnt, name)
@@ -100,7 +100,7 @@ def _pmcw(mnt: str, name: str, state: dict[str, str]) -> Pmcw:
 
 
 def _read_state(mnt: str, name: str) -> dict[str, str]:
-    """Give the lines ``key: value`` of the file ``state``, empty if there is none."""
+    """Give the lines `key: value` of the file `state`, empty if there is none."""
     try:
         text = _content(os.path.join(mnt, name, "state"), _LINES).decode(errors="replace")
     except FileNotFoundError:
@@ -109,7 +109,7 @@ def _read_state(mnt: str, name: str) -> dict[str, str]:
 
 
 def _content(path: str, size: int) -> bytes:
-    """Read up to ``size`` bytes of ``path`` at once: each system call is a request to the mount."""
+    """Read up to `size` bytes of `path` at once: each system call is a request to the mount."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         return os.pread(fd, size, 0)
@@ -157,8 +157,8 @@ def decode_command(
       vfioccw decode sense 8000 --device 3390
       head -c 120 /tmp/m/0.0.0313/io_region | tail -c 96 | xxd -p | vfioccw decode irb -
     """
-    from regions.descriptions import from_hex
-    from vfioccw_fuse.cli.output import show_rows
+    from ..regions.descriptions import from_hex
+    from .output import show_rows
 
     try:
         texts = (sys.stdin.read(),) if digits == ("-",) else digits
@@ -180,8 +180,8 @@ def _one_by_one(structure: str, data: bytes) -> list[bytes]:
 
 
 def _describe(structure: str, data: bytes, order: str, fmt: int, device: str) -> "list[Row]":
-    """Describe ``data`` with the options that go with ``structure``; ValueError if it is wrong."""
-    from regions import descriptions
+    """Describe `data` with the options that go with `structure`; ValueError if it is wrong."""
+    from ..regions import descriptions
 
     match structure:
         case "orb":
@@ -222,7 +222,7 @@ def trace_command(subchannel: str, seconds: float | None, svg: str | None) -> No
       vfioccw trace what-happened --svg what-happened.svg
     """
     if svg is not None:
-        from vfioccw_fuse.cli.drawing import draw_trace
+        from .drawing import draw_trace
 
         draw_trace(subchannel, seconds, svg)
         return
@@ -238,7 +238,7 @@ def trace_command(subchannel: str, seconds: float | None, svg: str | None) -> No
 
 
 def follow(fd: int, seconds: float | None, stop: int = -1) -> Iterator[bytes]:
-    """Give what comes from ``fd``, for so many seconds, until it ends or ``stop`` is readable."""
+    """Give what comes from `fd`, for so many seconds, until it ends or `stop` is readable."""
     poll = select.poll()
     poll.register(fd, select.POLLIN)
     if stop >= 0:

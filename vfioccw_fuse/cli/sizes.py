@@ -5,17 +5,17 @@ from typing import Any
 
 import click
 
-from vfioccw_fuse.errors import UserError
+from ..errors import UserError
 
 _UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
 _SIZE = re.compile(r"(\d+)\s*(?:([kmgt])(?:ib)?|b)?", re.IGNORECASE)
 
 
 def parse_size(text: str) -> int:
-    """Give the bytes that ``text`` means: ``16MiB``, ``16M``, ``2GiB``, ``512K`` or plain bytes.
+    """Give the bytes that `text` means: `16MiB`, `16M`, `2GiB`, `512K` or plain bytes.
 
     Units are powers of 1024 in upper or lower case. Raises UserError for anything else, also for
-    ``MB``, which some read as 1,000,000.
+    `MB`, which some read as 1,000,000.
     """
     match = _SIZE.fullmatch(text.strip())
     if match is None:
@@ -24,7 +24,7 @@ def parse_size(text: str) -> int:
 
 
 def parse_address(text: str) -> int:
-    """Give the number that ``text`` writes in decimal or, with ``0x``, in hexadecimal.
+    """Give the number that `text` writes in decimal or, with `0x`, in hexadecimal.
 
     Raises UserError for anything else and for what does not fit into 64 bits.
     """

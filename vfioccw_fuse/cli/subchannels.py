@@ -1,14 +1,14 @@
-"""What the commands share that talk to a subchannel: opening it, its ``state``, its errors."""
+"""What the commands share that talk to a subchannel: opening it, its `state`, its errors."""
 
 import contextlib
 import errno
 import os
 from collections.abc import Iterator
 
-from vfioccw_fuse.cli import asking_the_mount, in_words
-from vfioccw_fuse.cli.state import parse_state
-from vfioccw_fuse.client import ClientError, Refused, RequestFailed, Subchannel
-from vfioccw_fuse.errors import UserError
+from ..client import ClientError, Refused, RequestFailed, Subchannel
+from ..errors import UserError
+from . import asking_the_mount, in_words
+from .state import parse_state
 
 _MEANINGS = {
     errno.EINVAL: "the ORB is invalid, or the program has more than 255 CCWs in a row",
@@ -27,7 +27,7 @@ _REFUSALS = {
 
 
 def read_state(path: str) -> dict[str, str]:
-    """Give the lines ``key: value`` of the text file ``state`` of the subchannel ``path``.
+    """Give the lines `key: value` of the text file `state` of the subchannel `path`.
 
     Empty if there is no such file.
     """
@@ -40,9 +40,9 @@ def read_state(path: str) -> dict[str, str]:
 
 @contextlib.contextmanager
 def opened(path: str, *, use_eventfd: bool = False) -> Iterator[Subchannel]:
-    """Open the subchannel ``path``; what goes wrong with it becomes a UserError in one line.
+    """Open the subchannel `path`; what goes wrong with it becomes a UserError in one line.
 
-    The byte order is the one that the server expects, by its ``state``.
+    The byte order is the one that the server expects, by its `state`.
     """
     try:
         os.lstat(os.path.join(path, "io_region"))
@@ -67,6 +67,6 @@ def opened(path: str, *, use_eventfd: bool = False) -> Iterator[Subchannel]:
 
 
 def _why(failed: RequestFailed) -> str:
-    """Say what ``failed`` and what its errno means for a request."""
+    """Say what `failed` and what its errno means for a request."""
     meaning = _MEANINGS.get(failed.errno or 0)
     return f"{failed.strerror}; {meaning}" if meaning else in_words(failed)

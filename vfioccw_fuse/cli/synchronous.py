@@ -1,4 +1,4 @@
-"""``vfioccw xsch``, ``rsch`` and ``msch``: instructions that end with their condition code.
+"""`vfioccw xsch`, `rsch` and `msch`: instructions that end with their condition code.
 
 No interruption belongs to them; the interface `full` has them as commands and as a write of the
 SCHIB.
@@ -9,19 +9,19 @@ from collections.abc import Iterator
 
 import click
 
-from regions import codec, descriptions
-from regions.constants import (
+from ..client.full import FullSubchannel
+from ..regions import codec, descriptions
+from ..regions.constants import (
     PMCW_CHARS_MASK_CSENSE,
     PMCW_FLAGS_MASK_ENA,
     PMCW_FLAGS_MASK_ISC,
     PMCW_ISC_SHIFT,
     SCHIB_SCSW_OFFSET,
 )
-from vfioccw_fuse.cli import EXIT_FAILURE, EXIT_OK
-from vfioccw_fuse.cli.output import show_rows
-from vfioccw_fuse.cli.sizes import ADDRESS
-from vfioccw_fuse.cli.subchannels import opened
-from vfioccw_fuse.client.full import FullSubchannel
+from . import EXIT_FAILURE, EXIT_OK
+from .output import show_rows
+from .sizes import ADDRESS
+from .subchannels import opened
 
 _MEANINGS = {
     "xsch": (
@@ -48,7 +48,7 @@ _MEANINGS = {
 
 @contextlib.contextmanager
 def _opened(path: str) -> Iterator[FullSubchannel]:
-    """Open the subchannel ``path``; errors become a UserError in one line."""
+    """Open the subchannel `path`; errors become a UserError in one line."""
     with opened(path), FullSubchannel(path) as full:
         yield full
 

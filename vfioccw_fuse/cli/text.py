@@ -1,4 +1,4 @@
-"""Plain text: columns and dumps. It needs nothing but Python: ``vfioccw ls`` starts at once."""
+"""Plain text: columns and dumps. It needs nothing but Python: `vfioccw ls` starts at once."""
 
 from collections.abc import Iterable, Sequence
 
@@ -6,7 +6,7 @@ _ROW = 16  # bytes a line of a dump
 
 
 def dump(data: bytes | memoryview) -> Iterable[str]:
-    """Give lines as ``xxd`` writes them: offset, 16 bytes in hexadecimal, the same as ASCII."""
+    """Give lines as `xxd` writes them: offset, 16 bytes in hexadecimal, the same as ASCII."""
     for at in range(0, len(data), _ROW):
         piece = bytes(data[at : at + _ROW])
         pairs = " ".join(piece[i : i + 2].hex() for i in range(0, len(piece), 2))

@@ -1,6 +1,6 @@
 """A trace as a picture: instructions, CCWs, data and interruptions on a time axis.
 
-It reads the lines that a subchannel's file ``trace`` gives and draws one row for each, from the top
+It reads the lines that a subchannel's file `trace` gives and draws one row for each, from the top
 down; time goes to the right. A CCW is a bar from the event before it to its unit status, because
 the channel is at work in between; its data is a bar of its own below. After an instruction it is
 not known when the channel began: that bar is pale. Where nothing happens for long the axis is
@@ -15,7 +15,7 @@ from xml.sax.saxutils import escape
 
 import svg
 
-from vfioccw_fuse.errors import UserError
+from ..errors import UserError
 
 _LINE = re.compile(r"\s*(\d+\.\d+) (\S+) (\S+) +(.*)")
 _CCW = re.compile(
@@ -132,7 +132,7 @@ class _Axis:
 
 
 def draw(marks: Sequence[Mark], title: str) -> str:
-    """The SVG document of ``marks``; ``title`` stands at the top."""
+    """The SVG document of `marks`; `title` stands at the top."""
     axis = _Axis([time for mark in marks for time in (mark.begin, mark.end)])
     labels = [_cut(mark.label) for mark in marks]
     right = max(

@@ -15,7 +15,7 @@ programs out in it, `irq` waits for interruptions, `subchannel` issues the reque
 blocks of a disk.
 """
 
-from vfioccw_fuse.client.faults import (
+from .faults import (
     ClientError,
     NoInterruption,
     ProgramFailed,
@@ -23,10 +23,10 @@ from vfioccw_fuse.client.faults import (
     RequestFailed,
     Unsupported,
 )
-from vfioccw_fuse.client.fba import FbaDisk
-from vfioccw_fuse.client.program import Program, Room, Step
-from vfioccw_fuse.client.storage import Area, GuestStorage
-from vfioccw_fuse.client.subchannel import SenseId, Statistics, Subchannel, condition_code
+from .fba import FbaDisk
+from .program import Program, Room, Step
+from .storage import Area, GuestStorage
+from .subchannel import SenseId, Statistics, Subchannel, condition_code
 
 __all__ = [
     "Area",

@@ -1,7 +1,7 @@
 """What can go wrong for a client, one exception for each thing that it may want to tell apart."""
 
-from regions import descriptions
-from regions.layouts import Irb
+from ..regions import descriptions
+from ..regions.layouts import Irb
 
 
 class ClientError(Exception):
@@ -16,10 +16,10 @@ class RequestFailed(ClientError, OSError):
     """
 
     def __init__(self, request: str, number: int, words: str) -> None:
-        """``request`` (``"ssch"``...) failed with errno ``number``, in words ``words``."""
+        """`request` (`"ssch"`...) failed with errno `number`, in words `words`."""
         super().__init__(number, f"{request}: {words}")
         self.request = request
-        """The instruction or the region access: ``"ssch"``, ``"hsch"``, ``"io_region"``..."""
+        """The instruction or the region access: `"ssch"`, `"hsch"`, `"io_region"`..."""
 
 
 class Unsupported(ClientError):
@@ -30,11 +30,11 @@ class Refused(ClientError):
     """An instruction that had to succeed ended with a condition code other than 0."""
 
     def __init__(self, instruction: str, cc: int) -> None:
-        """``instruction`` (``"ssch"``...) ended with condition code ``cc``."""
+        """`instruction` (`"ssch"`...) ended with condition code `cc`."""
         meaning = {1: "status pending", 2: "status pending or busy", 3: "not operational"}[cc]
         super().__init__(f"{instruction}: condition code {cc}, {meaning}")
         self.instruction = instruction
-        """``"ssch"``, ``"hsch"`` or ``"csch"``."""
+        """`"ssch"`, `"hsch"` or `"csch"`."""
         self.cc = cc
         """1 to 3. From an errno alone, 1 and 2 cannot be told apart: both are 2."""
 
@@ -47,9 +47,9 @@ class ProgramFailed(ClientError):
     """A channel program ended otherwise than with channel end and device end alone."""
 
     def __init__(self, irb: Irb, sense: bytes, device: str = "") -> None:
-        """``irb`` concluded the program; ``sense`` is what the device gave after a unit check.
+        """`irb` concluded the program; `sense` is what the device gave after a unit check.
 
-        ``device``: its type or class, for the words (see `regions.descriptions.class_of`).
+        `device`: its type or class, for the words (see `regions.descriptions.class_of`).
         """
         words = descriptions.line_irb(irb, device)
         if sense and not descriptions.sense_of(irb):

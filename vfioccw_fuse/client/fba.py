@@ -10,9 +10,9 @@ from typing import NamedTuple, Self
 
 from construct import Bytes, Int8ub, Int16ub, Int32ub, Struct
 
-from regions import codec
-from regions.codec import Buffer
-from regions.constants import (
+from ..regions import codec
+from ..regions.codec import Buffer
+from ..regions.constants import (
     CCW_CMD_RDC,
     CCW_FLAG_CC,
     CCW_FLAG_DC,
@@ -21,9 +21,9 @@ from regions.constants import (
     DASD_FBA_CCW_READ,
     DASD_FBA_CCW_WRITE,
 )
-from vfioccw_fuse.client.faults import Unsupported
-from vfioccw_fuse.client.program import Program
-from vfioccw_fuse.client.subchannel import PROGRAM_WITHIN, Subchannel
+from .faults import Unsupported
+from .program import Program
+from .subchannel import PROGRAM_WITHIN, Subchannel
 
 BLOCK = 512
 """Bytes of a block."""
@@ -50,7 +50,7 @@ class DefineExtent(NamedTuple):
     begin: int
     """The number that this block has in the program, 0 here."""
     end: int
-    """The number of the last block in the program, ``begin`` based."""
+    """The number of the last block in the program, `begin` based."""
 
 
 class Locate(NamedTuple):
@@ -131,7 +131,7 @@ class FbaDisk:
     """
 
     def __init__(self, subchannel: Subchannel, *, timeout: float = PROGRAM_WITHIN) -> None:
-        """Ask the device what it is; ``timeout``: seconds for one channel program.
+        """Ask the device what it is; `timeout`: seconds for one channel program.
 
         Unsupported if it is no FBA disk with blocks of 512 bytes.
         """
@@ -172,7 +172,7 @@ class FbaDisk:
         self.release()
 
     def read_blocks(self, first: int, count: int) -> Iterator[memoryview]:
-        """Read ``count`` blocks from ``first`` on: views of guest storage, up to 96 blocks each.
+        """Read `count` blocks from `first` on: views of guest storage, up to 96 blocks each.
 
         A view is overwritten when the next is asked for. ValueError for blocks that the disk does
         not have.
@@ -186,7 +186,7 @@ class FbaDisk:
             count -= blocks
 
     def write_blocks(self, first: int, data: Buffer) -> None:
-        """Write ``data``, a multiple of 512 bytes, to the blocks from ``first`` on.
+        """Write `data`, a multiple of 512 bytes, to the blocks from `first` on.
 
         ValueError for another length and for blocks that the disk does not have.
         """
@@ -203,7 +203,7 @@ class FbaDisk:
             rest = rest[blocks * BLOCK :]
 
     def read(self, first: int, count: int) -> bytes:
-        """Read ``count`` blocks from ``first`` on into one piece."""
+        """Read `count` blocks from `first` on into one piece."""
         return b"".join(bytes(view) for view in self.read_blocks(first, count))
 
     def _check(self, first: int, count: int) -> None:
@@ -213,7 +213,7 @@ class FbaDisk:
             )
 
     def _execute(self, operation: int, first: int, blocks: int) -> None:
-        """Move ``blocks`` blocks, at most 96, from ``first`` on between the buffer and the disk."""
+        """Move `blocks` blocks, at most 96, from `first` on between the buffer and the disk."""
         reading = operation == _OPERATION_READ
         DEFINE_EXTENT.pack_into(
             self._extent.view,
@@ -238,7 +238,7 @@ class FbaDisk:
         self._subchannel.execute(self._program, self._timeout)
 
     def _set(self, number: int, *, cmd: int | None = None, flags: int | None = None) -> None:
-        """Change CCW ``number`` of the chain where it differs."""
+        """Change CCW `number` of the chain where it differs."""
         step = self._chain[number]
         wanted = step.cmd if cmd is None else cmd, step.flags if flags is None else flags
         if (step.cmd, step.flags) != wanted:

@@ -1,4 +1,4 @@
-"""Two ways to learn of an interruption: polling the file ``io_irq``, or an eventfd of one's own.
+"""Two ways to learn of an interruption: polling the file `io_irq`, or an eventfd of one's own.
 
 Both count events as an eventfd does, and both are used the same way. The eventfd costs half: the
 server signals it in the kernel, and neither waiting nor taking the event is a request to the mount.
@@ -14,8 +14,8 @@ import struct
 import time
 from typing import Protocol
 
-from vfioccw_fuse.client.faults import RequestFailed, Unsupported
-from vfioccw_fuse.client.regionfiles import close
+from .faults import RequestFailed, Unsupported
+from .regionfiles import close
 
 _COUNTER = struct.Struct("=Q")  # eventfd(2): eight bytes, host order
 _REPLY_SIZE = 4096
@@ -26,7 +26,7 @@ class Irq(Protocol):
     """One interrupt line of a subchannel."""
 
     def wait(self, timeout: float | None) -> bool:
-        """Wait until there was an event, at most ``timeout`` seconds (None: for ever).
+        """Wait until there was an event, at most `timeout` seconds (None: for ever).
 
         Takes all events there are. False when the time is over. OSError when the mount ends.
         """
@@ -35,7 +35,7 @@ class Irq(Protocol):
         """Take the events there are and give their number, 0 if there are none; never waits."""
 
     def put_back(self, count: int) -> None:
-        """Add ``count`` events that were taken and not used, for whoever waits next."""
+        """Add `count` events that were taken and not used, for whoever waits next."""
 
     def close(self) -> None:
         """Stop listening; events that nobody took stay for the next client."""
@@ -46,10 +46,10 @@ class Irq(Protocol):
 
 
 class IrqFile:
-    """The file ``io_irq``, ``crw_irq`` or ``req_irq`` of a subchannel's directory."""
+    """The file `io_irq`, `crw_irq` or `req_irq` of a subchannel's directory."""
 
     def __init__(self, path: str) -> None:
-        """Open ``path``; OSError if there is none."""
+        """Open `path`; OSError if there is none."""
         self._fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         self._poll = select.poll()
         self._poll.register(self._fd, select.POLLIN)
@@ -92,16 +92,16 @@ class IrqFile:
 class IrqEventfd:
     """An eventfd of ours, which the server signals instead of the file.
 
-    It is handed over through the mount's socket ``irqfd`` (JSON and SCM_RIGHTS), as
+    It is handed over through the mount's socket `irqfd` (JSON and SCM_RIGHTS), as
     VFIO_DEVICE_SET_IRQS hands one to the kernel, and holds as long as the connection. Events that
     the file counted before move over, and those left at the end move back: none is lost.
     """
 
     def __init__(self, directory: str, name: str, index: int) -> None:
-        """Attach a new eventfd to the interrupt ``index`` (`VFIO_CCW_*_IRQ_INDEX`).
+        """Attach a new eventfd to the interrupt `index` (`VFIO_CCW_*_IRQ_INDEX`).
 
-        ``directory``: the subchannel's, ``MNT/0.0.0313``; ``name``: the interrupt's file there,
-        ``io_irq``. Unsupported if the mount takes no eventfds, OSError if its socket cannot be
+        `directory`: the subchannel's, `MNT/0.0.0313`; `name`: the interrupt's file there,
+        `io_irq`. Unsupported if the mount takes no eventfds, OSError if its socket cannot be
         reached, RequestFailed if the server says no.
         """
         mount, subchannel = os.path.split(directory)
@@ -130,7 +130,7 @@ class IrqEventfd:
         self._poll.register(self._connection, 0)
 
     def _tell(self, fds: list[int]) -> None:
-        """Send the message with ``fds``: attach that eventfd, or detach ours if there is none."""
+        """Send the message with `fds`: attach that eventfd, or detach ours if there is none."""
         if fds:
             socket.send_fds(self._connection, [self._message], fds)
         else:

@@ -1,6 +1,6 @@
-"""Where a subchannel's regions are: one file each, or all behind ``device`` as a vfio device fd.
+"""Where a subchannel's regions are: one file each, or all behind `device` as a vfio device fd.
 
-Through ``device`` a client learns of the regions as QEMU does: the device and region infos, whose
+Through `device` a client learns of the regions as QEMU does: the device and region infos, whose
 type capabilities say which index is which (`linux/vfio.h`, VFIO_DEVICE_GET_REGION_INFO).
 """
 
@@ -8,8 +8,8 @@ import contextlib
 import os
 from typing import NamedTuple
 
-from regions import codec
-from regions.constants import (
+from ..regions import codec
+from ..regions.constants import (
     VFIO_DEVICE_FLAGS_CCW,
     VFIO_REGION_INFO_CAP_TYPE,
     VFIO_REGION_SUBTYPE_CCW_ASYNC_CMD,
@@ -17,7 +17,7 @@ from regions.constants import (
     VFIO_REGION_SUBTYPE_CCW_SCHIB,
     VFIO_REGION_TYPE_CCW,
 )
-from vfioccw_fuse.client.faults import Unsupported
+from .faults import Unsupported
 
 _NAMES = {
     VFIO_REGION_SUBTYPE_CCW_ASYNC_CMD: "cmd_region",
@@ -39,10 +39,10 @@ class RegionFiles:
     """The open regions of one subchannel."""
 
     def __init__(self, directory: str, through_device: bool) -> None:
-        """Open what there is in ``directory`` (``MNT/0.0.0313``).
+        """Open what there is in `directory` (`MNT/0.0.0313`).
 
-        ``through_device``: use ``device`` and the infos instead of one file a region. OSError if
-        the directory or its io region cannot be opened, Unsupported if ``device`` is no vfio-ccw.
+        `through_device`: use `device` and the infos instead of one file a region. OSError if
+        the directory or its io region cannot be opened, Unsupported if `device` is no vfio-ccw.
         """
         self._fds: list[int] = []
         self._regions: dict[str, Region] = {}
@@ -56,18 +56,18 @@ class RegionFiles:
             raise
 
     def __contains__(self, name: str) -> bool:
-        """Whether the interface has the region ``name`` (``"cmd_region"``...)."""
+        """Whether the interface has the region `name` (`"cmd_region"`...)."""
         return name in self._regions
 
     def __getitem__(self, name: str) -> Region:
-        """Give the region ``name``; Unsupported if the interface has none of that name."""
+        """Give the region `name`; Unsupported if the interface has none of that name."""
         try:
             return self._regions[name]
         except KeyError:
             raise Unsupported(f"the interface of this subchannel has no {name}") from None
 
     def close(self) -> None:
-        """Close all of them. The last close of ``device`` resets the subchannel."""
+        """Close all of them. The last close of `device` resets the subchannel."""
         while self._fds:
             close(self._fds.pop())
 
@@ -107,7 +107,7 @@ class RegionFiles:
 
 
 def close(fd: int) -> None:
-    """Close ``fd``, a file of the mount.
+    """Close `fd`, a file of the mount.
 
     When the mount has ended, close(2) says so (ENOTCONN, ECONNABORTED), and closes all the same.
     """
@@ -116,7 +116,7 @@ def close(fd: int) -> None:
 
 
 def _subtype(infos: bytes, at: int) -> int:
-    """Walk the capability chain of the region info at ``at``; give the vfio-ccw subtype, or 0."""
+    """Walk the capability chain of the region info at `at`; give the vfio-ccw subtype, or 0."""
     link = codec.REGION_INFO.parse(infos, at).cap_offset
     while link:
         capability = codec.REGION_INFO_CAP_TYPE.parse(infos, at + link)

@@ -1,4 +1,4 @@
-"""Guest storage as a client sees it: the file behind ``memory``, mapped shared.
+"""Guest storage as a client sees it: the file behind `memory`, mapped shared.
 
 One storage serves all subchannels of a mount, and many clients may use it at a time, so room in it
 is reserved: an `Area` is held by an open-file-description lock on its bytes (fcntl(2)). Such a lock
@@ -55,7 +55,7 @@ class GuestStorage:
     """The guest storage of a mount, mapped into this process."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Map the file ``path`` (``MNT/0.0.0313/memory``) shared, for reading and writing.
+        """Map the file `path` (`MNT/0.0.0313/memory`) shared, for reading and writing.
 
         Raises OSError: ENOENT without a mount, EACCES for who did not make it. A file that is cut
         while it is mapped ends a process that touches the missing part with SIGBUS (mmap(2)).
@@ -63,7 +63,7 @@ class GuestStorage:
         self._fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         try:
             self.size = os.fstat(self._fd).st_size
-            """Bytes of storage: addresses are 0 to ``size - 1``."""
+            """Bytes of storage: addresses are 0 to `size - 1`."""
             self._mapping = mmap.mmap(self._fd, self.size, mmap.MAP_SHARED)
         except BaseException:
             os.close(self._fd)
@@ -73,7 +73,7 @@ class GuestStorage:
         self._own: set[tuple[int, int]] = set()
 
     def reserve(self, size: int) -> Area:
-        """Reserve ``size`` bytes (rounded up to pages): the first room that nobody holds.
+        """Reserve `size` bytes (rounded up to pages): the first room that nobody holds.
 
         Looks from `FIRST_FREE` up and only then below. Raises MemoryError if there is none.
         """
@@ -90,7 +90,7 @@ class GuestStorage:
         )
 
     def give_back(self, address: int, size: int) -> None:
-        """End the reservation of ``size`` bytes at ``address``."""
+        """End the reservation of `size` bytes at `address`."""
         fcntl.fcntl(
             self._fd, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_UNLCK, os.SEEK_SET, address, size, 0)
         )

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from regions import codec
-from regions import constants as c
-from regions.layouts import Orb
-
 from ..memory.space import AddressingError, AddressSpace, StorageLost
+from ..regions import codec
+from ..regions import constants as c
+from ..regions.layouts import Orb
 from .status import Observer
 
 PREFETCH_BYTES: Final = 2048

@@ -11,12 +11,11 @@ import enum
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Final
 
-from regions import constants as c
-from regions.layouts import Orb
-
 from ..devices.base import CE, DE, ENDED, SM, UC, NotReady, TurnOver
 from ..devices.options import Fault
 from ..memory.space import AddressSpace
+from ..regions import constants as c
+from ..regions.layouts import Orb
 from .ccw import CHAINS, CcwFetcher, ChannelCheck
 from .transfer import Transfer
 

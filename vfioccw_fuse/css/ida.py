@@ -12,9 +12,8 @@ from operator import or_
 from struct import unpack_from
 from typing import Final, NamedTuple
 
-from regions import constants as c
-
 from ..memory.space import AddressingError, AddressSpace, StorageLost
+from ..regions import constants as c
 from .ccw import ChannelCheck
 
 SKIPPED: Final = -1

@@ -10,9 +10,8 @@ import enum
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from regions import constants as c
-
 from ..errors import UserError
+from ..regions import constants as c
 
 if TYPE_CHECKING:
     from .subchannel import Subchannel

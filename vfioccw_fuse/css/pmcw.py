@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from regions import codec
-from regions import constants as c
-from regions.layouts import Pmcw
-
+from ..regions import codec
+from ..regions import constants as c
+from ..regions.layouts import Pmcw
 from .paths import PathState
 
 PMCW_CHARS_MODIFIABLE: Final = c.PMCW_CHARS_MASK_CSENSE

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from regions import codec
-from regions import constants as c
-from regions.layouts import Scsw
+from ..regions import codec
+from ..regions import constants as c
+from ..regions.layouts import Scsw
 
 START: Final = c.SCSW_FCTL_START_FUNC
 HALT: Final = c.SCSW_FCTL_HALT_FUNC

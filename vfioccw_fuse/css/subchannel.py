@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from regions import codec
-from regions import constants as c
-from regions.layouts import Orb, Scsw
-
 from ..devices.base import Device
 from ..devices.options import Behaviour, Fault
 from ..memory.space import AddressSpace
+from ..regions import codec
+from ..regions import constants as c
+from ..regions.layouts import Orb, Scsw
 from .channel import ChannelProgram
 from .measurement import Measurement
 from .pmcw import PathManagement, modifiable

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from regions import codec, descriptions
-from regions.layouts import Ccw1, Orb
+from ..regions import codec, descriptions
+from ..regions.layouts import Ccw1, Orb
 
 
 class Trace:

@@ -12,9 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, Protocol
 
-from regions import constants as c
-
 from ..memory.space import AddressingError, StorageLost
+from ..regions import constants as c
 from .ccw import CHAINS, PREFETCH, CcwFetcher, ChannelCheck
 from .ida import SKIPPED, IdaMode, idaw_areas, idaw_pieces, midaw_areas
 from .status import Observer

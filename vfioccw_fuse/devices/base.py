@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, TypeVar
 
-from regions import constants as c
+from ..regions import constants as c
 
 if TYPE_CHECKING:
     import trio

@@ -24,9 +24,8 @@ from typing import Final
 
 import trio
 
-from regions import constants as c
-
 from ..errors import UserError
+from ..regions import constants as c
 from .base import (
     ATTENTION,
     ENDED,

@@ -10,9 +10,8 @@ from __future__ import annotations
 import os
 from typing import ClassVar, Final, NoReturn
 
-from regions import constants as c
-
 from ..errors import UserError
+from ..regions import constants as c
 from .base import (
     SENSE_COMMAND_REJECT,
     SENSE_EQUIPMENT_CHECK,

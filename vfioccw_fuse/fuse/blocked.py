@@ -5,7 +5,7 @@ the reading thread goes from state S (sleeping) to D when a signal arrives and s
 SIGKILL, until the server answers. The kernel announces the signal by a FUSE_INTERRUPT request, but
 pyfuse3 does not pass it on. So the server looks by itself (proc(5)) and answers EINTR exactly to a
 thread that waits in the request and has a signal pending that it does not block or ignore. An EINTR
-without need would end ``xxd`` and ``od``.
+without need would end `xxd` and `od`.
 
 When it looks: 100 ms after a request was read while others wait, because a FUSE_INTERRUPT is one
 such request, again as long as something is unclear, and every second to be safe. An idle mount
@@ -63,7 +63,7 @@ class Opener:
     """One open file of the mount, from its open to its release, and who opened it."""
 
     name: str
-    """The file's path below the mount point, with a leading slash: ``/0.0.0313/io_irq``."""
+    """The file's path below the mount point, with a leading slash: `/0.0.0313/io_irq`."""
     tid: int
     """The thread that called open(2), as the server's PID namespace sees it; 0 if it does not."""
     uid: int
@@ -89,12 +89,12 @@ class Waiter:
         """The errno that it ended with, or 0."""
 
     def finish(self, value: int = 0) -> None:
-        """Let the request go on; its `BlockedRequests.wait` gives `value`."""
+        """Let the request go on; its `BlockedRequests.wait` gives *value*."""
         self.value = value
         self._end()
 
     def fail(self, number: int) -> None:
-        """Let the request fail with the errno `number`."""
+        """Let the request fail with the errno *number*."""
         self.error = number
         self._end()
 
@@ -131,7 +131,7 @@ class Line:
             waiter.finish()
 
     def fail_all(self, number: int) -> None:
-        """Let all its requests fail with the errno `number`."""
+        """Let all its requests fail with the errno *number*."""
         for waiter in list(self.waiters):
             waiter.fail(number)
 
@@ -154,9 +154,9 @@ class BlockedRequests:
     """All requests of a mount that wait. `run` must be running, or no signal ends them."""
 
     def __init__(self, mountpoint: str, workers: Workers | None = None) -> None:
-        """Look for files below `mountpoint`, an absolute path without symlinks.
+        """Look for files below *mountpoint*, an absolute path without symlinks.
 
-        `workers` tells when a request was read. Without it, or with pyfuse3's own workers, there
+        *workers* tells when a request was read. Without it, or with pyfuse3's own workers, there
         is a look every 100 ms while requests wait.
         """
         self._root = mountpoint.rstrip("/")
@@ -172,7 +172,7 @@ class BlockedRequests:
         """The requests that wait, oldest first. For this file."""
 
     async def wait(self, opener: Opener, line: Line) -> int:
-        """Wait in `line` until the request's `Waiter` is finished; its value.
+        """Wait in *line* until the request's `Waiter` is finished; its value.
 
         Raises `pyfuse3.FUSEError`: EINTR for a signal, ENODEV at the session's end, and whatever
         `Waiter.fail` was given. The caller never waits if the opener has O_NONBLOCK.
@@ -280,7 +280,7 @@ class BlockedRequests:
         return unsettled
 
     async def _scan(self, waiters: Sequence[Waiter], done: Collection[int]) -> bool:
-        """Look at all processes for those who wait in these requests, except the threads `done`."""
+        """Look at all processes for those who wait in these requests, except the threads *done*."""
         started = self._last_scan = trio.current_time()
         self._scans += 1
         threads = await trio.to_thread.run_sync(_examine_all, self._root, abandon_on_cancel=True)
@@ -341,7 +341,7 @@ def _glance_at(tids: Iterable[int]) -> dict[int, _State]:
 
 
 def _examine(tids: Iterable[int], root: str) -> list[_Held]:
-    """Those of the threads that are held in a request to a file below the mount point `root`."""
+    """Those of the threads that are held in a request to a file below the mount point *root*."""
     found = []
     for tid in tids:
         status = _read(f"/proc/{tid}/status")
@@ -360,7 +360,7 @@ def _examine_all(root: str) -> list[_Held]:
 
 
 def _state(status: bytes, tid: int) -> _State:
-    """What the thread `tid` is doing, by its /proc/TID/status."""
+    """What the thread *tid* is doing, by its /proc/TID/status."""
     letter = _field(status, b"State")[:1]
     if letter not in (b"S", b"D"):
         return _State.ELSEWHERE
@@ -406,7 +406,7 @@ def _names(tid: int, root: str) -> frozenset[str]:
 
 
 def _name(link: str, root: str) -> str | None:
-    """What the link of a descriptor points to, if that is below the mount point `root`."""
+    """What the link of a descriptor points to, if that is below the mount point *root*."""
     try:
         path = os.readlink(link)
     except OSError:

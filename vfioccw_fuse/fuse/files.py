@@ -14,10 +14,9 @@ from typing import ClassVar, Final
 
 import pyfuse3
 
-from regions import constants as c
-from regions.table import Region as Row
-
 from ..errors import UserError
+from ..regions import constants as c
+from ..regions.table import Region as Row
 from ..vfio.device import CcwDevice
 from ..vfio.irq import Irq
 from ..vfio.regions import Region, Regions, check_write
@@ -298,7 +297,7 @@ class TraceFile(File):
 
 def files_of(device: CcwDevice, blocked: BlockedRequests) -> dict[str, File]:
     """The files of one subchannel's directory by name, except its symlink `memory`."""
-    from regions import table
+    from ..regions import table
 
     regions = Regions(device)
     interface = device.interface

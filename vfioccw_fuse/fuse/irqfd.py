@@ -1,21 +1,21 @@
-"""``MNT/irqfd``: a socket through which a client hands over eventfds and its memory.
+"""`MNT/irqfd`: a socket through which a client hands over eventfds and its memory.
 
 Stands for the ioctls that FUSE cannot carry: VFIO_DEVICE_SET_IRQS, VFIO_IOMMU_MAP_DMA and
-VFIO_IOMMU_UNMAP_DMA. A unix socket of type SOCK_SEQPACKET in a private directory; ``irqfd`` is a
+VFIO_IOMMU_UNMAP_DMA. A unix socket of type SOCK_SEQPACKET in a private directory; `irqfd` is a
 symlink to it. Every message is one JSON object, descriptors travel beside it (SCM_RIGHTS), and
-every message gets one answer, ``{"ok": true}`` or ``{"error": "..."}``. After an error nothing has
+every message gets one answer, `{"ok": true}` or `{"error": "..."}`. After an error nothing has
 changed. The messages, and the descriptors that belong to them:
 
-``{"subchannel": "0.0.0313", "irq": 0}``
+`{"subchannel": "0.0.0313", "irq": 0}`
     An eventfd: signal it from now on. None: signal the file again.
-``{"subchannel": "0.0.0313", "map": {"iova": 0, "size": N, "offset": 0}}``
+`{"subchannel": "0.0.0313", "map": {"iova": 0, "size": N, "offset": 0}}`
     A file: its bytes are the guest's memory.
-``{"subchannel": "0.0.0313", "map": {"iova": 0, "size": N, "vaddr": A}}``
+`{"subchannel": "0.0.0313", "map": {"iova": 0, "size": N, "vaddr": A}}`
     None: the memory of the process at the other end is the guest's.
-``{"subchannel": "0.0.0313", "unmap": {"iova": 0, "size": N}}``
+`{"subchannel": "0.0.0313", "unmap": {"iova": 0, "size": N}}`
     None.
-``{"do": "add", ...}``, ``{"do": "remove", ...}``, ``{"do": "chp", ...}``
-    None: what the commands ``vfioccw add``, ``remove`` and ``chp`` ask of the mount.
+`{"do": "add", ...}`, `{"do": "remove", ...}`, `{"do": "chp", ...}`
+    None: what the commands `vfioccw add`, `remove` and `chp` ask of the mount.
 
 What a connection has attached and mapped ends with it.
 """
@@ -69,18 +69,18 @@ class MapTarget(Protocol):
     def map_file(
         self, subchannel: str, iova: int, size: int, offset: int, fd: int, owner: object
     ) -> None:
-        """Map `size` bytes of the file `fd` from `offset` at `iova`; dup `fd` to keep it."""
+        """Map *size* bytes of the file *fd* from *offset* at *iova*; dup *fd* to keep it."""
 
     def map_process(
         self, subchannel: str, iova: int, size: int, vaddr: int, pid: int, owner: object
     ) -> None:
-        """Map `size` bytes of the memory of process `pid` from its address `vaddr` at `iova`."""
+        """Map *size* bytes of the memory of process *pid* from its address *vaddr* at *iova*."""
 
     def unmap(self, subchannel: str, iova: int, size: int, owner: object) -> None:
-        """Take away what was mapped from `iova` to `iova` + `size`."""
+        """Take away what was mapped from *iova* to *iova* + *size*."""
 
     def connection_closed(self, owner: object) -> None:
-        """Take away all that `owner` has mapped."""
+        """Take away all that *owner* has mapped."""
 
 
 Command = Callable[[Mapping[str, object]], dict[str, object]]
@@ -100,7 +100,7 @@ class _Refused(Exception):
 
 
 class IrqfdServer:
-    """The socket behind ``MNT/irqfd``: made by `open`, served by `serve`, removed by `close`."""
+    """The socket behind `MNT/irqfd`: made by `open`, served by `serve`, removed by `close`."""
 
     def __init__(
         self,
@@ -108,10 +108,10 @@ class IrqfdServer:
         target: MapTarget | None = None,
         command: Command | None = None,
     ) -> None:
-        """Serve the lines that `irqs` gives for a subchannel ("0.0.0313"; LookupError: unknown).
+        """Serve the lines that *irqs* gives for a subchannel ("0.0.0313"; LookupError: unknown).
 
-        Without `target` there is no guest memory to map, and the messages for it are refused.
-        `command` does what messages with "do" ask for, and gives what is added to the answer.
+        Without *target* there is no guest memory to map, and the messages for it are refused.
+        *command* does what messages with "do" ask for, and gives what is added to the answer.
         """
         self._command = command
         self._irqs = irqs
@@ -121,7 +121,7 @@ class IrqfdServer:
         # Which connection attached the eventfd that a line has now.
         self._owners: dict[Irq, object] = {}
         self.path = Path()
-        """The socket's absolute path: what the symlink ``irqfd`` says. Set by `open`."""
+        """The socket's absolute path: what the symlink `irqfd` says. Set by `open`."""
 
     def open(self) -> None:
         """Make the socket, so that clients can connect; OSError if it cannot be made.
@@ -222,7 +222,7 @@ class IrqfdServer:
         return True
 
     def _obey(self, data: bytes, fds: list[int], peer: _Peer, owner: object) -> dict[str, object]:
-        """Do what the message says. What is kept of `fds` is taken off the list.
+        """Do what the message says. What is kept of *fds* is taken off the list.
 
         Gives what the answer says beyond "ok".
         """

@@ -1,4 +1,4 @@
-"""``io_irq``, ``crw_irq`` and ``req_irq``: an `Irq` as a file that behaves as an eventfd.
+"""`io_irq`, `crw_irq` and `req_irq`: an `Irq` as a file that behaves as an eventfd.
 
 Read, write and poll are those of eventfd(2); offsets mean nothing. One `IrqFile` serves all openers
 of its file. The errors are `pyfuse3.FUSEError`.
@@ -25,7 +25,7 @@ class IrqFile:
     __slots__ = ("_blocked", "_gone", "_handles", "_irq", "_readers", "_writers")
 
     def __init__(self, irq: Irq, blocked: BlockedRequests) -> None:
-        """Show `irq`, whose `Irq.on_ready` this takes; who has to wait does so in `blocked`."""
+        """Show *irq*, whose `Irq.on_ready` this takes; who has to wait does so in *blocked*."""
         self._irq = irq
         self._blocked = blocked
         self._readers = Line()
@@ -38,7 +38,7 @@ class IrqFile:
     async def read(self, opener: Opener, size: int) -> bytes:
         """The counter, 8 bytes in host order, and zero it; waits while it is zero.
 
-        EINVAL: `size` is less than 8. EAGAIN: it is zero and the file was opened with O_NONBLOCK.
+        EINVAL: *size* is less than 8. EAGAIN: it is zero and the file was opened with O_NONBLOCK.
         EINTR: a signal. ENODEV: the session or the subchannel ended.
         """
         self._check()
@@ -54,7 +54,7 @@ class IrqFile:
         return count.to_bytes(COUNTER_BYTES, sys.byteorder)
 
     async def write(self, opener: Opener, data: bytes) -> int:
-        """Add the first 8 bytes of `data`, host order, to the counter; 8. Waits while it is full.
+        """Add the first 8 bytes of *data*, host order, to the counter; 8. Waits while it is full.
 
         EINVAL: fewer than 8 bytes, or 2^64-1. EAGAIN: no room and the file was opened with
         O_NONBLOCK, or no room in a client's own eventfd, whose reads we do not see. EINTR and
@@ -71,7 +71,7 @@ class IrqFile:
         return COUNTER_BYTES
 
     def poll(self, opener: Opener, handle: pyfuse3.PollHandle | None) -> int:
-        """Readiness now, POLLIN and POLLOUT; `handle` is told of the next change.
+        """Readiness now, POLLIN and POLLOUT; *handle* is told of the next change.
 
         After `shutdown` POLLERR and POLLHUP.
 
@@ -87,7 +87,7 @@ class IrqFile:
         return (select.POLLIN if count else 0) | (select.POLLOUT if count < COUNTER_MAX else 0)
 
     def release(self, opener: Opener) -> None:
-        """`opener` was closed for the last time."""
+        """*opener* was closed for the last time."""
         self._handles.pop(opener, None)
 
     def shutdown(self) -> None:

@@ -2,7 +2,7 @@
 
 pyfuse3 serves each request in one of several tasks ("workers"). Between two requests a worker
 takes a `trio.Lock` and waits in `trio.lowlevel.wait_readable`: two turns of the trio loop, 31 to
-40 us, where asking the kernel by poll(2) costs one. pyfuse3 looks the name ``trio`` up in its own
+40 us, where asking the kernel by poll(2) costs one. pyfuse3 looks the name `trio` up in its own
 module while it runs, which is how `pyfuse3.asyncio` replaces it. `Workers` uses that hook and puts
 there
 
@@ -13,7 +13,7 @@ there
   when a handler really waits: `_drive` sees that, because every wait passes through its hands,
 * a nursery that starts a worker anew whose request was gone before it was read.
 
-None of this is documented API of pyfuse3, so its version is pinned. ``VFIOCCW_STOCK_WORKERS=1`` in
+None of this is documented API of pyfuse3, so its version is pinned. `VFIOCCW_STOCK_WORKERS=1` in
 the environment leaves pyfuse3 as it is, for comparison and in case of doubt.
 """
 
@@ -47,7 +47,7 @@ LIVELY_NS: Final = 100_000
 STOP_GRACE_S: Final = 1.0
 """How long handlers may go on after `Workers.stop` before they are cancelled, in seconds."""
 STOCK_SWITCH: Final = "VFIOCCW_STOCK_WORKERS"
-"""Environment variable; ``1`` leaves pyfuse3's own workers in place.
+"""Environment variable; `1` leaves pyfuse3's own workers in place.
 
 A session that the kernel cuts off (umount -f) then does not end while handlers wait.
 """
@@ -89,7 +89,7 @@ class Workers:
         """Called when a request is there to be read. `blocked` sets it while it has to know."""
 
     def after_reply(self, job: Job) -> None:
-        """Run `job` right after the reply to the request being handled was sent.
+        """Run *job* right after the reply to the request being handled was sent.
 
         It runs before the next request is read and costs no turn of the loop; several run in the
         order of their calls. It must not wait. An exception in it ends the mount, as one in a
@@ -108,7 +108,7 @@ class Workers:
         self._facade.inline = INLINE_MAX
 
     def at_end(self, job: Job) -> None:
-        """Run `job` once when the session ends, by `stop` or because the kernel closed it.
+        """Run *job* once when the session ends, by `stop` or because the kernel closed it.
 
         Handlers that wait must be made to return by it: the session goes on until they have.
         """
@@ -164,9 +164,9 @@ async def _run_job(job: Job) -> None:
 
 
 class _Facade:
-    """What pyfuse3 finds under the name ``trio`` while a session of `Workers` runs.
+    """What pyfuse3 finds under the name `trio` while a session of `Workers` runs.
 
-    It offers exactly the names that pyfuse3 3.5.0 uses, and is its own ``trio.lowlevel``.
+    It offers exactly the names that pyfuse3 3.5.0 uses, and is its own `trio.lowlevel`.
     """
 
     ClosedResourceError = trio.ClosedResourceError
@@ -203,12 +203,12 @@ class _Facade:
         return _Nursery(self)
 
     def notify_closing(self, fd: int) -> None:
-        """Wake the worker that waits for `fd`, with `trio.ClosedResourceError`."""
+        """Wake the worker that waits for *fd*, with `trio.ClosedResourceError`."""
         self.closing = True
         trio.lowlevel.notify_closing(fd)
 
     async def wait_readable(self, fd: int) -> None:
-        """Return when a request can be read from `fd`, the session's descriptor."""
+        """Return when a request can be read from *fd*, the session's descriptor."""
         if self.starting:
             self.start(fd)
         poll = self.poll
@@ -300,7 +300,7 @@ class _Facade:
 
 @types.coroutine
 def _drive(facade: _Facade, coroutine: Coroutine[Any, Any, None]) -> Generator[Any, Any, None]:
-    """Run a worker's coroutine as ``await`` does, and see each time it waits.
+    """Run a worker's coroutine as `await` does, and see each time it waits.
 
     A worker that waits without holding the lock is in a handler that waits: then another worker
     must take over. What the handler left to do after its reply waits with it.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from regions import descriptions
+from ..regions import descriptions
 
 Json = dict[str, Any]
 

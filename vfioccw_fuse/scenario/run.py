@@ -19,8 +19,6 @@ from typing import Any, Final
 
 import trio
 
-from regions import codec
-
 from ..css.executor import TrioExecutor
 from ..css.subchannel import OperandException, Subchannel
 from ..css.trace import Trace
@@ -29,6 +27,7 @@ from ..devices.options import DeviceSpec
 from ..errors import UserError
 from ..memory.backing import BuiltInStorage
 from ..memory.space import PAGE, AddressingError, AddressSpace, StorageKeys
+from ..regions import codec
 
 Json = dict[str, Any]
 Tell = Callable[[str], None]

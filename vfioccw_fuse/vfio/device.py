@@ -13,13 +13,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from regions import constants as c
-from regions.layouts import Orb
-from regions.table import Interface, irqs_of, regions_of
-
 from ..css.status import INTERMEDIATE_ONLY, START, STATUS_PEND, STCTL
 from ..css.subchannel import OperandException, Subchannel
 from ..memory.space import AddressSpace
+from ..regions import constants as c
+from ..regions.layouts import Orb
+from ..regions.table import Interface, irqs_of, regions_of
 from .fsm import (
     AFTER,
     AFTER_REQUEST,

@@ -11,14 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from regions import constants as c
-from regions.layouts import Orb
-
 from ..css.ccw import CHAINS, CcwFetcher, ChannelCheck
 from ..css.ida import IdaMode, idaw_areas, midaw_areas
 from ..errors import UserError
 from ..memory.mapping import MappedRange, check_area, file_range, process_range
 from ..memory.space import AddressSpace, Range
+from ..regions import constants as c
+from ..regions.layouts import Orb
 from .device import CcwDevice
 
 LONGEST_WALK: Final = 4096

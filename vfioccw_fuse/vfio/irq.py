@@ -1,6 +1,6 @@
 """One interruption line of a subchannel: an eventfd's counter, or the client's own eventfd.
 
-``VFIO_DEVICE_SET_IRQS`` gives a vfio driver an eventfd to signal. Here a client may do that too
+`VFIO_DEVICE_SET_IRQS` gives a vfio driver an eventfd to signal. Here a client may do that too
 (`Irq.attach`); without one the counter lives here and the mount shows it as a file. The counter's
 rules are those of eventfd(2) without EFD_SEMAPHORE: 64 bits, reading takes all, an addition that
 would pass the maximum does not happen.
@@ -28,7 +28,7 @@ _ONE: Final = (1).to_bytes(COUNTER_BYTES, sys.byteorder)
 
 @dataclass(frozen=True, slots=True)
 class IrqStatistics:
-    """What happened on one line since it was made; for ``state`` and for debugging."""
+    """What happened on one line since it was made; for `state` and for debugging."""
 
     signals: int
     """Interruptions signalled by the driver (`Irq.signal`), wherever they went."""
@@ -43,7 +43,7 @@ class IrqStatistics:
 
 
 class Irq:
-    """One interruption line: what ``io_irq``, ``crw_irq`` or ``req_irq`` shows.
+    """One interruption line: what `io_irq`, `crw_irq` or `req_irq` shows.
 
     `signal` is the driver's side and never fails or blocks. `add`, `take` and `count` are the
     file's side. While a client's eventfd is attached, `signal` and `add` go there and our own
@@ -69,13 +69,13 @@ class Irq:
         self._room: select.poll | None = None
 
     def signal(self, n: int = 1) -> None:
-        """Add `n` to the counter; a full one stays as it is, as with eventfd_signal() in Linux."""
+        """Add *n* to the counter; a full one stays as it is, as with eventfd_signal() in Linux."""
         self.signals += 1
         if not self.add(n):
             self.dropped += 1
 
     def add(self, n: int) -> bool:
-        """Add `n` as a write to the file does; False and nothing changed if it does not fit.
+        """Add *n* as a write to the file does; False and nothing changed if it does not fit.
 
         Zero fits always and tells waiters again that a counter above zero is ready, as write(2)
         on an eventfd does (edge-triggered epoll sees that).
@@ -101,9 +101,9 @@ class Irq:
         return count
 
     def attach(self, fd: int) -> None:
-        """Signal the eventfd `fd` from now on, in place of one that was attached before.
+        """Signal the eventfd *fd* from now on, in place of one that was attached before.
 
-        `fd` is kept and closed by `detach`: pass a descriptor of one's own (one received by
+        *fd* is kept and closed by `detach`: pass a descriptor of one's own (one received by
         SCM_RIGHTS is). Whether it is an eventfd is the caller's business. Its O_NONBLOCK is looked
         at now and never changed, because the flag belongs to the client's open file.
         """
@@ -124,7 +124,7 @@ class Irq:
         return IrqStatistics(self.signals, self.dropped, self.reads, self.count, self.eventfd >= 0)
 
     def _write(self, n: int) -> bool:
-        """Write `n` to the attached eventfd; False if there is no room. Never blocks."""
+        """Write *n* to the attached eventfd; False if there is no room. Never blocks."""
         # POLLOUT promises room for 1 only; zero fits even into a full one.
         if self._room is not None and n:
             fits = self._room.poll(0) if n == 1 else eventfd_count(self.eventfd) + n <= COUNTER_MAX

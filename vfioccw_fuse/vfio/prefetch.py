@@ -11,11 +11,10 @@ import errno
 from struct import unpack_from
 from typing import Final
 
-from regions import codec
-from regions import constants as c
-from regions.layouts import Orb
-
 from ..memory.space import AddressingError, AddressSpace, StorageLost
+from ..regions import codec
+from ..regions import constants as c
+from ..regions.layouts import Orb
 
 LONGEST_SEGMENT: Final = 255
 """Most CCWs of a segment: CCWs up to one without chaining."""

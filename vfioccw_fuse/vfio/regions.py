@@ -13,15 +13,14 @@ import sys
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from regions import codec
-from regions import constants as c
-from regions.layouts import Orb
-from regions.layouts import ProgramRegionHeader as ProgramHeader
-from regions.layouts import StatusRegion as StatusLayout
-from regions.table import Interface
-from regions.table import Region as Row
-
 from ..memory.space import AddressSpace, Range
+from ..regions import codec
+from ..regions import constants as c
+from ..regions.layouts import Orb
+from ..regions.layouts import ProgramRegionHeader as ProgramHeader
+from ..regions.layouts import StatusRegion as StatusLayout
+from ..regions.table import Interface
+from ..regions.table import Region as Row
 from .device import CcwDevice
 
 ORB_END: Final = c.ORB_SIZE

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from regions import constants as c
-from regions import table
-
 from ..css.paths import ChannelPaths, PathState
 from ..css.subchannel import Executor, Subchannel
 from ..devices.base import Device
 from ..devices.options import DeviceSpec
 from ..errors import UserError
 from ..memory.space import AddressSpace
+from ..regions import constants as c
+from ..regions import table
 from .device import CcwDevice
 from .fsm import Event
 from .text import SWITCHES, switch_subchannel

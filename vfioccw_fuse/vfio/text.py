@@ -7,11 +7,10 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from regions import constants as c
-
 from ..devices.base import Device
 from ..devices.options import BEHAVIOUR_WORDS
 from ..errors import UserError
+from ..regions import constants as c
 from .device import CcwDevice
 
 SWITCHES: Final = BEHAVIOUR_WORDS | {"csense", "order", "address-limit"}
@@ -96,7 +95,7 @@ def _identity(device: Device) -> list[str]:
 
 def state_text(device: CcwDevice) -> str:
     """What `state` shows: `key: value` lines."""
-    from regions import descriptions
+    from ..regions import descriptions
 
     sch = device.sch
     counters = sch.counters

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from regions import constants as c
+from ...regions import constants as c
 
 MULTITRACK: Final = c.DASD_ECKD_CCW_MULTITRACK
 

@@ -19,7 +19,7 @@ from .write import Write
 class Eckd3390(Control, Search, Read, Write, Subsystem):
     """A 3390 disk on a CKD image, behind a 3990 or 2107.
 
-    Options: `cu` (3990-6, 3990-3, 3990-2 or 2107), `serial` (12 letters or digits, instead of the
+    Options: `cu` (3990-6, 3990-3, 3990-2 or 2107), *serial* (12 letters or digits, instead of the
     image's).
     """
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 from typing import Final
 
-from regions import constants as c
+from ...regions import constants as c
 
 LENGTH: Final = 32
 """Bytes of sense data that a 3990 and its successors offer."""

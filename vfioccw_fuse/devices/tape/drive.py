@@ -17,9 +17,8 @@ from typing import ClassVar, Final, TypeVar
 
 import trio
 
-from regions import constants as c
-
 from ...errors import UserError
+from ...regions import constants as c
 from ..base import ENDED, UE, DataTransfer, Device, NotReady, UnitCheck, command
 from ..options import DeviceSpec
 from .aws import EARLY_WARNING, AwsTape, MediumError

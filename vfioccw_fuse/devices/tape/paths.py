@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from regions import constants as c
+from ...regions import constants as c
 
 ID_SIZE: Final = 11
 """Bytes of a path-group id and of a password."""

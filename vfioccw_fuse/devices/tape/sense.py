@@ -12,8 +12,7 @@ import enum
 from dataclasses import dataclass
 from typing import Final
 
-from regions import constants as c
-
+from ...regions import constants as c
 from ..base import (
     ENDED,
     SENSE_COMMAND_REJECT,

@@ -6,8 +6,7 @@ formats have no meaning for a file, so the Mode Set commands do nothing.
 
 from __future__ import annotations
 
-from regions import constants as c
-
+from ...regions import constants as c
 from ..base import DataTransfer, command
 from .drive import TapeDrive
 from .sense import CONTROL_UNIT_END, Condition, sense_3420

@@ -12,8 +12,7 @@ import struct
 from collections.abc import Mapping
 from typing import ClassVar, Final
 
-from regions import constants as c
-
+from ...regions import constants as c
 from ..base import DataTransfer, command
 from .aws import AwsTape
 from .drive import TapeDrive

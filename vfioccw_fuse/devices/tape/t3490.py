@@ -6,8 +6,7 @@ import struct
 from collections.abc import Mapping
 from typing import ClassVar, Final
 
-from regions import constants as c
-
+from ...regions import constants as c
 from ..base import DataTransfer, command
 from .aws import AwsTape
 from .t3480 import PSF_SIZES, Tape3480

@@ -12,9 +12,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from regions import constants as c
-
 from ...errors import UserError
+from ...regions import constants as c
 from ..base import (
     ENDED,
     UC,
