@@ -107,8 +107,7 @@ def test_no_import_runs_upwards_or_into_the_next_room(path: Path) -> None:
         assert below < floor or room_of(there) == room_of(here), f"{here} imports {there}"
 
 
-@pytest.mark.parametrize("path", [p for p in FILES if room_of(module_of(p)) == BESIDE], ids=named)
-def test_the_one_name_of_regions_is_that_of_the_package() -> None:
+def test_the_package_is_the_only_name_of_regions() -> None:
     link = PROJECT / PACKAGE / "regions"
     assert link.is_symlink()
     assert link.resolve() == PROJECT / "regions"
@@ -134,6 +133,7 @@ def test_docstrings_mark_code_by_one_backtick(path: Path) -> None:
             assert "``" not in node.value, f"line {node.lineno}"
 
 
+@pytest.mark.parametrize("path", [p for p in FILES if room_of(module_of(p)) == BESIDE], ids=named)
 def test_the_client_imports_regions_and_itself_alone(path: Path) -> None:
     assert {room_of(name) for name in ours(imports_in(path))} <= {REGIONS, BESIDE}
 

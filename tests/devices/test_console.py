@@ -1,0 +1,354 @@
+"""The 3215 on a pseudo-terminal: printing, reading, attention."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+
+from tests.devices.tape.rig import (
+    ATTENTION,
+    CE_DE,
+    DATA,
+    INCORRECT_LENGTH,
+    UC,
+    UE,
+    Rig,
+    attached,
+    ccw,
+    spec,
+)
+from vfioccw_fuse.devices.console import OUTPUT_KEPT, Console3215, Keyboard
+from vfioccw_fuse.errors import UserError
+
+WRITE, WRITE_RETURN, READ, ALARM, NOP, SENSE_ID = 0x01, 0x09, 0x0A, 0x0B, 0x03, 0xE4
+
+
+class Operator:
+    """Somebody at the other end of the terminal."""
+
+    def __init__(self, path: str) -> None:
+        self.fd = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+        self.seen = b""
+
+    def type(self, keys: str) -> None:
+        os.write(self.fd, keys.encode())
+
+    async def sees(self, text: str) -> None:
+        """Wait until *text* is the next that is printed."""
+        wanted = text.encode()
+        with trio.fail_after(60):
+            while len(self.seen) < len(wanted):
+                await trio.lowlevel.wait_readable(self.fd)
+                self.seen += os.read(self.fd, 4096)
+        assert self.seen[: len(wanted)] == wanted
+        self.seen = self.seen[len(wanted) :]
+
+
+@asynccontextmanager
+async def console(directory: Path, path: Path | str = "-"):
+    device = Console3215.open(spec("3215", path))
+    async with attached(device, directory) as rig:
+        operator = Operator(device.terminal.name)
+        try:
+            yield rig, operator
+        finally:
+            os.close(operator.fd)
+
+
+async def unsolicited(rig: Rig) -> int:
+    ending = await rig.ending()
+    return ending.dstat
+
+
+def put(rig: Rig, text: str) -> int:
+    data = text.encode("cp037")
+    rig.write(DATA, data)
+    return len(data)
+
+
+async def settle() -> None:
+    for _ in range(20):
+        await trio.sleep(0.002)
+
+
+# -------------------------------------------------------------------------------------- printing
+async def test_what_is_written_is_printed(tmp_path):
+    async with console(tmp_path) as (rig, operator):
+        size = put(rig, "HELLO world [1]")
+        ending = await rig.run(ccw(WRITE_RETURN, size, flags=0), ccw(WRITE, 5, flags=0))
+        assert (ending.dstat, ending.cstat, ending.count) == (CE_DE, 0, 0)
+        await operator.sees("HELLO world [1]\r\nHELLO")
+
+
+async def test_new_lines_begin_lines_and_controls_are_blanks(tmp_path):
+    async with console(tmp_path) as (rig, operator):
+        rig.write(DATA, bytes.fromhex("c1 15 c2 25 c3 00 c4 2f"))
+        await rig.run(ccw(WRITE, 8, flags=0))
+        await operator.sees("A\r\nB\r\nC D\a")
+
+
+async def test_the_alarm_rings(tmp_path):
+    async with console(tmp_path) as (rig, operator):
+        assert (await rig.run(ccw(ALARM))).dstat == CE_DE
+        await operator.sees("\a")
+
+
+async def test_printing_never_waits_for_an_operator_and_keeps_the_newest(tmp_path):
+    async with console(tmp_path) as (rig, operator):
+        for number in range(4000):
+            size = put(rig, f"line {number:5} ".ljust(60, "."))
+            assert (await rig.run(ccw(WRITE_RETURN, size))).dstat == CE_DE
+        with trio.fail_after(60):
+            while not operator.seen.endswith(f"line {3999:5} ".ljust(60, ".").encode() + b"\r\n"):
+                await trio.lowlevel.wait_readable(operator.fd)
+                operator.seen += os.read(operator.fd, 65536)
+        lines = operator.seen.decode().split("\r\n")
+        assert OUTPUT_KEPT - 100 < len(operator.seen) < OUTPUT_KEPT + 60000
+        # What is left out is whole lines, except where the terminal itself was full.
+        assert sum(not line.startswith("line ") for line in lines[:-1]) <= 1
+
+
+async def test_a_long_write_is_printed_whole(tmp_path):
+    async with console(tmp_path) as (rig, operator):
+        size = put(rig, "abcdefgh" * 2500)
+        rig.start(ccw(WRITE, size, flags=0))
+        await operator.sees("abcdefgh" * 2500)
+        assert (await rig.ending()).dstat == CE_DE
+
+
+# --------------------------------------------------------------------------------------- reading
+async def test_a_read_waits_for_the_operator_s_line(tmp_path):
+    async with console(tmp_path) as (rig, operator):
+        rig.start(ccw(READ, 80))
+        await settle()
+        assert not rig.sch.status_pending
+        operator.type("logon\r")
+        ending = await rig.ending()
+        assert (ending.dstat, ending.count) == (CE_DE, 75)
+        assert rig.read(DATA, 5) == "logon".encode("cp037")
+        await operator.sees("logon\r\n")
+        await settle()
+        assert not rig.sch.status_pending  # and no attention for a line that was asked for
+
+
+async def test_a_line_that_is_longer_than_the_count_is_cut(tmp_path):
+    async with console(tmp_path) as (rig, operator):
+        rig.start(ccw(READ, 3, flags=0))
+        operator.type("four\n")
+        ending = await rig.ending()
+        assert (ending.dstat, ending.cstat) == (CE_DE, INCORRECT_LENGTH)
+        assert rig.read(DATA, 4) == "fou".encode("cp037") + b"\0"
+
+
+async def test_an_empty_line_ends_a_read(tmp_path):
+    async with console(tmp_path) as (rig, operator):
+        rig.start(ccw(READ, 80))
+        await settle()
+        operator.type("\r")
+        ending = await rig.ending()
+        assert (ending.dstat, ending.count) == (CE_DE, 80)
+
+
+async def test_enter_alone_is_the_request_key(tmp_path):
+    async with console(tmp_path) as (rig, operator):
+        operator.type("\r")
+        assert await unsolicited(rig) == ATTENTION
+        rig.start(ccw(READ, 80))
+        await settle()
+        assert not rig.sch.status_pending
+        operator.type("x\r")
+        assert (await rig.ending()).count == 79
+
+
+async def test_a_line_that_nobody_asked_for_is_kept_and_announced(tmp_path):
+    async with console(tmp_path) as (rig, operator):
+        operator.type("first\rsecond\r")
+        assert await unsolicited(rig) == ATTENTION
+        ending = await rig.run(ccw(READ, 80))
+        assert rig.read(DATA, 80 - ending.count) == "first".encode("cp037")
+        assert await unsolicited(rig) == ATTENTION
+        ending = await rig.run(ccw(READ, 80))
+        assert rig.read(DATA, 80 - ending.count) == "second".encode("cp037")
+        await settle()
+        assert not rig.sch.status_pending
+
+
+async def test_cancel_ends_a_read_with_unit_exception(tmp_path):
+    async with console(tmp_path) as (rig, operator):
+        rig.start(ccw(READ, 80))
+        await settle()
+        operator.type("never mind\x03")
+        ending = await rig.ending()
+        assert (ending.dstat, ending.count) == (CE_DE | UE, 80)
+        operator.type("lost\x03")
+        await settle()
+        assert not rig.sch.status_pending
+
+
+async def test_after_a_halt_a_line_is_announced_again(tmp_path):
+    async with console(tmp_path) as (rig, operator):
+        rig.start(ccw(READ, 80))
+        await settle()
+        assert rig.sch.hsch() == 0
+        await rig.ending()
+        operator.type("later\r")
+        assert await unsolicited(rig) == ATTENTION
+        ending = await rig.run(ccw(READ, 80))
+        assert rig.read(DATA, 80 - ending.count) == "later".encode("cp037")
+
+
+async def test_a_clear_drops_a_read_that_waits(tmp_path):
+    async with console(tmp_path) as (rig, operator):
+        rig.start(ccw(READ, 80))
+        await settle()
+        assert rig.sch.csch() == 0
+        await rig.ending()
+        operator.type("\r")
+        assert await unsolicited(rig) == ATTENTION
+
+
+async def test_shell_tools_are_operators_too(tmp_path):
+    link = tmp_path / "console"
+    async with console(tmp_path, link) as (rig, _operator):
+        rig.start(ccw(READ, 80))
+        await settle()
+        await trio.run_process(["sh", "-c", f'echo "from a shell" > {link}'])
+        ending = await rig.ending()
+        assert rig.read(DATA, 80 - ending.count) == "from a shell".encode("cp037")
+
+
+# ---------------------------------------------------------------------------------- the keyboard
+def typed(keys: str) -> tuple[list[str | None], str]:
+    keyboard = Keyboard()
+    echo = "".join(keyboard.press(key)[0] for key in keys)
+    return list(keyboard.lines), echo
+
+
+@pytest.mark.parametrize(
+    ("keys", "lines"),
+    [
+        ("abc\r", ["abc"]),
+        ("abc\r\ndef\n", ["abc", "def"]),
+        ("abx\x7fc\r", ["abc"]),
+        ("\b\babc\r", ["abc"]),
+        ("wrong\x15right\r", ["right"]),
+        ("a\x1b[Ab\x1bOPc\x1b[15~d\r", ["abcd"]),
+        ("a\x1b\rb\r", ["a", "b"]),
+        ("a\x1bxb\r", ["ab"]),
+        ("a\0\tb\x04\r", ["ab"]),
+        ("x\x03y\r", [None, "y"]),
+        ("\r\r", ["", ""]),
+        ("é~\r", ["é~"]),
+    ],
+)
+def test_a_line_can_be_edited(keys, lines):
+    assert typed(keys)[0] == lines
+
+
+def test_what_is_typed_is_echoed():
+    assert typed("ab\x7fc\r")[1] == "ab\b \bc\r\n"
+    assert typed("ab\x15c\x03")[1] == "ab\b \b\b \bc^C\r\n"
+
+
+def test_lines_and_characters_too_many_ring_the_bell():
+    lines, echo = typed("x" * 151 + "\r")
+    assert lines == ["x" * 150]
+    assert echo.endswith("x\a\r\n")
+    lines, echo = typed("x\r" * 65)
+    assert len(lines) == 64
+    assert echo.endswith("x\a")
+
+
+def test_an_escape_that_does_not_end_is_given_up():
+    assert typed("\x1b[" + "1" * 20 + "ok\r")[0] == ["11111" + "ok"]
+
+
+# --------------------------------------------------------------------------- identity and its end
+async def test_a_console_tells_what_it_is(tmp_path):
+    async with console(tmp_path) as (rig, _operator):
+        ending = await rig.run(ccw(NOP), ccw(SENSE_ID, 256))
+        assert (ending.dstat, ending.count) == (CE_DE, 249)
+        assert rig.read(DATA, 7).hex() == "ff321500321500"
+        assert (await rig.run(ccw(0x02, 80))).dstat & UC
+        assert await rig.sense() == b"\x80"
+        assert await rig.sense() == b"\0"
+
+
+async def test_a_terminal_that_is_gone_needs_intervention(tmp_path):
+    async with console(tmp_path) as (rig, _operator):
+        rig.sch.device.close()
+        for code in (WRITE, WRITE_RETURN, READ, ALARM):
+            assert (await rig.run(ccw(code, 5))).dstat == UC
+            assert await rig.sense() == b"\x40"
+
+
+async def test_closing_ends_the_service_by_itself(tmp_path):
+    device = Console3215.open(spec("3215", "-"))
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(device.service)
+            await trio.testing.wait_all_tasks_blocked()
+            device.close()
+    device.close()
+
+
+async def test_the_link_lives_as_long_as_the_console(tmp_path):
+    link = tmp_path / "console"
+    async with console(tmp_path, link) as (rig, _operator):
+        name = os.readlink(link)
+        assert name.startswith("/dev/pts/")
+        assert rig.sch.device.name == f"console 3215 {name}"
+    assert not os.path.lexists(link)
+
+
+async def test_a_link_that_others_have_made_since_stays(tmp_path):
+    link = tmp_path / "console"
+    async with console(tmp_path, link):
+        link.unlink()
+        link.symlink_to("/dev/null")
+    assert os.readlink(link) == "/dev/null"
+
+
+def test_a_link_left_behind_is_replaced(tmp_path):
+    link = tmp_path / "console"
+    link.symlink_to("/dev/pts/4000000")
+    device = Console3215.open(spec("3215", link))
+    assert os.readlink(link) == device.terminal.name
+    device.close()
+
+
+def test_a_place_that_is_taken_is_refused(tmp_path):
+    (tmp_path / "file").write_text("keep me")
+    with pytest.raises(UserError, match="exists; remove it"):
+        Console3215.open(spec("3215", tmp_path / "file"))
+    assert (tmp_path / "file").read_text() == "keep me"
+    with pytest.raises(UserError, match="no link to the console"):
+        Console3215.open(spec("3215", tmp_path / "none" / "x"))
+    with pytest.raises(UserError, match="readonly"):
+        Console3215.open(spec("3215", "-", readonly=True))
+
+
+def test_nothing_is_left_open(tmp_path):
+    before = sorted(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        Console3215.open(spec("3215", tmp_path / "x")).close()
+        with pytest.raises(UserError):
+            Console3215.open(spec("3215", tmp_path))
+    assert sorted(os.listdir("/proc/self/fd")) == before
+
+
+def test_the_terminal_is_raw():
+    device = Console3215.open(spec("3215", "-"))
+    try:
+        done = subprocess.run(
+            ["stty", "-a", "-F", device.terminal.name], capture_output=True, text=True, check=True
+        )
+    finally:
+        device.close()
+    assert "-icanon" in done.stdout
+    assert "-echo " in done.stdout

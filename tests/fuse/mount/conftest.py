@@ -1,0 +1,42 @@
+"""One mount for the tests that leave it as it was, and a client of it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.fuse.mount.client import Client, write_file
+from tests.mounted import MountedSystem, mounted
+
+
+@pytest.fixture(scope="session")
+def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MountedSystem]:
+    """A mount that stands through all tests."""
+    with mounted(tmp_path_factory.mktemp("standing")) as system:
+        yield system
+
+
+@pytest.fixture
+def shared(standing: MountedSystem) -> Iterator[MountedSystem]:
+    """The standing mount as new: no fault, no status, no count. The test must not end it."""
+    assert not standing.ended(0), "an earlier test ended the mount"
+    control = standing.subchannel / "control"
+    assert write_file(control, "fault=none delay=0s csense=off order=big sense=10") == 0
+    assert write_file(standing.subchannel / "reset", "1") == 0
+    for name in ("io_irq", "crw_irq", "req_irq"):
+        fd = os.open(standing.subchannel / name, os.O_RDONLY | os.O_NONBLOCK)
+        with contextlib.suppress(BlockingIOError):
+            os.read(fd, 8)
+        os.close(fd)
+    yield standing
+    assert not standing.ended(0), "the daemon died"
+
+
+@pytest.fixture
+def client(shared: MountedSystem) -> Iterator[Client]:
+    """A client of the shared mount."""
+    with Client(shared) as made:
+        yield made

@@ -1,0 +1,112 @@
+"""Halt, clear and cancel that come when the start has ended and nobody has seen it yet."""
+
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from tests.css.machine import DATA, PROGRAM, Machine
+from tests.mounted import until
+from tests.vfio.regions.rig import CC, ENDED, NOP, PCI, SENSE_ID, SLI, Rig
+from vfioccw_fuse.css.executor import TrioExecutor
+from vfioccw_fuse.devices.options import Behaviour
+from vfioccw_fuse.regions import constants as c
+from vfioccw_fuse.regions.layouts import Orb
+
+INTERMEDIATE = c.SCSW_STCTL_INTERMEDIATE | c.SCSW_STCTL_STATUS_PEND
+BOTH = ((NOP, CC | SLI | PCI, 1, 0), (SENSE_ID, 0, 7, 0x3000))
+
+
+def ended_behind_a_pci(rig: Rig) -> None:
+    """The PCI's status is shown; the program's end waits behind it."""
+    assert rig.start(*BOTH) == 0
+    until(lambda: rig.full.status().pending == 2, "both interruptions are pending")
+
+
+def test_a_halt_is_too_late_and_the_start_has_one_end(rig: Rig) -> None:
+    ended_behind_a_pci(rig)
+    assert rig.sub.halt() == 2
+    assert rig.full.status().cc == 1
+    assert rig.full.status().halts == 0
+    assert rig.take().scsw_ctrl & 0x1F == INTERMEDIATE
+    last = rig.take()
+    assert last.scsw_dstat == ENDED
+    assert not last.scsw_ctrl & c.SCSW_FCTL_HALT_FUNC
+    assert rig.full.status().pending == 0
+    assert rig.sub.halt() == 0
+    assert rig.take().scsw_ctrl == c.SCSW_FCTL_HALT_FUNC | c.SCSW_STCTL_STATUS_PEND
+
+
+def test_a_cancel_is_too_late(rig: Rig) -> None:
+    ended_behind_a_pci(rig)
+    assert rig.full.cancel() == 1
+    assert rig.take().scsw_ctrl & 0x1F == INTERMEDIATE
+    assert rig.take().scsw_dstat == ENDED
+
+
+def test_a_clear_takes_both_away_and_brings_one(rig: Rig) -> None:
+    ended_behind_a_pci(rig)
+    assert rig.sub.clear() == 0
+    until(lambda: rig.full.status().pending == 1, "the clear's interruption alone")
+    assert rig.take().scsw_ctrl == c.SCSW_FCTL_CLEAR_FUNC | c.SCSW_STCTL_STATUS_PEND
+    assert rig.full.status().pending == 0
+
+
+SPND = c.ORB_CTRL0_MASK_SPND | c.ORB_CTRL0_MASK_FMT
+
+
+@pytest.mark.parametrize("end", ["csch", "xsch", "quiesce"])
+@pytest.mark.parametrize("waits_for", ["resume", "turn"])
+async def test_a_program_that_is_awake_again_does_nothing_once_it_was_ended(
+    tmp_path: Path, end: str, waits_for: str
+) -> None:
+    """Its task is scheduled already: cancelling its scope comes too late for trio."""
+    machine = Machine(tmp_path)
+    sch = machine.sch
+    machine.program((NOP, CC | SLI, 1, 0), (SENSE_ID, c.CCW_FLAG_SUSPEND, 7, DATA))
+    try:
+        async with trio.open_nursery() as nursery:
+            sch._executor = TrioExecutor(nursery)
+            assert sch.ssch(Orb(0, SPND, 0xFF, 0, PROGRAM)) == 0
+            await trio.testing.wait_all_tasks_blocked()
+            assert sch.ctrl & c.SCSW_ACTL_SUSP
+            sch.take_status()
+            machine.program((NOP, CC | SLI, 1, 0), (SENSE_ID, CC, 7, DATA), (0x08, 0, 0, PROGRAM))
+            assert sch.rsch() == 0
+            if waits_for == "turn":
+                while not machine.load(DATA, 7).strip(b"\0"):
+                    await trio.lowlevel.checkpoint()
+                machine.store(DATA, bytes(7))
+                if end == "xsch":
+                    # It is active by now, and no longer to be cancelled.
+                    assert sch.xsch() == 2
+                    end = "csch"
+            getattr(sch, end)()
+            await trio.testing.wait_all_tasks_blocked()
+            assert machine.load(DATA, 7) == bytes(7), "it went on"
+            if end == "csch":
+                assert sch.ctrl == c.SCSW_FCTL_CLEAR_FUNC | c.SCSW_STCTL_STATUS_PEND
+            else:
+                assert sch.ctrl == 0
+            nursery.cancel_scope.cancel()
+    finally:
+        machine.close()
+
+
+async def test_a_start_that_was_cleared_before_its_delay_began_leaves_no_task(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    machine = Machine(tmp_path, behaviour=Behaviour(delay=3600.0))
+    try:
+        async with trio.open_nursery() as nursery:
+            machine.sch._executor = TrioExecutor(nursery)
+            machine.program((NOP, SLI, 1, 0))
+            assert machine.sch.ssch(Orb(0, SPND, 0xFF, 0, PROGRAM)) == 0
+            assert machine.sch.csch() == 0
+            before = trio.current_time()
+            await trio.testing.wait_all_tasks_blocked()
+            assert not nursery.child_tasks
+            assert trio.current_time() == before
+    finally:
+        machine.close()
