@@ -89,6 +89,7 @@ REGION_MAX_SIZE = 1 << REGION_OFFSET_SHIFT
 # -------------------------------------------------------------------- ORB: PoP 15; QEMU ioinst.h
 ORB_SIZE = 12
 ORB_CTRL0_MASK_KEY = 0xF000  # subchannel key, checked against storage keys
+ORB_KEY_SHIFT = 12  # right shift that brings ORB_CTRL0_MASK_KEY to 0-15
 ORB_CTRL0_MASK_SPND = 0x0800  # S: suspend is allowed
 ORB_CTRL0_MASK_STR = 0x0400  # C: streaming mode
 ORB_CTRL0_MASK_MOD = 0x0200  # M: modification

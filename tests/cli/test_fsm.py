@@ -7,9 +7,9 @@ import shutil
 import pytest
 
 from tests.mounted import PROJECT, vfioccw
-from vfioccw_fuse.cli.fsm import as_graph, as_svg, edges
+from vfioccw_fuse.cli.fsm import LIFE, NOTHING, as_graph, as_svg, edges, methods_of
 from vfioccw_fuse.errors import UserError
-from vfioccw_fuse.vfio.fsm import ACCEPTED, AFTER, TABLE, Action, State
+from vfioccw_fuse.vfio.fsm import LEADS, TABLE, UNREACHED, State
 
 PICTURE = PROJECT / ".github" / "fsm.svg"
 Arrows = dict[tuple[str, str], set[str]]
@@ -50,20 +50,23 @@ def test_what_is_drawn_now_equals_the_tables() -> None:
     assert arrows == in_the_tables()
 
 
-def test_every_cell_that_does_something_and_every_accepted_function_is_an_edge() -> None:
-    cells = sum(action is not Action.NOP for row in TABLE.values() for action in row.values())
+def test_every_transition_is_an_edge_and_every_request_and_interruption_a_loop() -> None:
     found = list(edges())
-    assert len(found) == len(set(found)) == cells + len(ACCEPTED)
-    for edge in found:
-        before, after = edge.source, edge.target
-        if before is not after:
-            led = {AFTER.get(action) for action in TABLE[before].values()}
-            led |= {to for (state, _), to in ACCEPTED.items() if state is before}
-            assert after in led
+    assert len(found) == len(set(found))
+    leads = [(s, after, done.value) for s, row in LEADS.items() for done, after in row.items()]
+    assert [tuple(edge) for edge in found if edge.source is not edge.target] == leads
+    loops = {(edge.source.name, edge.label.partition(":")[0]) for edge in found[len(leads) :]}
+    assert loops == {
+        (state.name, event.name)
+        for state, row in TABLE.items()
+        for event, cell in row.items()
+        if cell != NOTHING and event not in LIFE and (state, event) not in UNREACHED
+    }
 
 
 def test_nothing_leads_out_of_not_oper() -> None:
     assert {e.target for e in edges() if e.source is State.NOT_OPER} == {State.NOT_OPER}
+    assert not LEADS[State.NOT_OPER]
 
 
 def test_the_text_is_the_whole_table() -> None:
@@ -75,8 +78,8 @@ def test_the_text_is_the_whole_table() -> None:
     events = done.stdout.splitlines()[0].split()[1:]
     for state in State:
         for event, word in zip(events, rows[state.name], strict=True):
-            [action] = [a for e, a in TABLE[state].items() if e.name == event]
-            assert word == action.name
+            [cell] = [cell for e, cell in TABLE[state].items() if e.name == event]
+            assert word == "/".join(methods_of(cell))
 
 
 def test_dot_and_svg_go_to_stdout() -> None:

@@ -257,7 +257,7 @@ class Machine:
         """A whole start function: the IRB that ends it, which is the only one."""
         self.start(*ccws, ctrl0=ctrl0, ctrl1=ctrl1)
         irb = self.take()
-        assert not self.sch.status_pending
+        assert not self.sch.scsw.status_pending
         return irb
 
     def locate(self, operation: int, block: int, count: int) -> tuple[Ccw, Ccw]:

@@ -184,7 +184,7 @@ def test_status_modifier_without_command_chaining_is_only_status(probe: Machine)
 
 def test_channel_end_alone_under_command_chaining_waits_for_device_end(probe: Machine) -> None:
     probe.start((0x27, CC | SLI, 1, 0), (0x02, 0, 100, DATA))
-    assert not probe.sch.status_pending
+    assert not probe.sch.scsw.status_pending
     probe.device.attention(0x04)
     probe.executor.settle()
     irb = probe.take()
@@ -222,10 +222,11 @@ def test_a_pci_in_a_data_chain_is_reported_when_the_ccw_is_fetched(probe: Machin
 
 def test_a_pci_in_an_endless_loop_does_not_pile_up_without_bound(disk: Machine) -> None:
     shown: list[bytes] = []
-    disk.sch.on_status_pending = lambda: None if disk.sch.shown else shown.append(disk.sch.show())
+    pending = disk.sch.pending
+    pending.on_status_pending = lambda: None if pending.shown else shown.append(pending.show())
     disk.start((NOP, CC | SLI | PCI, 1, 0), (TIC, 0, 0, PROGRAM))
     assert len(shown) == 1
-    assert len(disk.sch.backlog) < 100
+    assert len(disk.sch.pending.queue) < 100
 
 
 @BOTH

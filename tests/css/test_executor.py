@@ -46,7 +46,7 @@ class Living:
         )
         self.sch.enable()
         self._news = trio.Event()
-        self.sch.on_status_pending = lambda: self._news.set()
+        self.sch.pending.on_status_pending = lambda: self._news.set()
 
     def start(self, *ccws: tuple[int, int, int, int], ctrl0: int = FORMAT1) -> None:
         self.machine.program(*ccws)
@@ -54,7 +54,7 @@ class Living:
 
     async def interrupted(self) -> None:
         with trio.fail_after(60):
-            while not self.sch.status_pending:
+            while not self.sch.scsw.status_pending:
                 self._news = trio.Event()
                 await self._news.wait()
 
@@ -66,7 +66,7 @@ def living(disk: Machine, nursery: trio.Nursery) -> Living:
 
 async def test_the_instruction_returns_before_the_program_runs(living: Living) -> None:
     living.start((SENSE_ID, 0, 7, DATA))
-    assert living.sch.ctrl == START | c.SCSW_ACTL_START_PEND
+    assert living.sch.scsw.ctrl == START | c.SCSW_ACTL_START_PEND
     assert living.machine.load(DATA, 7) == bytes(7)
     await living.interrupted()
     assert living.machine.load(DATA, 7) == living.machine.device.sense_id
@@ -81,7 +81,7 @@ async def test_a_delay_runs_from_condition_code_0_to_the_ending(
     seen = []
     for wait in (2.9, 0.2):
         await trio.sleep(wait)
-        seen.append(living.sch.status_pending)
+        seen.append(living.sch.scsw.status_pending)
     assert seen == [False, True]
     assert trio.current_time() - began == pytest.approx(3.1)
 
@@ -122,7 +122,7 @@ async def test_a_suspended_program_waits_for_resume(living: Living) -> None:
     living.machine.program((SENSE_ID, 0, 7, DATA))
     assert living.sch.rsch() == 0
     await living.interrupted()
-    assert living.sch.dstat == ENDED
+    assert living.sch.scsw.dstat == ENDED
     assert living.machine.load(DATA, 7) == living.machine.device.sense_id
 
 
@@ -136,7 +136,7 @@ async def test_a_console_that_waits_is_cancelled_by_clear(
     await living.interrupted()
     probe.probe.event.set()
     await trio.testing.wait_all_tasks_blocked()
-    assert living.sch.ctrl & STCTL == PENDING
+    assert living.sch.scsw.ctrl & STCTL == PENDING
 
 
 @pytest.fixture
@@ -196,7 +196,7 @@ async def test_a_fault_that_counts_hits_that_many_starts(living: Living) -> None
     for _ in range(3):
         living.start((NOP, SLI, 1, 0))
         await living.interrupted()
-        seen.append(living.sch.dstat)
+        seen.append(living.sch.scsw.dstat)
         living.sch.tsch()
     assert seen == [ENDED | 2, ENDED | 2, ENDED]
     assert living.sch.behaviour.fault is Fault.NONE

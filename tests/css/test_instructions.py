@@ -56,7 +56,7 @@ def active(m: Machine) -> None:
 def suspended(m: Machine) -> None:
     m.start((NOP, SUSPEND | SLI, 1, 0), ctrl0=FORMAT1 | SPND)
     m.take()
-    assert m.sch.ctrl & ACTL == SUSPENDED
+    assert m.sch.scsw.ctrl & ACTL == SUSPENDED
 
 
 def ended(m: Machine) -> None:
@@ -135,7 +135,7 @@ def test_ssch_makes_start_pending_with_the_orbs_parameter_and_mask(disk: Machine
     orb = disk.orb(lpm=0x40)
     disk.program((NOP, SLI, 1, 0))
     assert disk.sch.ssch(orb) == 0
-    assert disk.sch.ctrl == START | START_PENDING
+    assert disk.sch.scsw.ctrl == START | START_PENDING
     assert disk.sch.stsch()[:4] == orb.intparm.to_bytes(4, "big")
     assert disk.sch.stsch()[8] == 0x40
     disk.executor.settle()
@@ -168,12 +168,12 @@ def test_ssch_without_a_path_that_is_left_is_not_operational(disk: Machine) -> N
 def test_halt_ends_with_status_pending_alone_and_both_functions(disk: Machine) -> None:
     active(disk)
     assert disk.sch.hsch() == 0
-    assert disk.sch.ctrl & (FCTL | ACTL) & ~0x00C0 == START | HALT | c.SCSW_ACTL_HALT_PEND
+    assert disk.sch.scsw.ctrl & (FCTL | ACTL) & ~0x00C0 == START | HALT | c.SCSW_ACTL_HALT_PEND
     disk.executor.settle()
     status = disk.take()
     assert status.ctrl & (FCTL | STCTL) == START | HALT | PENDING
     assert (status.dstat, status.cstat) == (0, 0)
-    assert disk.sch.ctrl == 0
+    assert disk.sch.scsw.ctrl == 0
 
 
 def test_halt_of_an_idle_subchannel_has_the_halt_function_alone(disk: Machine) -> None:
@@ -185,11 +185,11 @@ def test_halt_of_an_idle_subchannel_has_the_halt_function_alone(disk: Machine) -
 def test_clear_takes_start_and_halt_away_and_ends_with_clear_alone(disk: Machine) -> None:
     halt_pending(disk)
     assert disk.sch.csch() == 0
-    assert disk.sch.ctrl == CLEAR | c.SCSW_ACTL_CLEAR_PEND
+    assert disk.sch.scsw.ctrl == CLEAR | c.SCSW_ACTL_CLEAR_PEND
     disk.executor.settle()
     status = disk.take()
     assert status.ctrl == CLEAR | PENDING
-    assert not disk.sch.status_pending
+    assert not disk.sch.scsw.status_pending
     assert not disk.executor.waiting
 
 
@@ -214,9 +214,9 @@ def test_a_cleared_program_transfers_nothing_more(disk: Machine) -> None:
 def test_cancel_leaves_an_idle_subchannel_without_an_interruption(disk: Machine) -> None:
     start_pending(disk)
     assert disk.sch.xsch() == 0
-    assert disk.sch.ctrl == 0
+    assert disk.sch.scsw.ctrl == 0
     disk.executor.elapse()
-    assert not disk.sch.status_pending
+    assert not disk.sch.scsw.status_pending
 
 
 def test_after_halt_clear_or_cancel_the_next_start_runs(disk: Machine) -> None:
@@ -264,7 +264,7 @@ def test_msch_disables_and_a_disabled_subchannel_is_not_operational(disk: Machin
 def test_stsch_shows_the_status_and_takes_nothing(disk: Machine) -> None:
     ended(disk)
     schib = disk.sch.stsch()
-    assert schib[28:40] == disk.sch.scsw()
+    assert schib[28:40] == disk.sch.scsw.pack()
     assert disk.sch.stsch() == schib
     assert disk.take().dstat == ENDED
 
@@ -277,14 +277,14 @@ def test_a_suspended_interruption_is_intermediate_status(disk: Machine) -> None:
     status = disk.take()
     assert status.ctrl == START | SUSPENDED | INTERMEDIATE | PENDING
     assert (status.dstat, status.cstat, status.cpa) == (0, 0, PROGRAM + 16)
-    assert disk.sch.ctrl == START | SUSPENDED
+    assert disk.sch.scsw.ctrl == START | SUSPENDED
     assert disk.load(DATA, 7) == bytes(7)
 
 
 def test_the_orbs_bit_u_suppresses_the_suspended_interruption(disk: Machine) -> None:
     disk.start((NOP, SUSPEND | SLI, 1, 0), ctrl0=FORMAT1 | SPND | c.ORB_CTRL0_MASK_SSIC)
-    assert not disk.sch.status_pending
-    assert disk.sch.ctrl == START | SUSPENDED
+    assert not disk.sch.scsw.status_pending
+    assert disk.sch.scsw.ctrl == START | SUSPENDED
 
 
 def test_resume_fetches_the_ccw_anew_and_goes_on(disk: Machine) -> None:
@@ -309,7 +309,7 @@ def test_pci_with_suspend_is_one_status_with_both(disk: Machine) -> None:
     status = disk.take()
     assert status.cstat == 0x80
     assert status.ctrl & ACTL == SUSPENDED
-    assert not disk.sch.status_pending
+    assert not disk.sch.scsw.status_pending
 
 
 def test_halt_of_a_suspended_program_leaves_nothing_behind(disk: Machine) -> None:
@@ -318,14 +318,14 @@ def test_halt_of_a_suspended_program_leaves_nothing_behind(disk: Machine) -> Non
     disk.executor.settle()
     status = disk.take()
     assert status.ctrl & (FCTL | STCTL) == START | HALT | PENDING
-    assert disk.sch.ctrl == 0
+    assert disk.sch.scsw.ctrl == 0
     assert disk.sch.rsch() == 2
 
 
 def test_cancel_of_a_suspended_program_is_condition_code_0(disk: Machine) -> None:
     suspended(disk)
     assert disk.sch.xsch() == 0
-    assert disk.sch.ctrl == 0
+    assert disk.sch.scsw.ctrl == 0
     assert disk.run((SENSE_ID, 0, 7, DATA)).dstat == ENDED
 
 

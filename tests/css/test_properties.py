@@ -58,7 +58,7 @@ def machine() -> Iterator[Machine]:
 
 def consistent(m: Machine) -> None:
     """fctl, actl and stctl say the same of the subchannel."""
-    ctrl = m.sch.ctrl
+    ctrl = m.sch.scsw.ctrl
     assert not ctrl & 0x8000
     if not ctrl & FCTL:
         assert not ctrl & (c.SCSW_ACTL_START_PEND | c.SCSW_ACTL_HALT_PEND | SUSPENDED)
@@ -77,7 +77,7 @@ def ending(m: Machine) -> Status:
     """Take all status; a program that does not end by itself is halted."""
     for _ in range(1000):
         consistent(m)
-        if not m.sch.status_pending:
+        if not m.sch.scsw.status_pending:
             assert m.sch.program is not None, "no ending status and no program"
             assert m.sch.hsch() == 0
             m.executor.settle()
@@ -85,9 +85,9 @@ def ending(m: Machine) -> Status:
         assert status.ctrl & FCTL in (START, START | HALT)
         if not status.ctrl & INTERMEDIATE:
             assert status.ctrl & STCTL in ENDINGS
-            assert not m.sch.ctrl
+            assert not m.sch.scsw.ctrl
             assert m.sch.program is None
-            assert not m.sch.status_pending
+            assert not m.sch.scsw.status_pending
             return status
     raise AssertionError("intermediate status without an end")
 

@@ -43,7 +43,7 @@ def test_a_normal_ending_is_primary_and_secondary_status_without_alert(disk: Mac
 
 def test_tsch_clears_function_activity_and_status_control(disk: Machine) -> None:
     disk.run((NOP, SLI, 1, 0))
-    assert disk.sch.ctrl == 0
+    assert disk.sch.scsw.ctrl == 0
     assert disk.sch.tsch()[0] == 1
 
 
@@ -64,7 +64,7 @@ def test_sense_data_are_given_once(disk: Machine) -> None:
 
 
 def test_concurrent_sense_comes_in_the_ecw_with_its_count_and_is_taken(disk: Machine) -> None:
-    disk.sch.chars = c.PMCW_CHARS_MASK_CSENSE
+    disk.sch.pmcw.chars = c.PMCW_CHARS_MASK_CSENSE
     status = disk.run((0xF3, 0, 1, DATA))
     assert status.flags & c.SCSW_FLAGS_MASK_ECTL
     assert status.erw == c.ERW_CONS | 24 << c.ERW_SCNT_SHIFT
@@ -90,8 +90,8 @@ def test_a_pci_that_was_taken_leaves_the_start_function_in_progress(disk: Machin
     disk.sch.behaviour.fault = Fault.HANG
     disk.start((NOP, PCI, 1, 0))
     disk.take()
-    assert disk.sch.ctrl & FCTL == START
-    assert disk.sch.ctrl & ACTL
+    assert disk.sch.scsw.ctrl & FCTL == START
+    assert disk.sch.scsw.ctrl & ACTL
     assert disk.sch.ssch(disk.orb()) == 2
 
 
@@ -109,7 +109,7 @@ def test_initial_status_is_asked_for_once_in_a_program(disk: Machine) -> None:
     disk.start((NOP, CC | SLI, 1, 0), (NOP, SLI, 1, 0), ctrl0=FORMAT1 | ISIC)
     disk.take()
     assert disk.take().dstat == ENDED
-    assert not disk.sch.status_pending
+    assert not disk.sch.scsw.status_pending
 
 
 def test_the_orbs_controls_show_in_the_scsw(disk: Machine) -> None:
@@ -137,7 +137,7 @@ def test_an_injected_unit_check_hits_the_first_command_with_its_sense(disk: Mach
 def test_a_lost_interruption_transfers_and_never_ends(disk: Machine) -> None:
     disk.sch.behaviour.fault = Fault.LOST_INTERRUPTION
     disk.start((SENSE_ID, 0, 7, DATA))
-    assert not disk.sch.status_pending
+    assert not disk.sch.scsw.status_pending
     assert disk.load(DATA, 7) == disk.device.sense_id
     assert disk.sch.ssch(disk.orb()) == 2
     assert disk.sch.hsch() == 0
@@ -150,7 +150,7 @@ def test_channel_end_alone_is_primary_status_with_the_device_active(probe: Machi
     status = probe.take()
     assert status.dstat == 0x08
     assert status.ctrl & (STCTL | ACTL) == PRIMARY | PENDING | DEVICE_ACTIVE
-    assert probe.sch.ctrl & ACTL == DEVICE_ACTIVE
+    assert probe.sch.scsw.ctrl & ACTL == DEVICE_ACTIVE
 
 
 def test_the_device_end_that_follows_is_secondary_status(probe: Machine) -> None:
@@ -160,7 +160,7 @@ def test_the_device_end_that_follows_is_secondary_status(probe: Machine) -> None
     status = probe.take()
     assert status.dstat == 0x04
     assert status.ctrl & STCTL == SECONDARY | PENDING
-    assert probe.sch.ctrl == 0
+    assert probe.sch.scsw.ctrl == 0
 
 
 def test_a_device_end_before_the_channel_end_was_taken_waits_for_it(probe: Machine) -> None:
@@ -170,7 +170,7 @@ def test_a_device_end_before_the_channel_end_was_taken_waits_for_it(probe: Machi
     status = probe.take()
     assert status.dstat == 0x04
     assert status.ctrl & STCTL == SECONDARY | PENDING
-    assert probe.sch.ctrl == 0
+    assert probe.sch.scsw.ctrl == 0
 
 
 def test_attention_is_alert_status_without_a_function(probe: Machine) -> None:
@@ -184,7 +184,7 @@ def test_attention_waits_while_a_start_function_is_in_progress(probe: Machine) -
     probe.sch.behaviour.delay = 1.0
     probe.start((0x07, SLI, 1, 0))
     probe.device.attention(0x80)
-    assert not probe.sch.status_pending
+    assert not probe.sch.scsw.status_pending
     probe.executor.elapse()
     assert probe.take().dstat == ENDED
     assert probe.take().dstat == 0x80
@@ -214,8 +214,8 @@ def test_attention_of_a_disabled_subchannel_is_dropped(probe: Machine) -> None:
 
 def test_a_device_that_is_not_ready_holds_its_command_until_it_is(probe: Machine) -> None:
     probe.start((0x37, CC | SLI, 1, 0), (0x02, 0, 100, DATA))
-    assert probe.sch.ctrl & ACTL
-    assert not probe.sch.status_pending
+    assert probe.sch.scsw.ctrl & ACTL
+    assert not probe.sch.scsw.status_pending
     probe.probe.event.set()
     probe.executor.settle()
     assert probe.take().dstat == ENDED
@@ -224,8 +224,8 @@ def test_a_device_that_is_not_ready_holds_its_command_until_it_is(probe: Machine
 
 def test_an_endless_tic_loop_runs_until_it_is_halted(disk: Machine) -> None:
     disk.start((NOP, CC | SLI, 1, 0), (TIC, 0, 0, PROGRAM))
-    assert disk.sch.ctrl & ACTL
-    assert not disk.sch.status_pending
+    assert disk.sch.scsw.ctrl & ACTL
+    assert not disk.sch.scsw.status_pending
     assert disk.sch.hsch() == 0
     disk.executor.settle()
     assert disk.take().ctrl & (FCTL | STCTL) == 0x6000 | PENDING

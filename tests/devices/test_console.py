@@ -126,14 +126,14 @@ async def test_a_read_waits_for_the_operator_s_line(tmp_path):
     async with console(tmp_path) as (rig, operator):
         rig.start(ccw(READ, 80))
         await settle()
-        assert not rig.sch.status_pending
+        assert not rig.sch.scsw.status_pending
         operator.type("logon\r")
         ending = await rig.ending()
         assert (ending.dstat, ending.count) == (CE_DE, 75)
         assert rig.read(DATA, 5) == "logon".encode("cp037")
         await operator.sees("logon\r\n")
         await settle()
-        assert not rig.sch.status_pending  # and no attention for a line that was asked for
+        assert not rig.sch.scsw.status_pending  # and no attention for a line that was asked for
 
 
 async def test_a_line_that_is_longer_than_the_count_is_cut(tmp_path):
@@ -160,7 +160,7 @@ async def test_enter_alone_is_the_request_key(tmp_path):
         assert await unsolicited(rig) == ATTENTION
         rig.start(ccw(READ, 80))
         await settle()
-        assert not rig.sch.status_pending
+        assert not rig.sch.scsw.status_pending
         operator.type("x\r")
         assert (await rig.ending()).count == 79
 
@@ -175,7 +175,7 @@ async def test_a_line_that_nobody_asked_for_is_kept_and_announced(tmp_path):
         ending = await rig.run(ccw(READ, 80))
         assert rig.read(DATA, 80 - ending.count) == "second".encode("cp037")
         await settle()
-        assert not rig.sch.status_pending
+        assert not rig.sch.scsw.status_pending
 
 
 async def test_cancel_ends_a_read_with_unit_exception(tmp_path):
@@ -187,7 +187,7 @@ async def test_cancel_ends_a_read_with_unit_exception(tmp_path):
         assert (ending.dstat, ending.count) == (CE_DE | UE, 80)
         operator.type("lost\x03")
         await settle()
-        assert not rig.sch.status_pending
+        assert not rig.sch.scsw.status_pending
 
 
 async def test_after_a_halt_a_line_is_announced_again(tmp_path):

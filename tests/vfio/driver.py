@@ -24,8 +24,9 @@ from vfioccw_fuse.devices.options import Fault
 from vfioccw_fuse.regions import constants as c
 from vfioccw_fuse.regions.table import Interface
 from vfioccw_fuse.vfio.device import CcwDevice
+from vfioccw_fuse.vfio.driver import Processing
 from vfioccw_fuse.vfio.fsm import Event, State
-from vfioccw_fuse.vfio.regions import Regions, check_write
+from vfioccw_fuse.vfio.regions import check_write
 
 SSCH, HSCH, CSCH, XSCH, RSCH = 1 << 4, 1 << 0, 1 << 1, 1 << 2, 1 << 3
 START, HALT, CLEAR = 0x4000, 0x2000, 0x1000
@@ -43,9 +44,9 @@ class Driver:
         self.sch = self.machine.sch
         self.sch.disable()
         self.ccw = CcwDevice(self.sch, Interface(interface))
-        self.regions = Regions(self.ccw)
-        self.rows = {row.name: row for row in self.ccw.regions}
-        self.ccw.event(Event.OPEN)
+        self.rows = {row.name: row for row in self.ccw.rows}
+        self.held: Processing | None = None
+        self.ccw.driver.event(Event.OPEN)
         self.settle = self.machine.executor.settle
         self.behaviour = self.sch.behaviour
 
@@ -56,18 +57,20 @@ class Driver:
 
     def read(self, name: str, offset: int = 0, size: int | None = None) -> bytes:
         row = self.rows[name]
-        return self.regions.by_index[row.index].read(
+        return self.ccw.regions[row.index].read(
             offset, row.size - offset if size is None else size
         )
 
     def write(self, name: str, offset: int, data: bytes) -> int:
-        """0 or the errno."""
+        """0 or the errno; one that stays in CP_PROCESSING is `held` and counts as 0."""
         row = self.rows[name]
         try:
             check_write(row, offset, len(data))
-            self.regions.by_index[row.index].write(offset, data)
+            self.ccw.regions[row.index].write(offset, data)
         except OSError as error:
             return error.errno or -1
+        except Processing as held:
+            self.held = held
         return 0
 
     # --- requests -----------------------------------------------------------------------------
@@ -102,7 +105,7 @@ class Driver:
 
     def state(self) -> State:
         """The FSM's state. A method, as every access may change it."""
-        return self.ccw.state
+        return self.ccw.driver.state
 
     # --- situations ---------------------------------------------------------------------------
 
@@ -111,9 +114,12 @@ class Driver:
         if name == "idle":
             return
         if name in ("not oper", "standby"):
-            self.ccw.event(Event.NOT_OPER if name == "not oper" else Event.CLOSE)
+            self.ccw.driver.event(Event.NOT_OPER if name == "not oper" else Event.CLOSE)
         elif name == "cp processing":
-            self.ccw.state = State.CP_PROCESSING
+            self.behaviour.fault = Fault.PROCESSING
+            assert self.start((NOP, SLI, 1, 0)) == 0
+            assert self.held is not None
+            self.behaviour.fault = Fault.NONE
         elif name == "not operational":
             self.behaviour.fault = Fault.NOT_OPERATIONAL
         elif name == "status pending":

@@ -80,7 +80,7 @@ class AnyOrder(RuleBasedStateMachine):
         ctrl0, ccws = PROGRAMS[name]
         behaviour = self.driver.behaviour
         behaviour.apply({"fault": fault, "delay": f"{delay}s", "count": "1"})
-        refusable = self.driver.sch.ctrl & (0x7000 | PENDING)
+        refusable = self.driver.sch.scsw.ctrl & (0x7000 | PENDING)
         answer = self.driver.start(*ccws, ctrl0=FORMAT1 | ctrl0)
         assert (answer == errno.EBUSY) == bool(refusable)
         assert answer in (0, errno.EBUSY)
@@ -92,15 +92,15 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule(command=st.sampled_from([HSCH, CSCH, XSCH, RSCH]), by_fctl=st.booleans())
     def request(self, command: int, by_fctl: bool) -> None:
-        before = self.driver.sch.scsw()
-        shown = self.driver.sch.shown
+        before = self.driver.sch.scsw.pack()
+        shown = self.driver.sch.pending.shown
         if by_fctl and command in (HSCH, CSCH):
             answer = self.driver.request(HALT if command == HSCH else CLEAR)
         else:
             answer = self.driver.command(command)
         assert answer in ALLOWED[command]
         if answer:
-            assert self.driver.sch.scsw() == before
+            assert self.driver.sch.scsw.pack() == before
         elif command == HSCH:
             self.halted = True
         elif command == CSCH:
@@ -112,7 +112,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule()
     def read(self) -> None:
-        waiting = self.driver.sch.shown
+        waiting = self.driver.sch.pending.shown
         status = self.driver.take()
         if not waiting:
             return
@@ -138,8 +138,8 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule()
     def reset(self) -> None:
-        self.discarded += self.driver.sch.shown
-        self.driver.ccw.reset()
+        self.discarded += self.driver.sch.pending.shown
+        self.driver.ccw.driver.reset()
         self.open = self.halted = self.cleared = False
 
     @rule()
@@ -172,16 +172,16 @@ class AnyOrder(RuleBasedStateMachine):
     def the_state_is_in_the_table_and_says_what_is_going_on(self) -> None:
         sch, state = self.driver.sch, self.driver.state()
         assert state in (State.IDLE, State.CP_PENDING)
-        ended = sch.shown and sch.ctrl & STCTL != INTERMEDIATE | PENDING
+        ended = sch.pending.shown and sch.scsw.ctrl & STCTL != INTERMEDIATE | PENDING
         assert (state is State.CP_PENDING) == (self.open and not ended)
 
     @invariant()
     def function_activity_and_status_control_agree(self) -> None:
-        ctrl = self.driver.sch.ctrl
+        ctrl = self.driver.sch.scsw.ctrl
         fctl, actl, stctl = ctrl & 0x7000, ctrl & 0x0FE0, ctrl & STCTL
         assert not ctrl & 0x8000
         assert not stctl or stctl & PENDING
-        assert bool(stctl & PENDING) == self.driver.sch.shown
+        assert bool(stctl & PENDING) == self.driver.sch.pending.shown
         assert fctl in (0, START, HALT, START | HALT, CLEAR)
         if actl & c.SCSW_ACTL_START_PEND:
             assert fctl == START
@@ -201,15 +201,15 @@ class AnyOrder(RuleBasedStateMachine):
     @invariant()
     def each_irb_that_is_shown_was_signalled_once(self) -> None:
         self.signals += self.driver.signals()
-        assert self.signals == self.taken + self.discarded + self.driver.sch.shown
+        assert self.signals == self.taken + self.discarded + self.driver.sch.pending.shown
 
     @invariant()
     def the_regions_can_be_read_and_change_nothing(self) -> None:
-        scsw = self.driver.sch.scsw()
+        scsw = self.driver.sch.scsw.pack()
         for name in self.driver.rows:
             if name not in ("io_region", "crw_region"):
                 self.driver.read(name)
-        assert self.driver.read("schib_region", 28, 12) == scsw == self.driver.sch.scsw()
+        assert self.driver.read("schib_region", 28, 12) == scsw == self.driver.sch.scsw.pack()
 
     def everything_holds(self) -> None:
         """What hypothesis looks at after each step."""
@@ -224,7 +224,7 @@ class AnyOrder(RuleBasedStateMachine):
             self.driver.machine.executor.elapse()
             for _ in range(200):
                 self.driver.settle(1)
-                if self.driver.sch.shown:
+                if self.driver.sch.pending.shown:
                     self.read()
                 elif self.open:
                     assert self.driver.request(HALT) == 0
@@ -234,7 +234,7 @@ class AnyOrder(RuleBasedStateMachine):
                 self.each_irb_that_is_shown_was_signalled_once()
             assert (self.open, self.halted, self.cleared) == (False,) * 3
             assert self.driver.state() is State.IDLE
-            assert not self.driver.sch.ctrl & ~c.SCSW_ACTL_DEVICE_ACTIVE
+            assert not self.driver.sch.scsw.ctrl & ~c.SCSW_ACTL_DEVICE_ACTIVE
             self.driver.behaviour.apply({"fault": "none", "delay": "0"})
             assert self.driver.start((SENSE_ID, 0, 7, DATA)) == 0
             self.driver.settle()

@@ -77,12 +77,12 @@ def test_a_command_in_the_cmd_region_has_its_errno_and_ret_code(
     driver.machine.program((NOP, SLI, 1, 0))
     assert driver.write("io_region", 0, driver.orb()) == 0
     driver.prepare(situation)
-    before, scsw = driver.state(), driver.sch.scsw()
+    before, scsw = driver.state(), driver.sch.scsw.pack()
     assert driver.command(command) == error
     assert driver.ret_code("cmd_region") == -error
     if error:
         assert driver.state() is before, "a refused request returns to the state before"
-        assert driver.sch.scsw() == scsw
+        assert driver.sch.scsw.pack() == scsw
 
 
 @pytest.mark.parametrize(
@@ -92,13 +92,13 @@ def test_the_same_request_in_the_io_region_takes_the_same_cell(
     driver: Driver, situation: str, command: int, error: int
 ) -> None:
     driver.prepare(situation)
-    before, scsw = driver.state(), driver.sch.scsw()
+    before, scsw = driver.state(), driver.sch.scsw.pack()
     driver.machine.program((NOP, SLI, 1, 0))
     assert driver.request(FCTL[command]) == error
     assert driver.ret_code() == -error
     if error:
         assert driver.state() is before
-        assert driver.sch.scsw() == scsw
+        assert driver.sch.scsw.pack() == scsw
 
 
 @pytest.mark.parametrize(
@@ -126,22 +126,22 @@ def test_a_refused_start_leaves_the_condition_code_it_would_have_had(
 ) -> None:
     driver.prepare(situation)
     assert driver.request(START) == errno.EBUSY
-    assert driver.ccw.last_cc == cc
-    assert driver.ccw.counters.ebusy_busy == 1
+    assert driver.ccw.driver.last_cc == cc
+    assert driver.ccw.driver.counters.ebusy_busy == 1
 
 
 def test_status_pending_and_busy_are_told_apart(driver: Driver) -> None:
     driver.prepare("status pending")
     assert driver.request(START) == errno.EBUSY
-    assert driver.ccw.last_cc == 1
-    assert driver.ccw.counters.ebusy_status_pending == 1
+    assert driver.ccw.driver.last_cc == 1
+    assert driver.ccw.driver.counters.ebusy_status_pending == 1
 
 
 def test_a_start_while_an_intermediate_status_waits_is_condition_code_1(driver: Driver) -> None:
     assert driver.start((NOP, SLI | SUSPEND, 1, 0), ctrl0=FORMAT1 | SPND) == 0
     driver.settle()
     assert driver.request(START) == errno.EBUSY
-    assert driver.ccw.last_cc == 1
+    assert driver.ccw.driver.last_cc == 1
 
 
 @pytest.mark.parametrize("bits", range(0x10))
@@ -210,10 +210,10 @@ def test_an_interface_does_only_what_it_has(each: Driver) -> None:
 
 def test_start_only_answers_eopnotsupp_while_a_start_is_pending_too(each: Driver) -> None:
     each.prepare("active")
-    before = each.sch.scsw()
+    before = each.sch.scsw.pack()
     if str(each.ccw.interface) in ("start-only", "async"):
         assert each.request(HALT) == errno.EOPNOTSUPP
-        assert each.sch.scsw() == before
+        assert each.sch.scsw.pack() == before
     assert each.request(START) == errno.EBUSY
 
 
@@ -433,13 +433,13 @@ def test_a_schib_read_is_a_stsch_whole_or_in_part(driver: Driver) -> None:
     driver.prepare("active")
     schib = driver.sch.stsch()
     assert driver.read("schib_region") == schib
-    assert driver.read("schib_region", 28, 12) == driver.sch.scsw()
+    assert driver.read("schib_region", 28, 12) == driver.sch.scsw.pack()
     assert driver.read("schib_region", 51, 1) == schib[51:]
 
 
 @pytest.mark.parametrize("order", ["big", "host"])
 def test_the_byte_order_of_orb_and_scsw_is_what_the_client_said(driver: Driver, order: str) -> None:
-    driver.ccw.order = order
+    driver.ccw.driver.io.order = order
     sign = ">" if order == "big" else "="
     driver.machine.program((SENSE_ID, 0, 7, DATA))
     orb = struct.pack(f"{sign}IHBBI", 1, FORMAT1, 0xFF, 0, PROGRAM)
@@ -447,7 +447,7 @@ def test_the_byte_order_of_orb_and_scsw_is_what_the_client_said(driver: Driver, 
     assert driver.write("io_region", 0, orb + scsw) == 0
     driver.settle()
     assert driver.take().dstat == ENDED, "the IRB is big endian for everybody"
-    assert driver.sch.intparm == 1
+    assert driver.sch.pmcw.intparm == 1
 
 
 def test_with_order_host_only_the_flags_halfword_of_the_schibs_scsw_is_turned(
@@ -455,7 +455,7 @@ def test_with_order_host_only_the_flags_halfword_of_the_schibs_scsw_is_turned(
 ) -> None:
     assert driver.start((NOP, SLI, 1, 0), ctrl0=FORMAT1 | PREFETCH) == 0
     schib = driver.read("schib_region")
-    driver.ccw.order = "host"
+    driver.ccw.driver.io.order = "host"
     flags = int.from_bytes(schib[28:30], "big").to_bytes(2, sys.byteorder)
     assert driver.read("schib_region") == schib[:28] + flags + schib[30:]
 
@@ -465,8 +465,8 @@ def test_with_order_host_only_the_flags_halfword_of_the_schibs_scsw_is_turned(
 
 def test_a_read_of_crw_region_takes_one_report_zeros_when_none(driver: Driver) -> None:
     assert driver.read("crw_region") == bytes(8)
-    driver.ccw.report(0x0301, 0x0313)
-    driver.ccw.report(0x0402, 0x0040)
+    driver.ccw.driver.reports.report(0x0301, 0x0313)
+    driver.ccw.driver.reports.report(0x0402, 0x0040)
     assert driver.ccw.irqs[1].count == 2
     assert driver.read("crw_region") == struct.pack("=HHI", 0x0301, 0x0313, 0)
     assert driver.read("crw_region") == struct.pack("=HHI", 0x0402, 0x0040, 0)
@@ -475,7 +475,7 @@ def test_a_read_of_crw_region_takes_one_report_zeros_when_none(driver: Driver) -
 
 def test_reports_left_after_a_read_signal_again(driver: Driver) -> None:
     for number in range(3):
-        driver.ccw.report(1, number)
+        driver.ccw.driver.reports.report(1, number)
     driver.ccw.irqs[1].take()
     driver.read("crw_region")
     assert driver.ccw.irqs[1].take() == 1
@@ -486,8 +486,8 @@ def test_reports_left_after_a_read_signal_again(driver: Driver) -> None:
 
 def test_an_interface_without_crw_drops_reports(tmp_path: Path) -> None:
     driver = Driver(tmp_path, "scsw")
-    driver.ccw.report(1, 2)
-    assert not driver.ccw.crws
+    driver.ccw.driver.reports.report(1, 2)
+    assert not driver.ccw.driver.reports.queue
     driver.close()
 
 
@@ -501,12 +501,12 @@ def test_an_interface_without_crw_drops_reports(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_reset_leaves_an_idle_enabled_device_without_status(driver: Driver, situation: str) -> None:
     driver.prepare(situation)
-    driver.ccw.reset()
+    driver.ccw.driver.reset()
     driver.machine.executor.elapse()
     driver.settle()
     assert driver.state() is State.IDLE
-    assert driver.sch.enabled
-    assert driver.sch.scsw() == bytes(12)
+    assert driver.sch.pmcw.enabled
+    assert driver.sch.scsw.pack() == bytes(12)
     assert driver.read("io_region", IRB_AT, 96) == bytes(96)
     assert driver.start((NOP, SLI, 1, 0)) == 0
     driver.settle()
@@ -514,19 +514,19 @@ def test_reset_leaves_an_idle_enabled_device_without_status(driver: Driver, situ
 
 
 def test_close_disables_and_open_enables(driver: Driver) -> None:
-    driver.ccw.event(Event.CLOSE)
-    assert not driver.sch.enabled
+    driver.ccw.driver.event(Event.CLOSE)
+    assert not driver.sch.pmcw.enabled
     assert driver.read("schib_region")[5] & 0x80 == 0
-    driver.ccw.event(Event.OPEN)
+    driver.ccw.driver.event(Event.OPEN)
     assert driver.read("schib_region")[5] & 0x80
 
 
 def test_only_removal_leads_to_not_oper_and_nothing_leads_back(driver: Driver) -> None:
-    driver.ccw.event(Event.NOT_OPER)
+    driver.ccw.driver.event(Event.NOT_OPER)
     for event in (Event.OPEN, Event.CLOSE, Event.OPEN):
-        driver.ccw.event(event)
+        driver.ccw.driver.event(event)
         assert driver.state() is State.NOT_OPER
-    driver.ccw.reset()
+    driver.ccw.driver.reset()
     assert driver.state() is State.NOT_OPER
 
 
@@ -605,14 +605,14 @@ def test_an_accepted_clear_discards_what_is_shown_and_queued_and_delivers_one(
     assert driver.start((SENSE_ID, 0x08, 7, DATA)) == 0
     driver.settle()
     assert driver.signals() == 1
-    assert driver.sch.backlog
+    assert driver.sch.pending.queue
     assert driver.request(CLEAR) == 0
     driver.settle()
     assert driver.signals() == 1
     assert driver.take().ctrl == CLEAR | PENDING
     driver.settle()
     assert driver.signals() == 0
-    assert not driver.sch.status_pending
+    assert not driver.sch.scsw.status_pending
 
 
 def test_a_clear_ends_cp_pending_at_once(driver: Driver) -> None:
@@ -688,7 +688,7 @@ def test_unsolicited_status_waits_until_no_start_is_active(probe: Driver) -> Non
 def test_unsolicited_status_waits_through_a_start_that_follows_at_once(probe: Driver) -> None:
     probe.machine.device.attention(0x80)
     assert probe.request(START) == errno.EBUSY
-    assert probe.ccw.last_cc == 1
+    assert probe.ccw.driver.last_cc == 1
     assert probe.take().dstat == 0x80
     assert probe.start((0x07, SLI, 1, 0)) == 0
 
@@ -738,12 +738,12 @@ def test_a_lost_interruption_of_a_resumed_program_leaves_it_active_and_not_suspe
     driver.machine.program((NOP, SLI, 1, 0))
     assert driver.command(RSCH) == 0
     driver.settle()
-    assert driver.sch.ctrl & c.SCSW_CTRL_MASK_ACTL == 0x00C0
+    assert driver.sch.scsw.ctrl & c.SCSW_CTRL_MASK_ACTL == 0x00C0
 
 
 def test_status_of_a_removed_device_leads_nowhere(probe: Driver) -> None:
-    probe.sch.enable()
-    probe.ccw.state = State.NOT_OPER
+    probe.ccw.driver.event(Event.NOT_OPER)
+    probe.sch.enable()  # behind the driver's back
     probe.machine.device.attention(0x80)
     assert probe.state() is State.NOT_OPER
 
@@ -759,7 +759,7 @@ def test_a_halt_of_a_start_whose_end_is_queued_gives_no_second_end(
     if not early:
         driver.settle()
     irbs = []
-    while driver.sch.shown:
+    while driver.sch.pending.shown:
         irbs.append(driver.take())
         driver.settle()
     ends = [irb for irb in irbs if irb.ctrl & STCTL != INTERMEDIATE | PENDING]

@@ -1,10 +1,9 @@
 """`vfioccw fsm`: the state machine of a vfio-ccw device, drawn from its tables.
 
-Nothing here knows a transition: states, events and actions are those of `vfio.fsm`, and what is
-drawn is what the driver looks up for every request.
+Nothing here knows a transition: states, events and methods are those of `vfio.fsm`, and what is
+drawn is what the driver runs.
 """
 
-import errno
 import subprocess
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from ..errors import UserError
-from ..vfio.fsm import ACCEPTED, AFTER, REFUSED, TABLE, Action, Event, Function, State
+from ..vfio.fsm import LEADS, TABLE, UNREACHED, Cell, Event, State
 
 if TYPE_CHECKING:
     import graphviz
@@ -35,28 +34,33 @@ class Edge(NamedTuple):
     target: State
     """The state after; the same one for what changes nothing."""
     label: str
-    """Event and action, or function and condition code."""
+    """Event and methods, or what was done."""
+
+
+NOTHING = "nop"
+"""The cell of an event that does nothing."""
+LIFE = (Event.NOT_OPER, Event.OPEN, Event.CLOSE)
+"""Events whose methods always lead to another state, if they do anything."""
+
+
+def methods_of(cell: Cell) -> tuple[str, ...]:
+    """The methods that a cell names: one, or one for each kind of interface."""
+    return (cell,) if isinstance(cell, str) else tuple(dict.fromkeys(cell.values()))
 
 
 def edges() -> Iterator[Edge]:
-    """Every transition of the tables, in their order; an event that does nothing is none."""
+    """Every transition of the tables, in their order; an event that does nothing is none.
+
+    Then what requests and interruptions do in each state, as arrows to itself.
+    """
+    for state, leads in LEADS.items():
+        for done, after in leads.items():
+            yield Edge(state, after, done.value)
     for state, row in TABLE.items():
-        for event, action in row.items():
-            if action is not Action.NOP:
-                yield Edge(state, AFTER.get(action, state), f"{event.name}: {_short(action)}")
-    for (state, function), after in ACCEPTED.items():
-        yield Edge(state, after, _accepted(function))
-
-
-def _short(action: Action) -> str:
-    return errno.errorcode[REFUSED[action]] if action in REFUSED else action.name
-
-
-def _accepted(function: Function) -> str:
-    """What an accepted request is called at its arrow."""
-    if function is Function.CONCLUDE:
-        return "the concluding IRB is shown"
-    return f"{function.value}: cc 0"
+        for event, cell in row.items():
+            drawn = event not in LIFE and cell != NOTHING and (state, event) not in UNREACHED
+            if drawn:
+                yield Edge(state, state, f"{event.name}: {' or '.join(methods_of(cell))}")
 
 
 @click.command(name="fsm")
@@ -66,7 +70,7 @@ def _accepted(function: Function) -> str:
 def fsm_command(form: str) -> None:
     """Show the state machine of a subchannel's driver on stdout.
 
-    It is drawn from the tables that the driver itself uses: five states, six events, as in Linux's
+    It is drawn from the tables that the driver itself runs: five states, six events, as in Linux's
     vfio_ccw_fsm.c.
 
     \b
@@ -84,31 +88,37 @@ def fsm_command(form: str) -> None:
 
 
 def as_text() -> Iterator[str]:
-    """The tables as lines: actions by state and event, then what is accepted, then the actions."""
+    """The tables as lines: methods by state and event, then what leads where, then the methods."""
+    from ..vfio.driver import Driver
     from .text import columns
 
+    def words(cell: Cell) -> str:
+        return "/".join(methods_of(cell))
+
     rows = [("state", *(event.name for event in Event))]
-    rows += [(state.name, *(TABLE[state][event].name for event in Event)) for state in State]
+    rows += [(state.name, *(words(TABLE[state][event]) for event in Event)) for state in State]
     yield from columns(rows)
     yield ""
     yield from columns(
         [
-            (source.name, "->", target.name, f"after {_accepted(function)}")
-            for (source, function), target in ACCEPTED.items()
+            (source.name, "->", target.name, f"after {done.value}")
+            for source, leads in LEADS.items()
+            for done, target in leads.items()
         ]
     )
     yield ""
-    yield from columns(
-        [
-            (action.name, f"{action.value}{_leads(action)}")
-            for action in Action
-            if any(action in row.values() for row in TABLE.values())
-        ]
-    )
+    cells = [cell for row in TABLE.values() for cell in row.values()]
+    used = dict.fromkeys(method for cell in cells for method in methods_of(cell))
+    yield from columns([(name, first_line(getattr(Driver, name).__doc__)) for name in used])
+    yield ""
+    yield "never dispatched:"
+    yield from columns([(f"{s.name} x {e.name}", why) for (s, e), why in UNREACHED.items()])
 
 
-def _leads(action: Action) -> str:
-    return f" -> {AFTER[action].name}" if action in AFTER else ""
+def first_line(doc: str | None) -> str:
+    """The first line of a docstring, as a piece of a sentence."""
+    line = (doc or "").strip().splitlines()[0].rstrip(".")
+    return line if line[1:2].isupper() else line[:1].lower() + line[1:]
 
 
 def as_graph() -> "graphviz.Digraph":
@@ -122,11 +132,9 @@ def as_graph() -> "graphviz.Digraph":
             "fontname": "Helvetica",
             "nodesep": "0.7",
             "ranksep": "1.1",
-            "label": "A vfio-ccw device. Events and actions have Linux's names; an event that does "
-            "nothing is not drawn.\n"
-            "ssch, hsch, csch ... are requests of the io_region or the cmd_region that got "
-            "condition code 0; any other leaves the state as it is.\n"
-            "Dashed: nothing leads there, because a request is done in one piece.",
+            "label": "A vfio-ccw device. Events and methods have Linux's names.\n"
+            "An arrow to another state says what was done; one back to a state what an event does "
+            "there.\nAnything else leaves the state as it is.",
             "fontsize": "11",
         },
         node_attr={
@@ -137,10 +145,8 @@ def as_graph() -> "graphviz.Digraph":
         },
         edge_attr={"fontname": "Helvetica", "fontsize": "10", "color": "#444444"},
     )
-    reached = {edge.target for edge in edges() if edge.source is not edge.target}
     for state in State:
-        style = "rounded,filled" if state in reached else "rounded,filled,dashed"
-        graph.node(state.name, fillcolor=_COLOURS[state], style=style)
+        graph.node(state.name, fillcolor=_COLOURS[state], style="rounded,filled")
     together: dict[tuple[State, State], list[str]] = {}
     for edge in edges():
         together.setdefault((edge.source, edge.target), []).append(edge.label)

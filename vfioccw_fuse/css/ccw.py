@@ -12,7 +12,7 @@ from ..memory.space import AddressingError, AddressSpace, StorageLost
 from ..regions import codec
 from ..regions import constants as c
 from ..regions.layouts import Orb
-from .status import Observer
+from .observer import Observer
 
 PREFETCH_BYTES: Final = 2048
 """With prefetch allowed, how much of a program is fetched at once: 256 CCWs."""
@@ -24,7 +24,7 @@ PREFETCH: Final = c.ORB_CTRL0_MASK_PFCH
 MIDAW: Final = c.ORB_CTRL1_MASK_MIDAW
 NOT_WITH_MIDA: Final = c.CCW_FLAG_IDA | c.CCW_FLAG_SKIP
 
-_unpack0 = codec.CCW0.struct.unpack_from
+_parse0 = codec.CCW0.parse
 _unpack1 = codec.CCW1.struct.unpack_from
 
 
@@ -74,10 +74,10 @@ class CcwFetcher:
     @property
     def key(self) -> int:
         """The access key, 0 to 15."""
-        return self.ctrl0 >> 12
+        return self.ctrl0 >> c.ORB_KEY_SHIFT
 
     def forget(self) -> None:
-        """Storage changed: the CCWs fetched ahead may have, too."""
+        """Storage changed: the CCWs that were read ahead may have, too."""
         self._last = -8
 
     def tell(self, observer: Observer, status: int) -> None:
@@ -118,8 +118,7 @@ class CcwFetcher:
             if self._format1:
                 code, flags, count, cda = _unpack1(self._block, place)
             else:
-                code, high, low, flags, _, count = _unpack0(self._block, place)
-                cda = high << 16 | low
+                code, cda, flags, _, count = _parse0(self._block, place)
             if code & 0x0F != c.CCW_CMD_TIC:
                 break
             # Format 0 ignores what format 1 wants to be zero.

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Final
 
 from ..devices.base import CE, DE, ENDED, SM, UC, NotReady, TurnOver
 from ..devices.options import Fault
-from ..memory.space import AddressSpace
 from ..regions import constants as c
 from ..regions.layouts import Orb
 from .ccw import CHAINS, CcwFetcher, ChannelCheck
+from .scsw import SUSPENDED
 from .transfer import Transfer
 
 if TYPE_CHECKING:
@@ -66,22 +66,21 @@ class ChannelProgram:
     """`Pause.EVENT` is over, perhaps before anybody waited; who waited resets it."""
     on_wake: Callable[[], None] = staticmethod(_nobody_waits)
     """Called when `woken` becomes true; whoever waits puts its own here."""
-    ccws: CcwFetcher
-    """The program's CCWs, once it runs."""
-    io: Transfer
-    """The data movement of its commands, once it runs."""
     _begun: bool = False
+    _answered: bool = False
     _fault: Fault = NO_FAULT
-    _fetch_next: int | None = None
 
-    def __init__(
-        self, sch: Subchannel, orb: Orb, fetched: bytes = b"", space: AddressSpace | None = None
-    ) -> None:
-        """*space* is where the program and its data are; by default the subchannel's storage."""
+    def __init__(self, sch: Subchannel, orb: Orb, ccws: CcwFetcher, io: Transfer) -> None:
+        """*ccws* fetches the program of *orb*, *io* moves the data of its commands."""
         self._sch = sch
         self.orb = orb
-        self._space = sch.space if space is None else space
-        self._fetched = fetched
+        """What the START asked for."""
+        self.ccws = ccws
+        """The program's CCWs."""
+        self.io = io
+        """The data movement of its commands."""
+        # Address of the CCW that is to be fetched; None while a command is in progress.
+        self._fetch_next: int | None = orb.cpa
         self._since = perf_counter_ns()
 
     def cancel(self) -> None:
@@ -98,12 +97,13 @@ class ChannelProgram:
             return None
         begin = perf_counter_ns()
         measurement = self._sch.measurement
-        if self._begun:
+        begun = self._begun
+        if begun:
             self._account_wait(begin)
-            pause = self._execute()
         else:
             measurement.function_pending_ns += begin - self._since
-            pause = self._execute() if self._begin() else None
+        self._since = begin
+        pause = self._execute() if begun or self._begin() else None
         self._since = now = perf_counter_ns()
         measurement.device_connect_ns += now - begin
         return pause
@@ -111,14 +111,9 @@ class ChannelProgram:
     def _begin(self) -> bool:
         """Select a path and the device; False if no path is operational: that is the end."""
         sch = self._sch
-        _, ctrl0, lpm, _, self._fetch_next = orb = self.orb
         self._begun = True
-        self.ccws = ccws = CcwFetcher(self._space, orb, self._fetched)
-        self.io = io = Transfer(ccws, sch)
-        if ctrl0 & c.ORB_CTRL0_MASK_ALCC:
-            io.limits = sch.address_limits()
-        io.path = sch.select_path(lpm)
-        if not io.path:
+        self.io.path = sch.paths.select(self.orb.lpm)
+        if not self.io.path:
             sch.conclude(self, 0, 0, 0, deferred_cc=3)
             return False
         sch.device.begin()
@@ -134,12 +129,13 @@ class ChannelProgram:
             measurement.function_pending_ns += waited
         elif self.status:
             measurement.device_active_only_ns += waited
-        elif not self._sch.ctrl & c.SCSW_ACTL_SUSP:
+        elif not self._sch.scsw.ctrl & SUSPENDED:
             measurement.device_disconnect_ns += waited
 
     def _execute(self) -> Pause | trio.Event | None:
         """As `run`."""
         sch = self._sch
+        pending = sch.pending
         device = sch.device
         io = self.io
         ccws = self.ccws
@@ -160,21 +156,23 @@ class ChannelProgram:
                     if self._fault is not NO_FAULT:
                         fault, self._fault = self._fault, NO_FAULT
                         if fault is Fault.HANG:
-                            sch.note_active()
+                            self._accepted()
                             return Pause.HANG
                         if self._inject(fault):
                             return None
                 try:
                     status = device.execute(ccws.code, io)
                 except NotReady as wait:
-                    sch.note_active()
+                    self._accepted()
                     return wait.event
                 except TurnOver:
-                    sch.note_active()
+                    self._accepted()
                     return Pause.TURN
                 io.end()
-                if sch.observer is not None:
-                    ccws.tell(sch.observer, status)
+                if not self._answered:
+                    self._first_answer()
+                if pending.observer is not None:
+                    ccws.tell(pending.observer, status)
                 if io.first and self.orb.ctrl0 & ISIC and status & CE:
                     # Zero initial status: the interruption that the ORB asks for.
                     sch.note_initial_status()
@@ -190,11 +188,16 @@ class ChannelProgram:
             self._end_by_check(check.cstat)
             return None
 
-    def forget(self) -> None:
-        """Storage was changed from outside: no CCW that was fetched ahead is good any more."""
-        self._fetched = b""
-        if self._begun:
-            self.ccws.forget()
+    def _accepted(self) -> None:
+        """The device works at the command and has not ended it."""
+        self._sch.note_active()
+        if not self._answered:
+            self._first_answer()
+
+    def _first_answer(self) -> None:
+        """The device answered the first command: the time since the function was taken up."""
+        self._answered = True
+        self._sch.measurement.initial_command_response_ns += perf_counter_ns() - self._since
 
     def _wake(self) -> None:
         self.woken = True
@@ -230,7 +233,7 @@ class ChannelProgram:
             sch.conclude(self, ENDED | UC, 0, self.io.left)
         else:
             if fault is Fault.LOST_INTERRUPTION:
-                sch.lose_interruption()
+                sch.lose_status()
             return False
         return True
 

@@ -7,7 +7,7 @@ cancel scope of its own, which clear, halt, cancel and reset cancel.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 import trio
@@ -39,6 +39,12 @@ class TrioExecutor:
         else:
             self._soon(function)
 
+    def attend(self, service: Callable[[], Awaitable[None]]) -> Callable[[], None]:
+        """Run *service* as a task until it ends, or until what this gives is called."""
+        scope = trio.CancelScope()
+        self._nursery.start_soon(_attend, service, scope)
+        return scope.cancel
+
     def _first_step(self, program: ChannelProgram) -> None:
         pause = program.run()
         if pause is not None and not program.cancelled:
@@ -68,6 +74,11 @@ class TrioExecutor:
                 pause = program.run()
                 if pause is None:
                     return
+
+
+async def _attend(service: Callable[[], Awaitable[None]], scope: trio.CancelScope) -> None:
+    with scope:
+        await service()
 
 
 async def _call(function: Callable[[], None]) -> None:

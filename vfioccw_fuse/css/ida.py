@@ -1,7 +1,8 @@
 """Where the data of one CCW lies: directly, or by IDAWs or MIDAWs (PoP 15, Indirect Addressing).
 
-`data_areas` gives the pieces of storage in the order in which the channel uses them. A list that is
-wrong at its nth word is used up to there: the pieces before it are good, then comes the check.
+`idaw_areas` and `midaw_areas` give the pieces of storage in the order in which the channel uses
+them. A list that is wrong at its nth word is used up to there: the pieces before it are good, then
+comes the check. `idaw_pieces` gives those of a list without a fault at once.
 """
 
 from __future__ import annotations

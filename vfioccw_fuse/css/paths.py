@@ -1,23 +1,17 @@
-"""Channel paths: which subchannels they lead to, and what happens when one goes or comes back.
+"""The channel paths of one subchannel: which of them are there, and which one a start uses.
 
-A path is what its chpid names; many subchannels share it. Rules: PoP 13 and 17 (path management,
-channel-report words), Linux drivers/s390/cio/chp.c and vfio_ccw_drv.c (vfio_ccw_chp_event).
+Rules: PoP 16 (path management); the masks are those of the PMCW.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import Final
 
-from ..errors import UserError
-from ..regions import constants as c
+from .pmcw import PathManagementControlWord
 
-if TYPE_CHECKING:
-    from .subchannel import Subchannel
-
-Report = Callable[["Subchannel", int, int], None]
-"""Takes a channel report for a subchannel: flags (reporting source, error recovery), rsid."""
+FIRST: Final = tuple(1 << mask.bit_length() >> 1 for mask in range(256))
+"""By mask of paths: the first of them."""
 
 
 class PathState(enum.Enum):
@@ -33,59 +27,68 @@ class PathState(enum.Enum):
     """Temporarily lost: still available, but selection finds it not operational (PNOM, POM)."""
 
 
-class ChannelPaths:
-    """All channel paths of a channel subsystem."""
+class SubchannelPaths:
+    """The paths that the PMCW of a subchannel names (LPM bits: 0x80 is the first path)."""
 
-    def __init__(self, report: Report) -> None:
-        """*report* gets every channel report, once for each subchannel that it concerns."""
-        self._report = report
-        self._states: dict[int, PathState] = {}
-        self._subchannels: dict[str, Subchannel] = {}
+    __slots__ = ("_pmcw", "failed", "varied_off")
 
-    def begin(self, chpid: int, state: PathState) -> None:
-        """Let a path be in *state* before any subchannel has it; nothing is reported."""
-        self._states[chpid] = state
+    def __init__(self, pmcw: PathManagementControlWord) -> None:
+        self._pmcw = pmcw
+        self.varied_off = 0
+        """Paths that the operating system does not use, as LPM bits."""
+        self.failed = 0
+        """Paths that do not answer, as LPM bits: selection finds them not operational."""
 
-    def attach(self, sch: Subchannel) -> None:
-        """Let the paths of *sch* lead to it, in the state in which they are."""
-        self._subchannels[sch.schid] = sch
-        for chpid in sch.installed_chpids():
-            state = self._states.setdefault(chpid, PathState.ONLINE)
-            sch.set_path(sch.path_of(chpid), state)
+    def installed(self) -> list[int]:
+        """The chpids of the installed paths, in the order of the paths."""
+        pmcw = self._pmcw
+        return [chpid for place, chpid in enumerate(pmcw.chpid) if pmcw.pim & 0x80 >> place]
 
-    def detach(self, sch: Subchannel) -> None:
-        """*sch* is gone."""
-        self._subchannels.pop(sch.schid, None)
+    def of(self, chpid: int) -> int:
+        """The LPM bit of the path with *chpid*; 0 if it does not lead here."""
+        pmcw = self._pmcw
+        for place, known in enumerate(pmcw.chpid):
+            if known == chpid and pmcw.pim & 0x80 >> place:
+                return 0x80 >> place
+        return 0
 
-    def known(self) -> Iterator[tuple[int, PathState, list[str]]]:
-        """Every chpid in ascending order, its state, and the ids of the subchannels behind it."""
-        for chpid, state in sorted(self._states.items()):
-            yield chpid, state, [s.schid for s in self._behind(chpid)]
-
-    def _behind(self, chpid: int) -> Iterator[Subchannel]:
-        for sch in self._subchannels.values():
-            if sch.path_of(chpid):
-                yield sch
-
-    def change(self, chpid: int, state: PathState) -> None:
-        """Bring a path into *state* and report it; UserError for a chpid that nobody has."""
-        before = self._states.get(chpid)
-        if before is None:
-            raise UserError(f"chpid {chpid:02x}: no subchannel has it; see vfioccw chp list")
-        if before is state:
+    def set(self, path: int, state: PathState) -> None:
+        """Let the masks say that *path* (an LPM bit) is in *state*."""
+        pmcw = self._pmcw
+        self.varied_off &= ~path
+        self.failed &= ~path
+        if state is PathState.OFFLINE:
+            pmcw.pam &= ~path
             return
-        self._states[chpid] = state
-        recovery = _RECOVERY.get(state)
-        if recovery is None and before in _RECOVERY:
-            recovery = c.CRW_ERC_INIT
-        for sch in list(self._behind(chpid)):
-            path = sch.path_of(chpid)
-            sch.set_path(path, state)
-            if state in _RECOVERY:
-                sch.lose_path(path)
-            if recovery is not None:
-                self._report(sch, c.CRW_RSC_CHP << c.CRW_RSC_SHIFT | recovery, chpid)
+        pmcw.pam |= path
+        if state is PathState.VARIED_OFF:
+            self.varied_off |= path
+            pmcw.lpm &= ~path
+        elif state is PathState.FAILED:
+            self.failed |= path
+        else:
+            pmcw.lpm |= path
+            pmcw.pom |= path
+            pmcw.pnom &= ~path
 
+    def usable(self) -> int:
+        """The paths that are available and not varied off, as LPM bits."""
+        return self._pmcw.pam & ~self.varied_off
 
-_RECOVERY = {PathState.OFFLINE: c.CRW_ERC_PERRN, PathState.FAILED: c.CRW_ERC_TERROR}
-"""Losses that are reported, and with which error-recovery code."""
+    def select(self, lpm: int) -> int:
+        """The path that a start function uses, as an LPM bit; 0 if none is operational.
+
+        What does not answer goes into PNOM and out of POM, and the next path is tried.
+        """
+        pmcw = self._pmcw
+        usable = lpm & pmcw.pam & ~self.varied_off
+        if not self.failed:
+            return FIRST[usable]
+        while usable:
+            path = FIRST[usable]
+            if not path & self.failed:
+                return path
+            pmcw.pnom |= path
+            pmcw.pom &= ~path
+            usable &= ~path
+        return 0

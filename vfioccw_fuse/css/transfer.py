@@ -16,7 +16,7 @@ from ..memory.space import AddressingError, StorageLost
 from ..regions import constants as c
 from .ccw import CHAINS, PREFETCH, CcwFetcher, ChannelCheck
 from .ida import SKIPPED, IdaMode, idaw_areas, idaw_pieces, midaw_areas
-from .status import Observer
+from .observer import Observer
 
 Pieces = list[tuple[int, int]]
 """(address, length) of parts of storage, in the order of use; address SKIPPED moves nothing."""
@@ -35,8 +35,10 @@ BACKWARD: Final = tuple(code & 0x0F == 0x0C for code in range(256))
 class Initiator(Protocol):
     """Who started the program and learns what it meets: the subchannel."""
 
-    observer: Observer | None
-    """Who follows every CCW."""
+    @property
+    def observer(self) -> Observer | None:
+        """Who follows every CCW."""
+        ...
 
     def note_pci(self) -> None:
         """A CCW with the PCI flag became current."""
@@ -48,23 +50,27 @@ class Transfer:
 
     weary: bool = False
     """A file transfer stopped only to let others have their turn."""
-    _fetched: int = 0
+    _chained: int = 0
     input: bool = False
     """The command moves data to storage."""
     first: bool = True
     """This is the first command of the channel program."""
-    path: int = 0x80
-    """The path in use as an LPM bit."""
-    limits: tuple[int, int] | None = None
-    """Address-limit checking: data lies at and above the first, below the second address."""
+    path: int = 0
+    """The path in use as an LPM bit; 0 until one was selected."""
     left: int = 0
     """Residual count of the current CCW, in bytes."""
 
-    def __init__(self, ccws: CcwFetcher, initiator: Initiator) -> None:
-        """*ccws* has the program; *initiator* is told of its data-chained CCWs with PCI."""
+    def __init__(
+        self, ccws: CcwFetcher, initiator: Initiator, limits: tuple[int, int] | None
+    ) -> None:
+        """*ccws* has the program; *initiator* is told of its data-chained CCWs with PCI.
+
+        *limits*: data lies at and above the first, below the second address; None: anywhere.
+        """
         self._ccws = ccws
         self._space = ccws.space
         self._initiator = initiator
+        self._limits = limits
 
     def begin(self) -> None:
         """The current CCW starts a command."""
@@ -93,7 +99,7 @@ class Transfer:
             self._piece = (0, 0)
             if flags & c.CCW_FLAG_IDA:
                 mode = IdaMode.of(ccws.ctrl0)
-                if not self.backward and ccws.ctrl0 & PREFETCH and self.limits is None:
+                if not self.backward and ccws.ctrl0 & PREFETCH and self._limits is None:
                     self._whole = idaw_pieces(self._space, mode, ccws.key, ccws.cda, count)
                 self._areas = idaw_areas(
                     self._space, mode, ccws.key, ccws.cda, count, backward=self.backward
@@ -117,7 +123,7 @@ class Transfer:
         ccws = self._ccws
         if not ccws.flags & c.CCW_FLAG_DC:
             return False
-        self._fetched += 1
+        self._chained += 1
         if self._initiator.observer is not None:
             ccws.tell(self._initiator.observer, 0)
         try:
@@ -146,7 +152,7 @@ class Transfer:
             if not self.left:
                 if pieces and not gathers:
                     break
-                if pausing and self._fetched >= LONG_CHAIN:
+                if pausing and self._chained >= LONG_CHAIN:
                     self.weary = True
                     break
                 if not self._next_ccw():
@@ -213,8 +219,8 @@ class Transfer:
             if permitted < size:
                 self.check = c.SCSW_CSTAT_PROG_CHECK
                 size = permitted
-        if self.limits is not None:
-            low, high = self.limits
+        if self._limits is not None:
+            low, high = self._limits
             permitted = min(size, high - address) if low <= address < high else 0
             if permitted < size:
                 self.check = c.SCSW_CSTAT_PROG_CHECK
@@ -256,7 +262,7 @@ class Transfer:
         moved = 0
         self.used = True
         self.weary = False
-        self._fetched = 0
+        self._chained = 0
         while moved < length and not self.check and not self.over and not self.weary:
             pieces, total = self._gather(length - moved, pausing=True)
             try:
@@ -293,7 +299,7 @@ class Transfer:
         moved = 0
         self.used = True
         self.weary = False
-        self._fetched = 0
+        self._chained = 0
         while moved < length and not self.over and not self.weary:
             pieces, _ = self._gather(length - moved, pausing=True)
             if self.check:

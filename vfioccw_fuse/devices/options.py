@@ -31,6 +31,8 @@ class Fault(enum.Enum):
     """The device answers the first command with busy."""
     LOST_INTERRUPTION = "lost-interruption"
     """The program runs, but its ending status never reaches the subchannel."""
+    PROCESSING = "processing"
+    """An accepted start stays in CP_PROCESSING for the time of `for=` before SSCH."""
     NOT_OPERATIONAL = "not-operational"
     """Instructions that need the device get condition code 3."""
 
@@ -56,6 +58,11 @@ class Behaviour:
             if self.count <= 0:
                 self.fault, self.count = Fault.NONE, None
         return fault
+
+    def take_processing(self) -> float:
+        """Seconds that a start stays in CP_PROCESSING by the fault; counts it as `take_fault`."""
+        self.take_fault()
+        return 0.2
 
     def apply(self, words: dict[str, str]) -> None:
         """Set what *words* name (option: value); UserError changes nothing."""

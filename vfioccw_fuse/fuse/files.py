@@ -19,7 +19,7 @@ from ..regions import constants as c
 from ..regions.table import Region as Row
 from ..vfio.device import CcwDevice
 from ..vfio.irq import Irq
-from ..vfio.regions import Region, Regions, check_write
+from ..vfio.regions import Region, check_write
 from ..vfio.text import Tracer, apply_control, control_text, state_text
 from .blocked import BlockedRequests, Line, Opener
 from .irqfiles import IrqFile
@@ -103,11 +103,10 @@ class RegionFile(File):
 class DeviceFile(File):
     """All regions behind one file, as a vfio device fd: the position has the index in it."""
 
-    def __init__(self, device: CcwDevice, regions: Regions) -> None:
+    def __init__(self, device: CcwDevice) -> None:
         self._device = device
-        self._regions = regions
         self._openers = 0
-        self.size = len(device.regions) << c.REGION_OFFSET_SHIFT
+        self.size = len(device.rows) << c.REGION_OFFSET_SHIFT
 
     def opened(self, opener: Opener) -> None:
         """Count: the last close is a RESET."""
@@ -115,14 +114,14 @@ class DeviceFile(File):
 
     def read(self, opener: Opener, offset: int, size: int) -> bytes:
         """EINVAL for an access that passes the region's end, as in the kernel."""
-        row, region, place = self._regions.find(offset)
+        row, region, place = self._device.find(offset)
         if place + size > row.size:
             raise OSError(errno.EINVAL, f"read past the end of {row.name}")
         return region.read(place, size) if size else b""
 
     def write(self, opener: Opener, offset: int, data: bytes) -> int:
         """See `RegionFile.write`."""
-        row, region, place = self._regions.find(offset)
+        row, region, place = self._device.find(offset)
         check_write(row, place, len(data))
         if data:
             region.write(place, data)
@@ -132,7 +131,7 @@ class DeviceFile(File):
         """The last close acts as VFIO_DEVICE_RESET."""
         self._openers -= 1
         if not self._openers:
-            self._device.reset()
+            self._device.driver.reset()
 
 
 class BytesFile(File):
@@ -197,7 +196,7 @@ class ResetFile(File):
         """EINVAL for anything but "1"."""
         if data.strip(b"\0\n ") != b"1":
             raise OSError(errno.EINVAL, 'write "1"')
-        self._device.reset()
+        self._device.driver.reset()
         return len(data)
 
 
@@ -299,11 +298,10 @@ def files_of(device: CcwDevice, blocked: BlockedRequests) -> dict[str, File]:
     """The files of one subchannel's directory by name, except its symlink `memory`."""
     from ..regions import table
 
-    regions = Regions(device)
     interface = device.interface
-    made: dict[str, File] = {"device": DeviceFile(device, regions)}
-    for row in device.regions:
-        made[row.name] = RegionFile(row, regions.by_index[row.index])
+    made: dict[str, File] = {"device": DeviceFile(device)}
+    for row, region in zip(device.rows, device.regions, strict=True):
+        made[row.name] = RegionFile(row, region)
     made["device_info"] = BytesFile(table.device_info(interface))
     made["region_info"] = BytesFile(table.region_info(interface))
     made["irq_info"] = BytesFile(table.irq_info(interface))

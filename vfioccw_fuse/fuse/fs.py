@@ -10,12 +10,15 @@ import errno
 import os
 import stat
 import time
+from collections.abc import Mapping
 from typing import Any, Final, NoReturn
 
 import pyfuse3
+import trio
 
 from ..vfio.device import CcwDevice
-from .blocked import BlockedRequests, Opener
+from ..vfio.driver import Processing
+from .blocked import BlockedRequests, Line, Opener
 from .files import File, files_of
 
 ROOT: Final = int(pyfuse3.ROOT_INODE)
@@ -29,7 +32,7 @@ FOREVER: Final = 3600.0
 class SubchannelDirectory:
     """One subchannel's directory: its files, made when somebody first looks into it."""
 
-    __slots__ = ("_blocked", "_files", "device", "inode", "names")
+    __slots__ = ("_blocked", "_files", "_names", "device", "inode")
 
     def __init__(self, inode: int, device: CcwDevice, blocked: BlockedRequests) -> None:
         self.inode = inode
@@ -38,8 +41,7 @@ class SubchannelDirectory:
         """What it shows."""
         self._blocked = blocked
         self._files: dict[int, File] | None = None
-        self.names: dict[str, int] = {}
-        """File name to inode."""
+        self._names: dict[str, int] = {}
 
     @property
     def files(self) -> dict[int, File]:
@@ -49,9 +51,16 @@ class SubchannelDirectory:
             self._files = {}
             for number, (name, file) in enumerate(made.items(), start=self.inode + 2):
                 self._files[number] = file
-                self.names[name] = number
-            self.names["memory"] = self.inode + 1
+                self._names[name] = number
+            self._names["memory"] = self.inode + 1
         return self._files
+
+    @property
+    def names(self) -> dict[str, int]:
+        """File name to inode."""
+        if self._files is None:
+            _ = self.files
+        return self._names
 
     def shutdown(self) -> None:
         """Nobody may wait in one of its files any longer."""
@@ -70,14 +79,20 @@ class FileSystem(pyfuse3.Operations):
     supports_dot_lookup = False
     enable_writeback_cache = False
 
-    def __init__(self, blocked: BlockedRequests, irqfd: str, memory: str) -> None:
-        """*irqfd* and *memory* are what the symlinks of these names say."""
+    def __init__(
+        self, devices: Mapping[str, CcwDevice], blocked: BlockedRequests, irqfd: str, memory: str
+    ) -> None:
+        """*devices* is the registry of what there is, by subchannel id.
+
+        *irqfd* and *memory* are what the symlinks of these names say.
+        """
         super().__init__()
+        self._devices = devices
         self._blocked = blocked
         self._irqfd = irqfd.encode()
         self._memory = memory.encode()
-        self.directories: dict[str, SubchannelDirectory] = {}
-        """Subchannel id to directory."""
+        # What somebody has looked at, and what is removed and still open somewhere.
+        self._shown: dict[CcwDevice, SubchannelDirectory] = {}
         self._by_inode: dict[int, SubchannelDirectory] = {}
         self._removed: list[SubchannelDirectory] = []
         self._open: dict[int, tuple[File, Opener]] = {}
@@ -87,25 +102,31 @@ class FileSystem(pyfuse3.Operations):
         self._gid = os.getgid()
         self._born = time.time_ns()
 
-    def add(self, device: CcwDevice) -> SubchannelDirectory:
-        """Show *device*."""
-        directory = SubchannelDirectory(STRIDE * self._next_block, device, self._blocked)
-        self._next_block += 1
-        self.directories[device.sch.schid] = directory
-        self._by_inode[directory.inode] = directory
-        # The io region must be there before the first interruption.
-        _ = directory.files
+    def _show(self, device: CcwDevice) -> SubchannelDirectory:
+        """The directory of *device*, made when somebody asks for it first."""
+        directory = self._shown.get(device)
+        if directory is None:
+            directory = SubchannelDirectory(STRIDE * self._next_block, device, self._blocked)
+            self._next_block += 1
+            self._shown[device] = directory
+            self._by_inode[directory.inode] = directory
         return directory
 
-    def remove(self, schid: str) -> None:
-        """Show *schid* no more: its names are gone, who waits there gets ENODEV.
+    def withdraw(self, device: CcwDevice) -> None:
+        """*device* is removed: its names are gone, who waits there gets ENODEV.
 
         Files that are open stay, and their requests get what the driver says (EIO).
         """
-        directory = self.directories.pop(schid)
-        directory.shutdown()
-        self._removed.append(directory)
-        self._drop_removed()
+        directory = self._shown.pop(device, None)
+        if directory is not None:
+            directory.shutdown()
+            self._removed.append(directory)
+            self._drop_removed()
+
+    def shutdown(self) -> None:
+        """The session ends: nobody may wait any longer."""
+        for directory in self._shown.values():
+            directory.shutdown()
 
     def _drop_removed(self) -> None:
         """Keep of what was removed only that of which somebody has a file open."""
@@ -127,7 +148,7 @@ class FileSystem(pyfuse3.Operations):
         entry.st_blksize = 4096
         if inode == ROOT:
             entry.st_mode = stat.S_IFDIR | 0o700
-            entry.st_nlink = 2 + len(self.directories)
+            entry.st_nlink = 2 + len(self._devices)
         elif inode == IRQFD:
             entry.st_mode = stat.S_IFLNK | 0o777
             entry.st_size = len(self._irqfd)
@@ -170,11 +191,12 @@ class FileSystem(pyfuse3.Operations):
         if parent == ROOT:
             if name == "irqfd":
                 return IRQFD
-            found = self.directories.get(name)
-            if found is not None:
-                return found.inode
+            device = self._devices.get(name)
+            if device is not None:
+                return self._show(device).inode
         elif parent in self._by_inode:
-            inode = self._by_inode[parent].names.get(name)
+            directory = self._by_inode[parent]
+            inode = directory.names.get(name)
             if inode is not None:
                 return inode
         raise pyfuse3.FUSEError(errno.ENOENT)
@@ -230,7 +252,7 @@ class FileSystem(pyfuse3.Operations):
         """The names of a directory."""
         if fh == ROOT:
             names = [("irqfd", IRQFD)]
-            names += [(name, d.inode) for name, d in sorted(self.directories.items())]
+            names += [(name, self._show(d).inode) for name, d in sorted(self._devices.items())]
         else:
             names = list(self._directory(fh).names.items())
         for number, (name, inode) in enumerate(names[start_id:], start=start_id + 1):
@@ -274,6 +296,22 @@ class FileSystem(pyfuse3.Operations):
             return await file.write_waiting(opener, buf)
         try:
             return file.write(opener, off, buf)
+        except OSError as error:
+            raise pyfuse3.FUSEError(error.errno or errno.EIO) from None
+        except Processing as held:
+            await self._processed(opener, held)
+            return len(buf)
+
+    async def _processed(self, opener: Opener, held: Processing) -> None:
+        """Let a request wait in CP_PROCESSING, then go on; a signal or the end withdraws it."""
+        go_on = held.finish
+        try:
+            with trio.move_on_after(held.seconds):
+                await self._blocked.wait(opener, Line())
+        except pyfuse3.FUSEError:
+            go_on = held.withdraw
+        try:
+            go_on()
         except OSError as error:
             raise pyfuse3.FUSEError(error.errno or errno.EIO) from None
 

@@ -30,10 +30,8 @@ from ..errors import UserError
 from ..memory.backing import BuiltInStorage
 from ..memory.space import AddressSpace
 from ..vfio.device import CcwDevice
-from ..vfio.fsm import Event
 from ..vfio.iommu import Iommu
-from ..vfio.irq import Irq
-from ..vfio.system import System, interface_of, path_state, report_subchannel
+from ..vfio.system import System, interface_of, path_state
 from .blocked import BlockedRequests
 from .fs import FileSystem
 from .irqfd import IrqfdServer
@@ -73,14 +71,14 @@ def serve(mountpoint: str, options: MountOptions, ready: Callable[[], None]) -> 
     _raise_file_limit()
     with contextlib.ExitStack() as stack:
         interface_of(options.interface)
-        devices: list[Device] = []
-        stack.callback(_close_all, devices)
+        media: list[tuple[DeviceSpec, Device]] = []
+        stack.callback(_close_all, media)
         for spec in _distinct(options.devices):
-            devices.append(attach(spec))
+            media.append((spec, attach(spec)))
         directory = tempfile.mkdtemp(prefix="vfioccw-", dir=TMPFS)
         stack.callback(shutil.rmtree, directory, ignore_errors=True)
         storage = BuiltInStorage(directory, options.memory)
-        mount = Mount(mountpoint, options, devices, storage)
+        mount = Mount(mountpoint, options, media, storage)
         with _cleaner(directory, mountpoint, mount.runtime_directory):
             mount.init()
             try:
@@ -102,29 +100,30 @@ class Mount:
         self,
         mountpoint: str,
         options: MountOptions,
-        devices: list[Device],
+        media: list[tuple[DeviceSpec, Device]],
         storage: BuiltInStorage,
     ) -> None:
+        """*media* are the devices that are to be there first; they are taken off the list then."""
         self._mountpoint = os.path.realpath(mountpoint)
         self._options = options
-        self._devices = devices
+        self._media = media
         self._storage = storage
+        self._devices: dict[str, CcwDevice] = {}
         self.workers = Workers()
         """The session's workers."""
         self._blocked = BlockedRequests(self._mountpoint, self.workers)
-        self._irqfd = IrqfdServer(self._irqs_of, Iommu(self._device_of), command=self.command)
-        self._services: dict[str, trio.CancelScope] = {}
+        self._irqfd = IrqfdServer(
+            lambda schid: self._devices[schid].irqs,
+            Iommu(self._devices.__getitem__),
+            command=self.command,
+        )
         self._irqfd.open()
-        self.fs = FileSystem(self._blocked, os.fspath(self._irqfd.path), storage.path)
+        self.fs = FileSystem(
+            self._devices, self._blocked, os.fspath(self._irqfd.path), storage.path
+        )
         """The file system."""
         self.runtime_directory = os.fspath(self._irqfd.path.parent)
         """Where the socket lies."""
-
-    def _device_of(self, schid: str) -> CcwDevice:
-        return self.fs.directories[schid].device
-
-    def _irqs_of(self, schid: str) -> dict[int, Irq]:
-        return self._device_of(schid).irqs
 
     def init(self) -> None:
         """Mount; UserError if that fails. libfuse writes why to stderr, which is caught here."""
@@ -144,56 +143,43 @@ class Mount:
             executor = TrioExecutor(
                 nursery, None if self.workers.stock else self.workers.after_reply
             )
-            self._system = System(executor, self._space, interface_of(self._options.interface))
-            self._nursery = nursery
-            for chpid, word in self._options.paths.items():
-                self._system.paths.begin(chpid, path_state(word))
-            for spec, device in zip(self._options.devices, self._devices, strict=True):
-                self._show(spec, device)
-            self.workers.at_end(self._end_of_session)
-            nursery.start_soon(self._blocked.run)
-            nursery.start_soon(self._irqfd.serve)
-            await nursery.start(self._obey_signals)
-            nursery.start_soon(_call, ready)
-            await self.workers.run_session()
-            for directory in self.fs.directories.values():
-                directory.device.event(Event.CLOSE)
+            self._system = System(
+                executor, self._space, interface_of(self._options.interface), self._devices
+            )
+            with contextlib.closing(self._system):
+                for chpid, word in self._options.paths.items():
+                    self._system.paths.begin(chpid, path_state(word))
+                while self._media:
+                    self._system.add(*self._media[0])
+                    del self._media[0]
+                self.workers.at_end(self._end_of_session)
+                nursery.start_soon(self._blocked.run)
+                nursery.start_soon(self._irqfd.serve)
+                await nursery.start(self._obey_signals)
+                nursery.start_soon(_call, ready)
+                await self.workers.run_session()
             nursery.cancel_scope.cancel()
 
     def _space(self) -> AddressSpace:
         """A new subchannel's storage: the built-in one at 0."""
         return AddressSpace([self._storage.range()])
 
-    def _show(self, spec: DeviceSpec, model: Device) -> CcwDevice:
-        device = self._system.add(spec, model)
-        self.fs.add(device)
-        device.event(Event.OPEN)
-        self._services[spec.schid] = scope = trio.CancelScope()
-        self._nursery.start_soon(_serve_device, model, scope)
-        return device
-
     def command(self, message: Mapping[str, object]) -> dict[str, object]:
         """Do what `vfioccw add`, `remove` and `chp` ask for; UserError says what is wrong."""
         match message:
             case {"do": "add", "device": str(text)}:
                 spec = DeviceSpec.parse(text)
-                if spec.schid in self._system.devices:
+                if spec.schid in self._devices:
                     raise UserError(f"{spec.schid}: this subchannel is there already")
                 model = attach(spec)
                 try:
-                    report_subchannel(self._show(spec, model))
+                    self._system.plug(spec, model)
                 except UserError:
                     model.close()
                     raise
-                self._devices.append(model)
                 return {}
             case {"do": "remove", "subchannel": str(schid)}:
-                device = self._system.remove(schid)
-                self.fs.remove(schid)
-                self._services.pop(schid).cancel()
-                model = device.sch.device
-                self._devices.remove(model)
-                model.close()
+                self.fs.withdraw(self._system.remove(schid))
                 return {}
             case {"do": "chp", "chpid": str(text), "state": str(word)}:
                 if not re.fullmatch("[0-9a-fA-F]{1,2}", text):
@@ -213,8 +199,7 @@ class Mount:
 
     def _end_of_session(self) -> None:
         self._blocked.shutdown()
-        for directory in self.fs.directories.values():
-            directory.shutdown()
+        self.fs.shutdown()
 
     async def _obey_signals(self, task_status: trio.TaskStatus[None]) -> None:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
@@ -242,12 +227,6 @@ def _is_mounted(path: str) -> bool:
         return any(line.split(" ")[4] == escaped for line in table)
 
 
-async def _serve_device(model: Device, scope: trio.CancelScope) -> None:
-    """What a device does by itself, until it is removed."""
-    with scope:
-        await model.service()
-
-
 async def _call(function: Callable[[], None]) -> None:
     function()
 
@@ -272,8 +251,8 @@ def _distinct(specs: tuple[DeviceSpec, ...]) -> tuple[DeviceSpec, ...]:
     return specs
 
 
-def _close_all(devices: list[Device]) -> None:
-    for device in devices:
+def _close_all(media: list[tuple[DeviceSpec, Device]]) -> None:
+    for _, device in media:
         device.close()
 
 

@@ -28,6 +28,7 @@ from ..errors import UserError
 from ..memory.backing import BuiltInStorage
 from ..memory.space import PAGE, AddressingError, AddressSpace, StorageKeys
 from ..regions import codec
+from ..regions import constants as c
 
 Json = dict[str, Any]
 Tell = Callable[[str], None]
@@ -111,7 +112,7 @@ class Scenario:
         self._interruption = False
         self._news = trio.Event()
         if sch is not None:
-            sch.on_status_pending = self._status_pending
+            sch.pending.on_status_pending = self._status_pending
 
     def _status_pending(self) -> None:
         self._interruption = True
@@ -133,7 +134,7 @@ class Scenario:
             for address, data in step["memory"]:
                 self._space.write(address, bytes.fromhex(data))
             if self._sch is not None and self._sch.program is not None:
-                self._sch.program.forget()
+                self._sch.program.ccws.forget()
         elif operation == "delay":
             await trio.sleep(step["ms"] / 1000)
         elif operation == "wait":
@@ -155,8 +156,8 @@ class Scenario:
             return None
         self._interruption = False
         sch = self._sch
-        isc = sch.pmcw_flags >> 11 & 7
-        return f"{0x10000 | sch.number:08x}{sch.intparm:08x}{isc << 27:08x}"
+        isc = (sch.pmcw.flags & c.PMCW_FLAGS_MASK_ISC) >> c.PMCW_ISC_SHIFT
+        return f"{0x10000 | sch.number:08x}{sch.pmcw.intparm:08x}{isc << 27:08x}"
 
     def _instruction(self, sch: Subchannel, operation: str, step: Json, done: Json) -> None:
         try:
@@ -181,7 +182,7 @@ class Scenario:
                     if irb:
                         done["irb"] = irb.hex()
                     if cc == 0:
-                        self._interruption = sch.status_pending
+                        self._interruption = sch.scsw.status_pending
                 case _:
                     raise UserError(f"step {operation}: unknown; see the README of the vectors")
         except OperandException:
@@ -274,7 +275,7 @@ async def _run(
                     sch.observer = Trace(
                         lambda what, text: trace(f"       {what} {text}"), spec.type
                     )
-                sch.chars = int(bool(source["device"].get("csense")))
+                sch.pmcw.chars = int(bool(source["device"].get("csense")))
                 sch.enable()
             nursery.start_soon(device.service)
             base = {

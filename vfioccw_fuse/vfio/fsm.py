@@ -1,21 +1,20 @@
-"""The finite state machine of a vfio-ccw device: one table, at a glance.
+"""The finite state machine of a vfio-ccw device: one table, at a glance, and it is what runs.
 
 Two rules: nothing here does I/O, waits, or imports anything of trio, FUSE or Construct; and no
-other file decides what a state allows. States and events have the names of Linux's
-vfio_ccw_private.h, and the actions those of vfio_ccw_fsm.c, without their prefixes.
+other file decides what a state allows. States and events have the names and numbers of Linux's
+vfio_ccw_private.h. A cell of the table names a method of `driver.Driver`, which binds them when it
+is made; they have the names of the functions of vfio_ccw_fsm.c, without their prefixes.
 """
 
 from __future__ import annotations
 
 import enum
-import errno
+from collections.abc import Mapping
 from typing import Final
 
 
 class State(enum.IntEnum):
     """Where a device is (enum vfio_ccw_state, the same numbers)."""
-
-    __hash__ = int.__hash__
 
     NOT_OPER = 0
     """The subchannel is gone: only removal leads here."""
@@ -24,7 +23,7 @@ class State(enum.IntEnum):
     IDLE = 2
     """Open, no start function in progress."""
     CP_PROCESSING = 3
-    """A start request is being worked on."""
+    """A start request is being worked on: SSCH comes next."""
     CP_PENDING = 4
     """A start function was accepted and has not been concluded."""
 
@@ -32,139 +31,105 @@ class State(enum.IntEnum):
 class Event(enum.IntEnum):
     """What can happen (enum vfio_ccw_event, the same numbers)."""
 
-    __hash__ = int.__hash__
-
     NOT_OPER = 0
     """The subchannel is removed."""
     IO_REQ = 1
-    """A request in the io region."""
+    """A request in the io region, or a start by the cmd region."""
     INTERRUPT = 2
-    """An IRB is shown to the client."""
+    """The subchannel has a status to tell."""
     ASYNC_REQ = 3
-    """A command in the cmd region."""
+    """Another command in the cmd region, or an MSCH in the schib region."""
     OPEN = 4
     """The device is opened: at mount, add, and as the second half of a reset."""
     CLOSE = 5
     """The device is closed: at umount, remove, and as the first half of a reset."""
 
 
-@enum.unique
-class Action(enum.Enum):
-    """What the driver does about an event. The value is its explanation."""
+class Done(enum.Enum):
+    """What a method has done that may lead to another state. The value says it to people."""
 
-    __hash__ = object.__hash__  # the tables are looked up for every request
+    OPENED = "opened"
+    CLOSED = "closed"
+    REMOVED = "removed"
+    PROCESSING = "start taken up"
+    STARTED = "ssch: cc 0"
+    NOT_STARTED = "ssch refused"
+    HALTED = "hsch: cc 0"
+    CLEARED = "csch: cc 0"
+    CANCELLED = "xsch: cc 0"
+    RESUMED = "rsch: cc 0"
+    MODIFIED = "msch: cc 0"
+    CONCLUDED = "IRB that concludes the start"
 
-    NOP = "nothing"
-    NOTOPER = "the subchannel is gone: drop everything"
-    OPEN = "enable the subchannel (MSCH with E)"
-    CLOSE = "drop what is in progress, disable the subchannel"
-    IO_REQUEST = "do the function of fctl: clear before halt before start"
-    IO_OVERTAKE = "the same, but a start is EBUSY: halt and clear overtake the running one"
-    IO_ERROR = "the request is EIO"
-    IO_RETRY = "the request is EAGAIN"
-    ASYNC_REQUEST = "do the command"
-    ASYNC_ERROR = "the command is EIO"
-    ASYNC_RETRY = "the command is EAGAIN"
-    IRQ = "show the IRB, signal io_irq"
-    DISABLED_IRQ = "disable the subchannel: nobody waits for its status"
+    __hash__ = object.__hash__  # looked up for every request
 
 
-class Function(enum.Enum):
-    """What a request asks the subchannel to do, and so what an acceptance means for the state."""
+Cell = str | Mapping[str, str]
+"""The name of a method; where interfaces differ one for each, by the interface's name."""
 
-    __hash__ = object.__hash__
-
-    START = "ssch"
-    HALT = "hsch"
-    CLEAR = "csch"
-    CANCEL = "xsch"
-    RESUME = "rsch"
-    MODIFY = "msch"
-    CONCLUDE = "the IRB that concludes the start function is shown"
+# fctl asks for START alone, or, since the patch of the thread, for halt and clear, too.
+_IO_REQUEST: Final = {
+    "start-only": "io_start", "scsw": "io_request", "async": "io_start", "full": "io_request",
+}  # fmt: skip
+_IO_OVERTAKE: Final = {
+    "start-only": "io_busy", "scsw": "io_overtake", "async": "io_busy", "full": "io_overtake",
+}  # fmt: skip
 
 
-TABLE: Final[dict[State, dict[Event, Action]]] = {
-    State.NOT_OPER: {
-        Event.NOT_OPER: Action.NOP,
-        Event.IO_REQ: Action.IO_ERROR,
-        Event.ASYNC_REQ: Action.ASYNC_ERROR,
-        Event.INTERRUPT: Action.DISABLED_IRQ,
-        Event.OPEN: Action.NOP,
-        Event.CLOSE: Action.NOP,
-    },
-    State.STANDBY: {
-        Event.NOT_OPER: Action.NOTOPER,
-        Event.IO_REQ: Action.IO_ERROR,
-        Event.ASYNC_REQ: Action.ASYNC_ERROR,
-        Event.INTERRUPT: Action.DISABLED_IRQ,
-        Event.OPEN: Action.OPEN,
-        Event.CLOSE: Action.NOP,
-    },
-    State.IDLE: {
-        Event.NOT_OPER: Action.NOTOPER,
-        Event.IO_REQ: Action.IO_REQUEST,
-        Event.ASYNC_REQ: Action.ASYNC_REQUEST,
-        Event.INTERRUPT: Action.IRQ,
-        Event.OPEN: Action.NOP,
-        Event.CLOSE: Action.CLOSE,
-    },
-    State.CP_PROCESSING: {
-        Event.NOT_OPER: Action.NOTOPER,
-        Event.IO_REQ: Action.IO_RETRY,
-        Event.ASYNC_REQ: Action.ASYNC_RETRY,
-        Event.INTERRUPT: Action.IRQ,
-        Event.OPEN: Action.NOP,
-        Event.CLOSE: Action.CLOSE,
-    },
-    State.CP_PENDING: {
-        Event.NOT_OPER: Action.NOTOPER,
-        Event.IO_REQ: Action.IO_OVERTAKE,
-        Event.ASYNC_REQ: Action.ASYNC_REQUEST,
-        Event.INTERRUPT: Action.IRQ,
-        Event.OPEN: Action.NOP,
-        Event.CLOSE: Action.CLOSE,
-    },
-}
-"""State x event to action. Where Linux differs: CP_PENDING x IO_REQ is not just busy, as the thread
+def _row(*cells: Cell) -> dict[Event, Cell]:
+    return dict(zip(Event, cells, strict=True))
+
+
+TABLE: Final[dict[State, dict[Event, Cell]]] = {
+    # on:  NOT_OPER   IO_REQ        INTERRUPT       ASYNC_REQ        OPEN    CLOSE
+    State.NOT_OPER:
+        _row("nop",     "io_error",   "disabled_irq", "async_error",   "nop",  "nop"),
+    State.STANDBY:
+        _row("notoper", "io_error",   "disabled_irq", "async_error",   "open", "nop"),
+    State.IDLE:
+        _row("notoper", _IO_REQUEST,  "irq",          "async_request", "nop",  "close"),
+    State.CP_PROCESSING:
+        _row("notoper", "io_retry",   "irq",          "async_retry",   "nop",  "close"),
+    State.CP_PENDING:
+        _row("notoper", _IO_OVERTAKE, "irq",          "async_request", "nop",  "close"),
+}  # fmt: skip
+"""State x event to method. Where Linux differs: CP_PENDING x IO_REQ is not just busy, as the thread
 concluded that halt and clear must overtake; OPEN of an open device is no error."""
 
-AFTER: Final[dict[Action, State]] = {
-    Action.NOTOPER: State.NOT_OPER,
-    Action.OPEN: State.IDLE,
-    Action.CLOSE: State.STANDBY,
+LEADS: Final[dict[State, dict[Done, State]]] = {
+    State.NOT_OPER: {},
+    State.STANDBY: {
+        Done.OPENED: State.IDLE,
+        Done.REMOVED: State.NOT_OPER,
+    },
+    State.IDLE: {
+        Done.PROCESSING: State.CP_PROCESSING,
+        Done.CLOSED: State.STANDBY,
+        Done.REMOVED: State.NOT_OPER,
+    },
+    State.CP_PROCESSING: {
+        Done.STARTED: State.CP_PENDING,
+        Done.NOT_STARTED: State.IDLE,
+        Done.CLOSED: State.STANDBY,
+        Done.REMOVED: State.NOT_OPER,
+    },
+    State.CP_PENDING: {
+        Done.CLEARED: State.IDLE,
+        Done.CANCELLED: State.IDLE,
+        Done.CONCLUDED: State.IDLE,
+        Done.CLOSED: State.STANDBY,
+        Done.REMOVED: State.NOT_OPER,
+    },
 }
-"""The state after an action that always ends in one; other actions leave the state as it is."""
+"""State x what was done to the state after it. What is not here leads nowhere: a halt leaves the
+start pending, and so does a request that fails."""
 
-ACCEPTED: Final[dict[tuple[State, Function], State]] = {
-    (State.IDLE, Function.START): State.CP_PENDING,
-    (State.CP_PENDING, Function.CLEAR): State.IDLE,
-    (State.CP_PENDING, Function.CANCEL): State.IDLE,
-    (State.CP_PENDING, Function.CONCLUDE): State.IDLE,
+UNREACHED: Final[dict[tuple[State, Event], str]] = {
+    (State.NOT_OPER, Event.NOT_OPER): "what is removed is not found any more",
+    (State.NOT_OPER, Event.INTERRUPT): "a disabled subchannel makes no status",
+    (State.STANDBY, Event.INTERRUPT): "a disabled subchannel makes no status",
+    (State.IDLE, Event.OPEN): "only what is closed is opened: reset closes first",
+    (State.CP_PROCESSING, Event.OPEN): "only what is closed is opened: reset closes first",
+    (State.CP_PENDING, Event.OPEN): "only what is closed is opened: reset closes first",
 }
-"""The state after a request was accepted with condition code 0; a pair not here changes nothing,
-and so does a request that fails: it returns to the state before."""
-
-REFUSED: Final[dict[Action, int]] = {
-    Action.IO_ERROR: errno.EIO,
-    Action.IO_RETRY: errno.EAGAIN,
-    Action.ASYNC_ERROR: errno.EIO,
-    Action.ASYNC_RETRY: errno.EAGAIN,
-}
-"""Actions that are only an errno."""
-
-CC_ERRNO: Final[dict[int, int]] = {1: errno.EBUSY, 2: errno.EBUSY, 3: errno.ENODEV}
-"""Condition code to errno; a START whose path is gone is EACCES while another path is left."""
-
-
-# What follows is the tables above once more, in the form in which a request asks them.
-
-IO_REFUSAL: Final = tuple(REFUSED.get(TABLE[state][Event.IO_REQ], 0) for state in State)
-ASYNC_REFUSAL: Final = tuple(REFUSED.get(TABLE[state][Event.ASYNC_REQ], 0) for state in State)
-"""By state: the errno that refuses a request in the io region, and one in the cmd region, or 0."""
-DISABLED: Final = tuple(TABLE[state][Event.INTERRUPT] is Action.DISABLED_IRQ for state in State)
-"""By state: nobody waits for a status."""
-AFTER_REQUEST: Final = {
-    function: tuple(ACCEPTED.get((state, function), state) for state in State)
-    for function in Function
-}
-"""By what was done, then by state: the state after it."""
+"""Cells that nothing dispatches, and why; they say what would be right."""

@@ -136,7 +136,7 @@ def _take_away(device: CcwDevice, gone: Range) -> None:
     """Unmap; a program that runs on it cannot go on, so the subchannel is reset as in Linux."""
     sch = device.sch
     if sch.program is not None and touches(sch.space, sch.program.orb, gone):
-        device.reset()
+        device.driver.reset()
     sch.space.remove(gone)
 
 
@@ -153,7 +153,7 @@ def touches(space: AddressSpace, orb: Orb, area: Range) -> bool:
 
     ccws = CcwFetcher(space, orb, b"")
     mode = IdaMode.of(orb.ctrl0)
-    key = orb.ctrl0 >> 12
+    key = ccws.key
     address = orb.cpa
     try:
         for number in range(LONGEST_WALK):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 from struct import unpack_from
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 from ..memory.space import AddressingError, AddressSpace, StorageLost
 from ..regions import codec
@@ -29,6 +29,24 @@ _TIC_FORMAT0: Final = bytes(1 if code & 0x0F == c.CCW_CMD_TIC else 0 for code in
 _TIC_FORMAT1: Final = bytes(1 if code == c.CCW_CMD_TIC else 0 for code in range(256))
 
 
+class _Format(NamedTuple):
+    """Where things lie in the CCWs of a format, and which codes are TIC."""
+
+    codec: codec.Codec[Any]
+    flags: int
+    tic: bytes
+
+
+_FORMATS: Final = (
+    _Format(codec.CCW0, codec.CCW0.offset_of("flags"), _TIC_FORMAT0),
+    _Format(codec.CCW1, codec.CCW1.offset_of("flags"), _TIC_FORMAT1),
+)
+
+
+def _at(orb: Orb) -> _Format:
+    return _FORMATS[orb.ctrl0 & c.ORB_CTRL0_MASK_FMT != 0]
+
+
 def prefetch_program(space: AddressSpace, orb: Orb) -> tuple[int, bytes]:
     """0 and the storage from the program's first CCW on, or the errno that refuses the program."""
     head = orb.cpa
@@ -42,7 +60,7 @@ def prefetch_program(space: AddressSpace, orb: Orb) -> tuple[int, bytes]:
             block = space.read(head, space.valid(head, GLANCE) & ~7)
             if not block:
                 return errno.EFAULT, b""
-        code, flags = block[0], block[1 if orb.ctrl0 & c.ORB_CTRL0_MASK_FMT else 4]
+        code, flags = block[0], block[_at(orb).flags]
         if not flags & (_CHAINS | c.CCW_FLAG_IDA) and code & 0x0F != c.CCW_CMD_TIC:
             # The one-CCW program needs no closer look.
             return 0, block
@@ -53,10 +71,7 @@ def prefetch_program(space: AddressSpace, orb: Orb) -> tuple[int, bytes]:
 
 
 def _check_segments(space: AddressSpace, orb: Orb, block: bytes) -> int:
-    format1 = orb.ctrl0 & c.ORB_CTRL0_MASK_FMT != 0
-    flags_at = 1 if format1 else 4
-    address_at, address_size = (4, 4) if format1 else (1, 3)
-    is_tic = _TIC_FORMAT1 if format1 else _TIC_FORMAT0
+    at = _at(orb)
     heads = [orb.cpa]
     segments: list[tuple[int, int]] = []
     while heads:
@@ -67,15 +82,14 @@ def _check_segments(space: AddressSpace, orb: Orb, block: bytes) -> int:
             block = space.read(head, space.valid(head, FETCHED) & ~7)
         if not block:
             return errno.EFAULT
-        flags = block[flags_at::8]
-        tics = block[0::8].translate(is_tic)
+        flags = block[at.flags :: c.CCW_SIZE]
+        tics = block[:: c.CCW_SIZE].translate(at.tic)
         ends = flags.translate(_ENDS)
         end = ends.find(1)
         tic = tics.find(1)
         if tic >= 0 and (end < 0 or tic <= end):
             end = tic
-            target = tic * 8 + address_at
-            heads.append(int.from_bytes(block[target : target + address_size], "big"))
+            heads.append(at.codec.parse(block, tic * c.CCW_SIZE).cda)
         if end < 0:
             return errno.EINVAL if len(block) == FETCHED else errno.EFAULT
         if end >= LONGEST_SEGMENT:
@@ -92,11 +106,8 @@ def _check_segments(space: AddressSpace, orb: Orb, block: bytes) -> int:
 
 def _idal_mapped(space: AddressSpace, orb: Orb, block: bytes, place: int) -> bool:
     """Whether every IDAW that the CCW at *place* needs lies in mapped storage."""
-    if orb.ctrl0 & c.ORB_CTRL0_MASK_FMT:
-        _, _, count, address = codec.CCW1.struct.unpack_from(block, place)
-    else:
-        _, high, low, _, _, count = codec.CCW0.struct.unpack_from(block, place)
-        address = high << 16 | low
+    ccw = _at(orb).codec.parse(block, place)
+    count, address = ccw.count, ccw.cda
     if not count:
         return True
     format2 = orb.ctrl0 & c.ORB_CTRL0_MASK_C64 != 0

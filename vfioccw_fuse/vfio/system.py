@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol
 
-from ..css.paths import ChannelPaths, PathState
+from ..css.chp import ChannelPaths
+from ..css.paths import PathState
 from ..css.subchannel import Executor, Subchannel
 from ..devices.base import Device
 from ..devices.options import DeviceSpec
@@ -21,23 +22,45 @@ DEFAULT_CHPIDS: Final = bytes([0x40, 0x41])
 """Channel paths of a device that names none."""
 
 
+class Attendant(Executor, Protocol):
+    """Who gives programs their time, and devices what they do by themselves."""
+
+    def attend(self, service: Callable[[], Awaitable[None]]) -> Callable[[], None]:
+        """Run *service* until it ends, or until what this gives is called."""
+        ...
+
+
 class System:
-    """All vfio-ccw devices of a mount, by subchannel id."""
+    """All vfio-ccw devices there are, by subchannel id: this is their only registry."""
 
     def __init__(
-        self, executor: Executor, space: Callable[[], AddressSpace], interface: table.Interface
+        self,
+        executor: Attendant,
+        space: Callable[[], AddressSpace],
+        interface: table.Interface,
+        devices: dict[str, CcwDevice] | None = None,
     ) -> None:
-        """*space* makes a new subchannel's storage; *interface* is what it offers by default."""
+        """*space* makes a new subchannel's storage; *interface* is what it offers by default.
+
+        *devices* is the registry, empty, where others look into it, too.
+        """
         self._executor = executor
         self._space = space
         self._interface = interface
-        self.devices: dict[str, CcwDevice] = {}
+        self.devices: dict[str, CcwDevice] = {} if devices is None else devices
         """The devices by subchannel id."""
-        self.paths = ChannelPaths(self._report)
+        self._services: dict[CcwDevice, Callable[[], None]] = {}
+        self.paths = ChannelPaths(self._subchannels, self._report)
         """The channel paths."""
 
+    def _subchannels(self) -> list[Subchannel]:
+        return [device.sch for device in self.devices.values()]
+
     def add(self, spec: DeviceSpec, model: Device) -> CcwDevice:
-        """Put *model* behind a new subchannel and open it; UserError for options that are wrong."""
+        """Put *model* behind a new subchannel and open it; UserError for options that are wrong.
+
+        From then on *model* belongs to it, and is closed with it.
+        """
         if spec.schid in self.devices:
             raise UserError(f"{spec.schid}: this subchannel is there already")
         sch = Subchannel(
@@ -48,7 +71,15 @@ class System:
         words = {word: value for word, value in spec.options.items() if word in SWITCHES}
         switch_subchannel(device, words)
         self.devices[spec.schid] = device
-        self.paths.attach(sch)
+        self.paths.lead_to(sch)
+        device.driver.event(Event.OPEN)
+        self._services[device] = self._executor.attend(model.service)
+        return device
+
+    def plug(self, spec: DeviceSpec, model: Device) -> CcwDevice:
+        """As `add`, while clients are there: a channel report tells of it."""
+        device = self.add(spec, model)
+        report_subchannel(device)
         return device
 
     def remove(self, schid: str) -> CcwDevice:
@@ -56,13 +87,24 @@ class System:
         device = self.devices.pop(schid, None)
         if device is None:
             raise UserError(f"{schid}: no such subchannel; see vfioccw ls")
-        self.paths.detach(device.sch)
-        device.event(Event.NOT_OPER)
+        device.driver.event(Event.NOT_OPER)
         report_subchannel(device)
+        self._end(device)
         return device
 
+    def close(self) -> None:
+        """Close every device, and let their media go."""
+        for device in list(self.devices.values()):
+            device.driver.event(Event.CLOSE)
+            self._end(device)
+        self.devices.clear()
+
+    def _end(self, device: CcwDevice) -> None:
+        self._services.pop(device)()
+        device.sch.device.close()
+
     def _report(self, sch: Subchannel, flags: int, rsid: int) -> None:
-        self.devices[sch.schid].report(flags, rsid)
+        self.devices[sch.schid].driver.reports.report(flags, rsid)
 
 
 def report_subchannel(device: CcwDevice) -> None:
@@ -72,8 +114,8 @@ def report_subchannel(device: CcwDevice) -> None:
     """
     cssid, ssid, _ = (int(part, 16) for part in device.sch.schid.split("."))
     flags = c.CRW_RSC_SUBCH << c.CRW_RSC_SHIFT | c.CRW_ERC_IPI
-    device.report(flags | c.CRW_FLAGS_MASK_C, device.sch.number)
-    device.report(flags, cssid << 8 | ssid << 4)
+    device.driver.reports.report(flags | c.CRW_FLAGS_MASK_C, device.sch.number)
+    device.driver.reports.report(flags, cssid << 8 | ssid << 4)
 
 
 def chpids_of(spec: DeviceSpec) -> bytes:

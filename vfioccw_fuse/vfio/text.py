@@ -23,8 +23,8 @@ def control_text(device: CcwDevice) -> str:
     """What `control` shows: one `word=value` a line, in the form in which it can be written."""
     words = {
         **device.sch.behaviour.words(),
-        "csense": "on" if device.sch.chars & c.PMCW_CHARS_MASK_CSENSE else "off",
-        "order": device.order,
+        "csense": "on" if device.sch.pmcw.concurrent_sense else "off",
+        "order": device.driver.io.order,
         "address-limit": f"{device.sch.address_limit:#x}",
     }
     return "".join(f"{word}={value}\n" for word, value in words.items())
@@ -60,10 +60,10 @@ def apply_control(device: CcwDevice, text: str) -> None:
 
 def switch_subchannel(device: CcwDevice, words: dict[str, str]) -> None:
     """Set fault, timing, concurrent sense and byte order; UserError changes nothing."""
-    order = words.get("order", device.order)
+    order = words.get("order", device.driver.io.order)
     if order not in ("big", "host"):
         raise UserError(f"order={order}: big or host")
-    csense = words.get("csense", "on" if device.sch.chars & c.PMCW_CHARS_MASK_CSENSE else "off")
+    csense = words.get("csense", "on" if device.sch.pmcw.concurrent_sense else "off")
     if csense not in ("on", "off", ""):
         raise UserError(f"csense={csense}: on or off")
     limit = words.get("address-limit", "0")
@@ -76,9 +76,10 @@ def switch_subchannel(device: CcwDevice, words: dict[str, str]) -> None:
     device.sch.behaviour.apply(words)
     if "address-limit" in words:
         device.sch.address_limit = address
-    device.order = order
+    device.driver.io.order = order
     mask = c.PMCW_CHARS_MASK_CSENSE
-    device.sch.chars = device.sch.chars & ~mask | (0 if csense == "off" else mask)
+    pmcw = device.sch.pmcw
+    pmcw.chars = pmcw.chars & ~mask | (0 if csense == "off" else mask)
 
 
 def _identity(device: Device) -> list[str]:
@@ -98,31 +99,32 @@ def state_text(device: CcwDevice) -> str:
     from ..regions import descriptions
 
     sch = device.sch
+    driver = device.driver
     counters = sch.counters
     lines = [
         f"subchannel: {sch.schid}",
         f"device: {sch.device.name}",
         *_identity(sch.device),
         f"interface: {device.interface}",
-        f"order: {device.order}",
-        f"fsm: {device.state.name}",
-        f"scsw: {sch.scsw().hex()}",
+        f"order: {driver.io.order}",
+        f"fsm: {driver.state.name}",
+        f"scsw: {sch.scsw.pack().hex()}",
         *(f"scsw.{row.field}: {row.value} {row.meaning}".rstrip()
-          for row in descriptions.describe_scsw(sch.scsw())),
-        f"pmcw: {sch.pmcw().hex()}",
+          for row in descriptions.describe_scsw(sch.scsw.pack())),
+        f"pmcw: {sch.pmcw.pack().hex()}",
         *(f"pmcw.{row.field}: {row.value} {row.meaning}".rstrip()
-          for row in descriptions.describe_pmcw(sch.pmcw())),
+          for row in descriptions.describe_pmcw(sch.pmcw.pack())),
         f"delay: {sch.behaviour.delay:g}s",
         f"fault: {sch.behaviour.fault.value}",
-        f"interruptions_shown: {int(sch.shown)}",
-        f"interruptions_queued: {len(sch.backlog)}",
+        f"interruptions_shown: {int(sch.pending.shown)}",
+        f"interruptions_queued: {len(sch.pending.queue)}",
         f"starts: {counters.starts}",
         f"halts: {counters.halts}",
         f"clears: {counters.clears}",
-        f"interruptions: {counters.interruptions}",
-        f"ebusy_status_pending: {device.counters.ebusy_status_pending}",
-        f"ebusy_busy: {device.counters.ebusy_busy}",
-        f"resets: {device.counters.resets}",
+        f"interruptions: {sch.pending.taken}",
+        f"ebusy_status_pending: {driver.counters.ebusy_status_pending}",
+        f"ebusy_busy: {driver.counters.ebusy_busy}",
+        f"resets: {driver.counters.resets}",
     ]  # fmt: skip
     for irq, name in zip(device.irqs.values(), ("io_irq", "crw_irq", "req_irq"), strict=False):
         seen = irq.statistics()
@@ -146,11 +148,11 @@ class Tracer:
 
         self._start = time.monotonic()
         trace = Trace(self._line, self._device.sch.device.type_name)
-        self._device.trace = self._device.sch.observer = trace
+        self._device.driver.trace = self._device.sch.observer = trace
 
     def stop(self) -> None:
         """Follow it no more."""
-        self._device.trace = self._device.sch.observer = None
+        self._device.driver.trace = self._device.sch.observer = None
 
     def _line(self, what: str, text: str) -> None:
         seconds = time.monotonic() - self._start

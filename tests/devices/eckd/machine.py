@@ -99,7 +99,7 @@ class Machine:
         orb = codec.ORB.parse(struct.pack(">IHBBI", 1, ctrl0, lpm, 0, address))
         assert self.subchannel.ssch(orb) == 0
         self._executor.drain()
-        if not self.subchannel.status_pending:  # an endless loop: it has had its turn
+        if not self.subchannel.scsw.status_pending:  # an endless loop: it has had its turn
             assert self.subchannel.csch() == 0
             self._executor.drain()
         cc, irb = self.subchannel.tsch()

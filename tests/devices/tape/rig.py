@@ -63,7 +63,7 @@ class Rig:
         self.space = space
         self.events = 0
         self.news = trio.Event()
-        sch.on_status_pending = self._on_status_pending
+        sch.pending.on_status_pending = self._on_status_pending
 
     def _on_status_pending(self) -> None:
         self.events += 1
@@ -77,7 +77,7 @@ class Rig:
 
     async def ending(self) -> Ending:
         with trio.fail_after(60):
-            while not self.sch.status_pending:
+            while not self.sch.scsw.status_pending:
                 self.news = trio.Event()
                 await self.news.wait()
         cc, irb = self.sch.tsch()

@@ -70,8 +70,8 @@ async def test_a_program_that_is_awake_again_does_nothing_once_it_was_ended(
             sch._executor = TrioExecutor(nursery)
             assert sch.ssch(Orb(0, SPND, 0xFF, 0, PROGRAM)) == 0
             await trio.testing.wait_all_tasks_blocked()
-            assert sch.ctrl & c.SCSW_ACTL_SUSP
-            sch.take_status()
+            assert sch.scsw.ctrl & c.SCSW_ACTL_SUSP
+            sch.pending.take()
             machine.program((NOP, CC | SLI, 1, 0), (SENSE_ID, CC, 7, DATA), (0x08, 0, 0, PROGRAM))
             assert sch.rsch() == 0
             if waits_for == "turn":
@@ -86,9 +86,9 @@ async def test_a_program_that_is_awake_again_does_nothing_once_it_was_ended(
             await trio.testing.wait_all_tasks_blocked()
             assert machine.load(DATA, 7) == bytes(7), "it went on"
             if end == "csch":
-                assert sch.ctrl == c.SCSW_FCTL_CLEAR_FUNC | c.SCSW_STCTL_STATUS_PEND
+                assert sch.scsw.ctrl == c.SCSW_FCTL_CLEAR_FUNC | c.SCSW_STCTL_STATUS_PEND
             else:
-                assert sch.ctrl == 0
+                assert sch.scsw.ctrl == 0
             nursery.cancel_scope.cancel()
     finally:
         machine.close()

@@ -29,8 +29,8 @@ class AnyOrderSeenFromOutside(AnyOrder):
         before, self.before = self.before, status
         assert status.sequence % 2 == 0
         assert status.fsm_state in (State.IDLE, State.CP_PENDING)
-        assert status.scsw_area == self.driver.sch.scsw()
-        assert status.pmcw_area == self.driver.sch.pmcw()
+        assert status.scsw_area == self.driver.sch.scsw.pack()
+        assert status.pmcw_area == self.driver.sch.pmcw.pack()
         ctrl = int.from_bytes(status.scsw_area[2:4])
         # Unsolicited status that waits for the end of a function is pending behind it.
         assert status.pending or not ctrl & c.SCSW_STCTL_STATUS_PEND

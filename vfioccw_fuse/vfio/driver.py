@@ -1,0 +1,400 @@
+"""The vfio-ccw driver of one subchannel: requests into instructions, status into IRBs.
+
+The methods that the cells of `fsm.TABLE` name are here; which of them runs is the table's matter
+alone. All state changes happen in plain calls from one thread, none of which waits: that is the
+lock of the thread's mutex discussion. Rules: Linux drivers/s390/cio/vfio_ccw_fsm.c, and where this
+driver offers more, the thread.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from ..css.scsw import INTERMEDIATE_ONLY, START, STATUS_PEND, STCTL
+from ..css.subchannel import OperandException, Subchannel
+from ..devices.options import Fault
+from ..regions import constants as c
+from ..regions.layouts import Orb
+from ..regions.table import Interface, irqs_of
+from .areas import IoArea, ProgramHalves
+from .fsm import LEADS, TABLE, Cell, Done, Event, State
+from .irq import Irq
+from .prefetch import prefetch_program
+from .reports import ChannelReports
+
+if TYPE_CHECKING:
+    from ..css.trace import Trace
+
+HALT_OR_CLEAR: Final = c.SCSW_FCTL_CLEAR_FUNC | c.SCSW_FCTL_HALT_FUNC
+SSCH: Final = c.VFIO_CCW_ASYNC_CMD_SSCH
+START_COMMANDS: Final = {
+    SSCH: c.PROGRAM_HALF_NONE,
+    c.VFIO_CCW_ASYNC_CMD_SSCH_A: c.PROGRAM_HALF_A,
+    c.VFIO_CCW_ASYNC_CMD_SSCH_B: c.PROGRAM_HALF_B,
+}
+"""Commands of the cmd region that start: the half of the program region that each starts."""
+START_COMMAND_OF: Final = {half: command for command, half in START_COMMANDS.items()}
+HALF_ORB: Final = Orb(ctrl0=c.ORB_CTRL0_MASK_FMT, lpm=0xFF)
+"""The ORB of a start from a half: format 1, any path, the program at offset 0."""
+LINUX_COMMANDS: Final = frozenset({c.VFIO_CCW_ASYNC_CMD_HSCH, c.VFIO_CCW_ASYNC_CMD_CSCH})
+"""The commands that the interface `async` has; `full` has all of them."""
+CC_ERRNO: Final = (0, errno.EBUSY, errno.EBUSY, errno.ENODEV)
+"""By condition code; a START whose path is gone is EACCES while another path is left."""
+
+# A member of an enum costs as much as two calls each time that it is looked up by its name.
+_PROCESSING: Final = Done.PROCESSING
+_STARTED: Final = Done.STARTED
+_NOT_STARTED: Final = Done.NOT_STARTED
+_CONCLUDED: Final = Done.CONCLUDED
+_PROCESSING_FAULT: Final = Fault.PROCESSING
+
+
+@dataclass(slots=True)
+class RequestCounters:
+    """Requests that did not end with condition code 0, by why."""
+
+    ebusy_status_pending: int = 0
+    """EBUSY with condition code 1."""
+    ebusy_busy: int = 0
+    """EBUSY with condition code 2."""
+    resets: int = 0
+    """VFIO_DEVICE_RESET and what acts like it."""
+
+
+class Processing(Exception):
+    """An accepted start stays in CP_PROCESSING for some time (the fault `processing`).
+
+    Raised through the region that was written to whoever carries requests. That one lets *seconds*
+    pass, calls `finish`, and only then answers the request; or `withdraw`, if it cannot wait.
+    """
+
+    def __init__(self, seconds: float, go_on: Callable[[bool], int]) -> None:
+        """*go_on* does the start (True) or gives it up (False), and gives 0 or an errno."""
+        super().__init__(f"in CP_PROCESSING for {seconds:g} s")
+        self.seconds = seconds
+        """How long to wait."""
+        self._go_on = go_on
+        self._answer: Callable[[int], None] = lambda result: None
+
+    def then(self, answer: Callable[[int], None]) -> None:
+        """Let *answer* have the result: the region, which says it in ret_code, raises OSError."""
+        self._answer = answer
+
+    def finish(self) -> None:
+        """Do the start; OSError with the errno of the contract."""
+        self._answer(self._go_on(True))
+
+    def withdraw(self) -> None:
+        """Give the start up: the request ends with EINTR, as OSError."""
+        self._answer(self._go_on(False))
+
+
+class _Row:
+    """One state of the table, its cells bound to a driver's methods."""
+
+    __slots__ = ("async_req", "close", "interrupt", "io_req", "leads", "not_oper", "open", "state")
+
+    io_req: Callable[[Orb, int, int], int]
+    """Takes ORB, fctl, half; gives 0 or an errno."""
+    async_req: Callable[[Callable[[], int]], int]
+    """Takes what does the command; gives 0 or an errno."""
+    not_oper: Callable[[], None]
+    interrupt: Callable[[], None]
+    open: Callable[[], None]
+    close: Callable[[], None]
+
+    def __init__(self, state: State, driver: Driver, interface: Interface) -> None:
+        self.state = state
+        self.leads: dict[Done, _Row] = {}
+        """The rows that something done leads to; filled when all rows are there."""
+        for event in Event:
+            cell: Cell = TABLE[state][event]
+            name = cell if isinstance(cell, str) else cell[interface]
+            setattr(self, event.name.lower(), getattr(driver, name))
+
+
+class Driver:
+    """What Linux keeps in struct vfio_ccw_private: the state, and all that a request may touch."""
+
+    def __init__(self, sch: Subchannel, interface: Interface) -> None:
+        self.sch = sch
+        """The subchannel: scsw(h) is there."""
+        self.irqs = {irq.index: Irq() for irq in irqs_of(interface)}
+        """The interrupts by index."""
+        self.io = IoArea()
+        """The io region's bytes."""
+        self.halves = ProgramHalves()
+        """The program region's bytes."""
+        self.reports = ChannelReports(self.irqs.get(c.VFIO_CCW_CRW_IRQ_INDEX))
+        """Channel reports that wait to be read."""
+        self.counters = RequestCounters()
+        """Requests that failed, and resets."""
+        self.trace: Trace | None = None
+        """Who writes down instructions and their condition codes."""
+        self.last_command = 0
+        """The last command as its cmd_region bit; SSCH through the io_region counts as SSCH."""
+        self.last_cc = 0
+        """Its condition code."""
+        self.last_errno = 0
+        """Its errno, 0 if it was accepted."""
+        self._io_irq = self.irqs[c.VFIO_CCW_IO_IRQ_INDEX]
+        instructions = {
+            c.VFIO_CCW_ASYNC_CMD_HSCH: ("hsch", Done.HALTED, sch.hsch),
+            c.VFIO_CCW_ASYNC_CMD_CSCH: ("csch", Done.CLEARED, sch.csch),
+            c.VFIO_CCW_ASYNC_CMD_XSCH: ("xsch", Done.CANCELLED, sch.xsch),
+            c.VFIO_CCW_ASYNC_CMD_RSCH: ("rsch", Done.RESUMED, sch.rsch),
+        }
+        every = interface is Interface.FULL
+        self._instructions = {
+            command: instruction
+            for command, instruction in instructions.items()
+            if every or command in LINUX_COMMANDS
+        }
+        self._starts = START_COMMANDS if every else {}
+        # The start that waits in CP_PROCESSING; another object, or None, if it was dropped.
+        self._held: object = None
+        rows = {state: _Row(state, self, interface) for state in State}
+        for state, leads in LEADS.items():
+            rows[state].leads = {done: rows[after] for done, after in leads.items()}
+        self._at = rows[State.STANDBY]
+        sch.pending.on_status_pending = self.status_pending
+
+    @property
+    def state(self) -> State:
+        """The FSM's state."""
+        return self._at.state
+
+    def _lead(self, done: Done) -> None:
+        """Go to the state that *done* leads to, if it leads anywhere."""
+        after = self._at.leads.get(done)
+        if after is not None:
+            self._at = after
+            self.halves.running = c.PROGRAM_HALF_NONE
+
+    # --- events -------------------------------------------------------------------------------
+
+    def request(self, orb: Orb, fctl: int) -> int:
+        """IO_REQ: a request in the io region; gives 0 or an errno. *fctl* has SCSW_FCTL_ bits."""
+        return self._at.io_req(orb, fctl, c.PROGRAM_HALF_NONE)
+
+    def command(self, command: int, orb: Orb) -> int:
+        """ASYNC_REQ: a command of the cmd region; gives 0 or an errno.
+
+        *orb* is the io region's, for SSCH: a start is an IO_REQ.
+        """
+        return self._at.async_req(partial(self._command, command, orb))
+
+    def modify(self, schib: bytes) -> int:
+        """ASYNC_REQ: MSCH with 52 bytes; gives 0 or an errno."""
+        return self._at.async_req(partial(self._modify, schib))
+
+    def status_pending(self) -> None:
+        """INTERRUPT: the subchannel has a status; one that waits behind a shown one is no event."""
+        if not self.sch.pending.shown:
+            self._at.interrupt()
+
+    def event(self, event: Event) -> None:
+        """OPEN, CLOSE or NOT_OPER."""
+        at = self._at
+        {Event.OPEN: at.open, Event.CLOSE: at.close, Event.NOT_OPER: at.not_oper}[event]()
+
+    def reset(self) -> None:
+        """VFIO_DEVICE_RESET: CLOSE, then OPEN. What was shown or queued is gone."""
+        self.counters.resets += 1
+        self._at.close()
+        self.io.show(bytes(c.IRB_SIZE))
+        self._at.open()
+
+    # --- the cells: life ----------------------------------------------------------------------
+
+    def nop(self) -> None:
+        """Nothing."""
+
+    def open(self) -> None:
+        """Enable the subchannel (MSCH with E)."""
+        self.sch.enable()
+        self._lead(Done.OPENED)
+
+    def close(self) -> None:
+        """Drop what is in progress, disable the subchannel."""
+        self._held = None
+        self.sch.disable()
+        self._lead(Done.CLOSED)
+
+    def notoper(self) -> None:
+        """The subchannel is gone: drop everything."""
+        self._held = None
+        self.sch.disable()
+        self.halves.close()
+        self._lead(Done.REMOVED)
+
+    # --- the cells: requests ------------------------------------------------------------------
+
+    def io_error(self, orb: Orb, fctl: int, half: int) -> int:
+        """The request is EIO."""
+        return errno.EIO
+
+    def io_retry(self, orb: Orb, fctl: int, half: int) -> int:
+        """The request is EAGAIN."""
+        return errno.EAGAIN
+
+    def io_start(self, orb: Orb, fctl: int, half: int) -> int:
+        """START, all that fctl may ask for: translate the program, SSCH."""
+        if fctl & HALT_OR_CLEAR:
+            return errno.EOPNOTSUPP
+        return self._start(orb, half) if fctl & START else errno.EINVAL
+
+    def io_busy(self, orb: Orb, fctl: int, half: int) -> int:
+        """START is EBUSY."""
+        if fctl & HALT_OR_CLEAR:
+            return errno.EOPNOTSUPP
+        return self._not_executed(half) if fctl & START else errno.EINVAL
+
+    def io_request(self, orb: Orb, fctl: int, half: int) -> int:
+        """Do one function of fctl: clear before halt before start, as the thread settled."""
+        if fctl & HALT_OR_CLEAR:
+            return self._halt_or_clear(fctl)
+        return self._start(orb, half) if fctl & START else errno.EINVAL
+
+    def io_overtake(self, orb: Orb, fctl: int, half: int) -> int:
+        """Halt and clear overtake the running start; another start is EBUSY."""
+        if fctl & HALT_OR_CLEAR:
+            return self._halt_or_clear(fctl)
+        return self._not_executed(half) if fctl & START else errno.EINVAL
+
+    def async_error(self, do: Callable[[], int]) -> int:
+        """The command is EIO."""
+        return errno.EIO
+
+    def async_retry(self, do: Callable[[], int]) -> int:
+        """The command is EAGAIN."""
+        return errno.EAGAIN
+
+    def async_request(self, do: Callable[[], int]) -> int:
+        """Do the command."""
+        return do()
+
+    # --- the cells: interruptions -------------------------------------------------------------
+
+    def irq(self) -> None:
+        """Show the IRB, signal io_irq."""
+        sch = self.sch
+        ctrl = sch.scsw.ctrl
+        self.io.show(sch.pending.show())
+        if ctrl & START and ctrl & STCTL != INTERMEDIATE_ONLY:
+            self._lead(_CONCLUDED)
+        self._io_irq.signal()
+
+    def disabled_irq(self) -> None:
+        """Disable the subchannel: nobody waits for its status."""
+        self.sch.disable()
+
+    def irb_read(self) -> None:
+        """A client read the shown IRB: that is its TSCH, and the next one is shown."""
+        pending = self.sch.pending
+        if pending.shown and self.sch.scsw.ctrl & STATUS_PEND:
+            pending.take()
+
+    # --- instructions -------------------------------------------------------------------------
+
+    def _halt_or_clear(self, fctl: int) -> int:
+        if fctl & c.SCSW_FCTL_CLEAR_FUNC:
+            return self._instruct(c.VFIO_CCW_ASYNC_CMD_CSCH, "csch", Done.CLEARED, self.sch.csch)
+        return self._instruct(c.VFIO_CCW_ASYNC_CMD_HSCH, "hsch", Done.HALTED, self.sch.hsch)
+
+    def _command(self, command: int, orb: Orb) -> int:
+        instruction = self._instructions.get(command)
+        if instruction is not None:
+            return self._instruct(command, *instruction)
+        half = self._starts.get(command)
+        return errno.EINVAL if half is None else self._at.io_req(orb, START, half)
+
+    def _modify(self, schib: bytes) -> int:
+        msch = partial(self.sch.msch, schib)
+        try:
+            return self._instruct(self.last_command, "msch", Done.MODIFIED, msch)
+        except OperandException:
+            return errno.EINVAL
+
+    def _instruct(
+        self, command: int, name: str, done: Done, instruction: Callable[[], int]
+    ) -> int:
+        """Do an I/O instruction and let its condition code decide the state and the errno."""
+        cc = instruction()
+        if not cc:
+            self._lead(done)
+        return self._told(command, name, cc)
+
+    def _told(self, command: int, name: str, cc: int, orb: Orb | None = None) -> int:
+        """Keep what became of a command, for the status region and the trace; gives its errno."""
+        self.last_command = command
+        self.last_cc = cc
+        self.last_errno = CC_ERRNO[cc]
+        if cc == 1:
+            self.counters.ebusy_status_pending += 1
+        elif cc == 2:
+            self.counters.ebusy_busy += 1
+        if self.trace is not None:
+            self.trace.instruction(name, cc, orb)
+        return self.last_errno
+
+    def _not_executed(self, half: int) -> int:
+        """A start while one is pending: what SSCH would have given is told all the same."""
+        cc = 1 if self.sch.scsw.ctrl & STATUS_PEND else 2
+        return self._told(START_COMMAND_OF[half], "ssch", cc)
+
+    def _start(self, orb: Orb, half: int) -> int:
+        """Translate the program as Linux does, go through CP_PROCESSING, SSCH."""
+        prefetched = b""
+        if half:
+            orb = HALF_ORB
+        else:
+            _, ctrl0, _, _, cpa = orb
+            if ctrl0 & c.ORB_CTRL0_MASK_TRANSPORT:
+                return errno.EOPNOTSUPP
+            if cpa >> 31:
+                return errno.EINVAL
+            if ctrl0 & c.ORB_CTRL0_MASK_PFCH:
+                refused, prefetched = prefetch_program(self.sch.space, orb)
+                if refused:
+                    return refused
+        self._lead(_PROCESSING)
+        if self.sch.behaviour.fault is _PROCESSING_FAULT:
+            self._hold(orb, half, prefetched)
+        return self._ssch(orb, half, prefetched)
+
+    def _hold(self, orb: Orb, half: int, prefetched: bytes) -> None:
+        """Stay in CP_PROCESSING as the fault `processing` says."""
+        self._held = token = object()
+
+        def go_on(wanted: bool) -> int:
+            if self._held is not token:
+                return errno.EIO  # reset, closed or removed meanwhile
+            self._held = None
+            if wanted:
+                return self._ssch(orb, half, prefetched)
+            self._lead(_NOT_STARTED)
+            return errno.EINTR
+
+        raise Processing(self.sch.behaviour.take_processing(), go_on)
+
+    def _ssch(self, orb: Orb, half: int, prefetched: bytes) -> int:
+        sch = self.sch
+        try:
+            cc = sch.ssch(orb, prefetched, self.halves.space(half) if half else None)
+        except OperandException:
+            self._lead(_NOT_STARTED)
+            return errno.EINVAL
+        if cc:
+            self._lead(_NOT_STARTED)
+            result = self._told(START_COMMAND_OF[half], "ssch", cc)
+            if cc == 3 and sch.other_path(orb.lpm):
+                self.last_errno = result = errno.EACCES
+            return result
+        self._lead(_STARTED)
+        self.halves.running = half
+        return self._told(START_COMMAND_OF[half], "ssch", cc, orb)
