@@ -136,6 +136,7 @@ class ChannelProgram:
         """As `run`."""
         sch = self._sch
         pending = sch.pending
+        measured = sch.measurement
         device = sch.device
         io = self.io
         ccws = self.ccws
@@ -170,7 +171,8 @@ class ChannelProgram:
                     return Pause.TURN
                 io.end()
                 if not self._answered:
-                    self._first_answer()
+                    self._answered = True
+                    measured.initial_command_response_ns += perf_counter_ns() - self._since
                 if pending.observer is not None:
                     ccws.tell(pending.observer, status)
                 if io.first and self.orb.ctrl0 & ISIC and status & CE:
@@ -190,14 +192,11 @@ class ChannelProgram:
 
     def _accepted(self) -> None:
         """The device works at the command and has not ended it."""
-        self._sch.note_active()
+        sch = self._sch
+        sch.note_active()
         if not self._answered:
-            self._first_answer()
-
-    def _first_answer(self) -> None:
-        """The device answered the first command: the time since the function was taken up."""
-        self._answered = True
-        self._sch.measurement.initial_command_response_ns += perf_counter_ns() - self._since
+            self._answered = True
+            sch.measurement.initial_command_response_ns += perf_counter_ns() - self._since
 
     def _wake(self) -> None:
         self.woken = True

@@ -126,7 +126,7 @@ class PendingStatus:
                 return
             new = new.over(Scsw(flags=scsw.flags, cstat=scsw.cstat))
         said, self.erw, self.ecw, self.logout, _ = new
-        scsw.become(said)
+        scsw.flags, scsw.ctrl, scsw.cpa, scsw.dstat, scsw.cstat, scsw.count = said
         if self.observer is not None:
             self.observer.interruption(self.irb())
         self.on_status_pending()
@@ -158,7 +158,8 @@ class PendingStatus:
         """Drop every status, pending or queued; *scsw* is what the SCSW says from now on."""
         self.queue.clear()
         self.shown = False
-        self._scsw.become(scsw)
+        now = self._scsw
+        now.flags, now.ctrl, now.cpa, now.dstat, now.cstat, now.count = scsw
         self.erw = self.logout = 0
         self.ecw = NO_ECW
 

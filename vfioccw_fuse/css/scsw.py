@@ -65,7 +65,3 @@ class SubchannelStatusWord:
     def pack(self) -> bytes:
         """The 12 bytes, big endian."""
         return _pack(self.flags, self.ctrl, self.cpa, self.dstat, self.cstat, self.count)
-
-    def become(self, scsw: Scsw) -> None:
-        """Say what *scsw* says, in every field."""
-        self.flags, self.ctrl, self.cpa, self.dstat, self.cstat, self.count = scsw

@@ -35,12 +35,13 @@ def ret_code(result: int) -> bytes:
 class IoArea:
     """The 124 bytes of the io region: ORB, SCSW, IRB, ret_code."""
 
-    __slots__ = ("_failed", "_fctl_at", "_order", "_parse_orb", "data")
+    __slots__ = ("_fctl_at", "_order", "_parse_orb", "data", "failed")
 
     def __init__(self) -> None:
         self.data = bytearray(c.IO_REGION_SIZE)
         """The bytes."""
-        self._failed = False
+        self.failed = False
+        """Whether ret_code says that the last request failed."""
         self.order = "big"
 
     @property
@@ -68,9 +69,8 @@ class IoArea:
 
     def answer(self, result: int) -> None:
         """Put *result*, 0 or an errno, into ret_code."""
-        if result or self._failed:
-            self.data[RET_CODE_AT:] = ret_code(result)
-            self._failed = result != 0
+        self.data[RET_CODE_AT:] = ret_code(result)
+        self.failed = result != 0
 
 
 class ProgramHalves:

@@ -93,7 +93,7 @@ class Processing(Exception):
         self._answer(self._go_on(False))
 
 
-class _Row:
+class Row:
     """One state of the table, its cells bound to a driver's methods."""
 
     __slots__ = ("async_req", "close", "interrupt", "io_req", "leads", "not_oper", "open", "state")
@@ -109,7 +109,7 @@ class _Row:
 
     def __init__(self, state: State, driver: Driver, interface: Interface) -> None:
         self.state = state
-        self.leads: dict[Done, _Row] = {}
+        self.leads: dict[Done, Row] = {}
         """The rows that something done leads to; filled when all rows are there."""
         for event in Event:
             cell: Cell = TABLE[state][event]
@@ -157,57 +157,54 @@ class Driver:
         self._starts = START_COMMANDS if every else {}
         # The start that waits in CP_PROCESSING; another object, or None, if it was dropped.
         self._held: object = None
-        rows = {state: _Row(state, self, interface) for state in State}
+        rows = {state: Row(state, self, interface) for state in State}
         for state, leads in LEADS.items():
             rows[state].leads = {done: rows[after] for done, after in leads.items()}
-        self._at = rows[State.STANDBY]
+        self.at = rows[State.STANDBY]
+        """The row of the table that counts now; who calls a cell of it dispatches the event."""
         sch.pending.on_status_pending = self.status_pending
 
     @property
     def state(self) -> State:
         """The FSM's state."""
-        return self._at.state
+        return self.at.state
 
     def _lead(self, done: Done) -> None:
         """Go to the state that *done* leads to, if it leads anywhere."""
-        after = self._at.leads.get(done)
+        after = self.at.leads.get(done)
         if after is not None:
-            self._at = after
+            self.at = after
             self.halves.running = c.PROGRAM_HALF_NONE
 
     # --- events -------------------------------------------------------------------------------
-
-    def request(self, orb: Orb, fctl: int) -> int:
-        """IO_REQ: a request in the io region; gives 0 or an errno. *fctl* has SCSW_FCTL_ bits."""
-        return self._at.io_req(orb, fctl, c.PROGRAM_HALF_NONE)
 
     def command(self, command: int, orb: Orb) -> int:
         """ASYNC_REQ: a command of the cmd region; gives 0 or an errno.
 
         *orb* is the io region's, for SSCH: a start is an IO_REQ.
         """
-        return self._at.async_req(partial(self._command, command, orb))
+        return self.at.async_req(partial(self._command, command, orb))
 
     def modify(self, schib: bytes) -> int:
         """ASYNC_REQ: MSCH with 52 bytes; gives 0 or an errno."""
-        return self._at.async_req(partial(self._modify, schib))
+        return self.at.async_req(partial(self._modify, schib))
 
     def status_pending(self) -> None:
         """INTERRUPT: the subchannel has a status; one that waits behind a shown one is no event."""
         if not self.sch.pending.shown:
-            self._at.interrupt()
+            self.at.interrupt()
 
     def event(self, event: Event) -> None:
         """OPEN, CLOSE or NOT_OPER."""
-        at = self._at
+        at = self.at
         {Event.OPEN: at.open, Event.CLOSE: at.close, Event.NOT_OPER: at.not_oper}[event]()
 
     def reset(self) -> None:
         """VFIO_DEVICE_RESET: CLOSE, then OPEN. What was shown or queued is gone."""
         self.counters.resets += 1
-        self._at.close()
+        self.at.close()
         self.io.show(bytes(c.IRB_SIZE))
-        self._at.open()
+        self.at.open()
 
     # --- the cells: life ----------------------------------------------------------------------
 
@@ -311,7 +308,7 @@ class Driver:
         if instruction is not None:
             return self._instruct(command, *instruction)
         half = self._starts.get(command)
-        return errno.EINVAL if half is None else self._at.io_req(orb, START, half)
+        return errno.EINVAL if half is None else self.at.io_req(orb, START, half)
 
     def _modify(self, schib: bytes) -> int:
         msch = partial(self.sch.msch, schib)
@@ -362,7 +359,7 @@ class Driver:
                 refused, prefetched = prefetch_program(self.sch.space, orb)
                 if refused:
                     return refused
-        self._lead(_PROCESSING)
+        self.at = self.at.leads.get(_PROCESSING, self.at)
         if self.sch.behaviour.fault is _PROCESSING_FAULT:
             self._hold(orb, half, prefetched)
         return self._ssch(orb, half, prefetched)
@@ -395,6 +392,6 @@ class Driver:
             if cc == 3 and sch.other_path(orb.lpm):
                 self.last_errno = result = errno.EACCES
             return result
-        self._lead(_STARTED)
+        self.at = self.at.leads.get(_STARTED, self.at)
         self.halves.running = half
         return self._told(START_COMMAND_OF[half], "ssch", cc, orb)

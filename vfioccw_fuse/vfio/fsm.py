@@ -45,7 +45,7 @@ class Event(enum.IntEnum):
     """The device is closed: at umount, remove, and as the first half of a reset."""
 
 
-class Done(enum.Enum):
+class Done(enum.StrEnum):
     """What a method has done that may lead to another state. The value says it to people."""
 
     OPENED = "opened"
@@ -61,7 +61,7 @@ class Done(enum.Enum):
     MODIFIED = "msch: cc 0"
     CONCLUDED = "IRB that concludes the start"
 
-    __hash__ = object.__hash__  # looked up for every request
+    __hash__ = str.__hash__  # looked up for every request
 
 
 Cell = str | Mapping[str, str]

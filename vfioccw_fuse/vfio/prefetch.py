@@ -42,6 +42,8 @@ _FORMATS: Final = (
     _Format(codec.CCW1, codec.CCW1.offset_of("flags"), _TIC_FORMAT1),
 )
 
+_FLAGS_AT: Final = {0: _FORMATS[0].flags, c.ORB_CTRL0_MASK_FMT: _FORMATS[1].flags}
+
 
 def _at(orb: Orb) -> _Format:
     return _FORMATS[orb.ctrl0 & c.ORB_CTRL0_MASK_FMT != 0]
@@ -60,7 +62,7 @@ def prefetch_program(space: AddressSpace, orb: Orb) -> tuple[int, bytes]:
             block = space.read(head, space.valid(head, GLANCE) & ~7)
             if not block:
                 return errno.EFAULT, b""
-        code, flags = block[0], block[_at(orb).flags]
+        code, flags = block[0], block[_FLAGS_AT[orb.ctrl0 & c.ORB_CTRL0_MASK_FMT]]
         if not flags & (_CHAINS | c.CCW_FLAG_IDA) and code & 0x0F != c.CCW_CMD_TIC:
             # The one-CCW program needs no closer look.
             return 0, block

@@ -41,11 +41,13 @@ class Region(Protocol):
 class IoRegion:
     """124 bytes: a command region while written, a status region at interrupts ("way 1")."""
 
-    __slots__ = ("_area", "_driver")
+    __slots__ = ("_area", "_driver", "_lands_only")
 
-    def __init__(self, driver: Driver) -> None:
+    def __init__(self, driver: Driver, lands_only: int = 0) -> None:
+        """*lands_only*: a write that ends there, bytes from the front, is no request."""
         self._driver = driver
         self._area = driver.io
+        self._lands_only = lands_only
 
     def read(self, offset: int, size: int) -> bytes:
         """Reading byte 24, the first of the IRB, takes the shown IRB."""
@@ -61,33 +63,20 @@ class IoRegion:
         if offset < IRB_AT:
             last = end if end < IRB_AT else IRB_AT
             area.data[offset:last] = data[: last - offset]
+        if end <= self._lands_only:
+            return
         try:
-            result = self._driver.request(area.orb(), area.fctl())
+            result = self._driver.at.io_req(area.orb(), area.fctl(), c.PROGRAM_HALF_NONE)
         except Processing as held:
             held.then(self._answer)
             raise
-        area.answer(result)
-        if result:
-            raise OSError(result, "io_region request refused")
+        if result or area.failed:
+            self._answer(result)
 
     def _answer(self, result: int) -> None:
         self._area.answer(result)
         if result:
             raise OSError(result, "io_region request refused")
-
-
-class FullIoRegion(IoRegion):
-    """The same on `full`: an ORB alone only lands, for SSCH by the cmd_region."""
-
-    __slots__ = ()
-
-    def write(self, offset: int, data: bytes) -> None:
-        """As `IoRegion.write`, unless only bytes of the ORB are written."""
-        end = offset + len(data)
-        if end <= SCSW_AT:
-            self._area.data[offset:end] = data
-        else:
-            IoRegion.write(self, offset, data)
 
 
 class CmdRegion:
@@ -296,7 +285,8 @@ _KINDS: Final[dict[str, Callable[[Driver], Region]]] = {
 def region_of(row: Row, driver: Driver, interface: Interface) -> Region:
     """The contents of the region that *row* of the table describes."""
     if interface is Interface.FULL and row.name == "io_region":
-        return FullIoRegion(driver)
+        # An ORB alone only lands there, for SSCH by the cmd_region.
+        return IoRegion(driver, SCSW_AT)
     return _KINDS[row.name](driver)
 
 
