@@ -143,6 +143,32 @@ def test_the_fsm_is_a_table_that_knows_no_trio_no_fuse_no_construct() -> None:
     assert known <= {"__future__", "collections.abc", "enum", "typing"}
 
 
+@pytest.mark.parametrize(
+    "path",
+    [p for p in FILES if room_of(module_of(p)) in (f"{PACKAGE}.vfio", f"{PACKAGE}.fuse")],
+    ids=named,
+)
+def test_no_line_but_the_table_asks_for_the_state(path: Path) -> None:
+    """Nothing compares a state or takes it for a key; who shows it only reads it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        asked: list[ast.expr] = []
+        if isinstance(node, ast.Compare):
+            asked = [node.left, *node.comparators]
+        elif isinstance(node, ast.Subscript):
+            asked = [node.slice]
+        elif isinstance(node, ast.Match):
+            asked = [node.subject]
+        for expression in asked:
+            words = {n.attr for n in ast.walk(expression) if isinstance(n, ast.Attribute)}
+            names = {n.id for n in ast.walk(expression) if isinstance(n, ast.Name)}
+            allowed = path.name == "driver.py" and ast.unparse(node) in STATE_KEYS
+            assert allowed or not ("state" in words or "State" in names), f"line {node.lineno}"
+
+
+STATE_KEYS = {"rows[State.STANDBY]"}
+"""Where the driver builds its rows from the table: a device begins closed."""
+
+
 @pytest.mark.parametrize("name", ["css", "devices", "memory", "vfio", "scenario"])
 def test_nothing_below_the_presentation_knows_fuse(name: str) -> None:
     for path in (PROJECT / PACKAGE / name).rglob("*.py"):
