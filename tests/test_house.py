@@ -13,7 +13,8 @@ PACKAGE = "vfioccw_fuse"
 REGIONS = f"{PACKAGE}.regions"
 FLOORS = (
     (REGIONS,),
-    (f"{PACKAGE}.errors",),
+    (f"{PACKAGE}.errors", f"{PACKAGE}.mountinfo"),
+    (f"{PACKAGE}.sizes",),
     (f"{PACKAGE}.memory", f"{PACKAGE}.devices"),
     (f"{PACKAGE}.css",),
     (f"{PACKAGE}.vfio", f"{PACKAGE}.scenario"),

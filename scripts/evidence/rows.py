@@ -199,7 +199,7 @@ ROWS: Final[Mapping[int, Row]] = {
             "echo delay=600s > $S/control",
             "vfioccw ssch $S --ccw nop --no-wait",
             "vfioccw xsch $S",
-            "grep -E '^(fsm|scsw:|io_irq)' $S/state",
+            "grep -E '^(fsm|scsw:|io_irq.signals)' $S/state",
             "! vfioccw rsch $S",
             "vfioccw chp off $M 40",
             "xxd -p $S/crw_region",
@@ -211,7 +211,7 @@ ROWS: Final[Mapping[int, Row]] = {
         (
             "^xsch: cc 0",
             "fsm: IDLE\nscsw: ....0000",
-            "io_irq: 0 signals",
+            "io_irq.signals: 0",
             "^rsch: cc 2",
             "^0604400000000000",
             "^0204400000000000",

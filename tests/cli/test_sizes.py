@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vfioccw_fuse.cli.sizes import parse_address, parse_size
+from vfioccw_fuse.cli.sizes import parse_address
 from vfioccw_fuse.errors import UserError
+from vfioccw_fuse.sizes import parse_size
 
 
 @pytest.mark.parametrize(

@@ -28,9 +28,9 @@ from typing import Any, Final, NoReturn
 from ..devices.catalog import CONTROL_WORDS, device_class
 from ..devices.options import BEHAVIOUR_WORDS, Behaviour, DeviceSpec, parse_schid
 from ..errors import UserError
+from ..sizes import parse_size
 from ..vfio.system import chpids_of, interface_of, path_state
 from .chp import absolute
-from .sizes import parse_size
 
 Key = tuple[str | int, ...]
 """Where a value is: names of tables and keys, and places in arrays of tables."""

@@ -5,21 +5,11 @@ which may be the very process that hangs. The mount table and `/proc` answer wit
 """
 
 import os
-import re
 import socket
 import sys
 from typing import NamedTuple
 
-
-class Mounted(NamedTuple):
-    """One line of the mount table."""
-
-    point: str
-    """The mount point, absolute, symlinks resolved."""
-    fstype: str
-    """The file system's type, `fuse` or `fuse.SUBTYPE` for a mount of ours."""
-    source: str
-    """What the table calls the source."""
+from ..mountinfo import Mounted, mounted
 
 
 class Holder(NamedTuple):
@@ -41,28 +31,10 @@ def mounted_at(path: str) -> Mounted | None:
     """
     absolute = os.path.abspath(path)
     parent, name = os.path.split(absolute)
-    table = read_table()
+    table = {mount.point: mount for mount in mounted()}  # the last that was mounted there
     return table.get(os.path.join(os.path.realpath(parent), name)) or table.get(
         os.path.realpath(absolute)
     )
-
-
-def read_table() -> dict[str, Mounted]:
-    """Read this process's mount table: mount point -> the last that was mounted there."""
-    table: dict[str, Mounted] = {}
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
-        for line in lines:
-            # proc_pid_mountinfo(5): ID PARENT DEV ROOT POINT OPTIONS [TAG]... - TYPE SOURCE ...
-            left, _, right = line.rstrip("\n").partition(" - ")
-            point = _unescape(left.split(" ")[4])
-            fstype, source = right.split(" ")[:2]
-            table[point] = Mounted(point, fstype, _unescape(source))
-    return table
-
-
-def _unescape(text: str) -> str:
-    """Undo the table's octal escapes of blank, tab, newline and backslash."""
-    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
 
 
 def holders(point: str) -> list[Holder]:

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import re
 import select
 import struct
 import sys
@@ -16,13 +15,13 @@ from ..errors import UserError
 from ..regions import codec
 from ..regions.constants import PMCW_FLAGS_MASK_DNV, PMCW_FLAGS_MASK_ENA, SCHIB_REGION_SIZE
 from ..regions.layouts import Pmcw
+from ..regions.state import parse_state
+from ..regions.table import is_schid
 from . import asking_the_mount
-from .state import parse_state
 
 if TYPE_CHECKING:
     from ..regions.descriptions import Row
 
-_SUBCHANNEL = re.compile(r"[0-9a-f]{1,2}\.[0-3]\.[0-9a-f]{4}")
 STRUCTURES = ("orb", "ccw", "scsw", "irb", "schib", "pmcw", "crw", "sense")
 """What `decode` knows."""
 _UNKNOWN = "-"
@@ -48,7 +47,7 @@ def ls_command(mnt: str) -> None:
     from .text import columns
 
     with asking_the_mount():
-        names = sorted(name for name in os.listdir(mnt) if _SUBCHANNEL.fullmatch(name))
+        names = sorted(name for name in os.listdir(mnt) if is_schid(name))
         if not names and not os.path.lexists(os.path.join(mnt, "irqfd")):
             raise UserError(f"{mnt}: no mount of vfioccw; vfioccw mount makes one")
         rows = [_HEADER, *(_row(mnt, name) for name in names)]

@@ -1,26 +1,11 @@
 """Numbers as people write them on a command line: sizes and storage addresses."""
 
-import re
 from typing import Any
 
 import click
 
 from ..errors import UserError
-
-_UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
-_SIZE = re.compile(r"(\d+)\s*(?:([kmgt])(?:ib)?|b)?", re.IGNORECASE)
-
-
-def parse_size(text: str) -> int:
-    """Give the bytes that `text` means: `16MiB`, `16M`, `2GiB`, `512K` or plain bytes.
-
-    Units are powers of 1024 in upper or lower case. Raises UserError for anything else, also for
-    `MB`, which some read as 1,000,000.
-    """
-    match = _SIZE.fullmatch(text.strip())
-    if match is None:
-        raise UserError(f"{text!r} is not a size; write bytes or a unit, such as 512K, 16MiB, 2GiB")
-    return int(match[1]) << _UNITS[(match[2] or "").lower()]
+from ..sizes import parse_size
 
 
 def parse_address(text: str) -> int:

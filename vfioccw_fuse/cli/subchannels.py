@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from ..client import ClientError, Refused, RequestFailed, Subchannel
 from ..errors import UserError
+from ..regions.state import parse_state
 from . import asking_the_mount, in_words
-from .state import parse_state
 
 _MEANINGS = {
     errno.EINVAL: "the ORB is invalid, or the program has more than 255 CCWs in a row",

@@ -40,7 +40,7 @@ from typing import Final, NamedTuple, Protocol
 import trio
 
 from ..errors import UserError
-from ..memory.mapping import file_system_of
+from ..mountinfo import file_system_of
 from ..vfio.irq import Irq
 
 log = logging.getLogger(__name__)

@@ -29,6 +29,7 @@ from ..devices.options import DeviceSpec
 from ..errors import UserError
 from ..memory.backing import BuiltInStorage
 from ..memory.space import AddressSpace
+from ..mountinfo import mounted
 from ..vfio.device import CcwDevice
 from ..vfio.iommu import Iommu
 from ..vfio.system import System, interface_of, path_state
@@ -210,7 +211,8 @@ class Mount:
     def close(self) -> None:
         """Detach the mount if it still is there, also while files are open."""
         self._irqfd.close()
-        if _is_mounted(self._mountpoint):
+        # A stat would be a request to ourselves.
+        if any(mount.point == self._mountpoint for mount in mounted()):
             subprocess.run(
                 ["fusermount3", "-u", "-z", "-q", "--", self._mountpoint],
                 check=False, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
@@ -218,13 +220,6 @@ class Mount:
             )  # fmt: skip
         pyfuse3.close(unmount=False)
         self._storage.close()
-
-
-def _is_mounted(path: str) -> bool:
-    """Whether *path* is in the mount table. A stat would be a request to ourselves."""
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
-        escaped = path.replace("\\", r"\134").replace(" ", r"\040").replace("\t", r"\011")
-        return any(line.split(" ")[4] == escaped for line in table)
 
 
 async def _call(function: Callable[[], None]) -> None:

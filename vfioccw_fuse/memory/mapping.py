@@ -13,6 +13,7 @@ import stat
 from typing import Final
 
 from ..errors import UserError
+from ..mountinfo import file_system_of
 from .space import PAGE, Range
 
 ADDRESSES: Final = 1 << 64
@@ -80,18 +81,6 @@ def file_range(iova: int, size: int, offset: int, fd: int) -> MappedRange:
         mapping.close()
         raise
     return MappedRange(iova, size, own, offset, mapping)
-
-
-def file_system_of(fd: int) -> str:
-    """The type of the file system that *fd* is on, without asking it; "" for a memfd."""
-    with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as info:
-        mount = next((line.split()[1] for line in info if line.startswith("mnt_id:")), "")
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
-        for line in table:
-            # proc_pid_mountinfo(5): ID PARENT DEV ROOT POINT OPTIONS [TAG]... - TYPE SOURCE ...
-            if line.split(" ", 1)[0] == mount:
-                return line.partition(" - ")[2].split(" ", 1)[0]
-    return ""
 
 
 def process_range(iova: int, size: int, vaddr: int, pid: int) -> MappedRange:

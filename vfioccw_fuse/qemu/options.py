@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from ..errors import UserError
+from ..regions.table import is_schid
 
 VIRTUAL_CSS: Final = "fe"
 """The channel subsystem that QEMU gives to its guest; a device in another is never seen there."""
@@ -23,8 +24,7 @@ TMPFS: Final = "/dev/shm"
 """Where the guest's memory lies if it fits."""
 DEFAULT_MEMORY: Final = 128 << 20
 """Bytes of memory that QEMU gives a guest whose size nobody said."""
-_DEVNO = re.compile(r"([0-9a-f]{1,2})\.([0-3])\.([0-9a-f]{4})")
-_SCHID = re.compile(r"[0-9a-f]{1,2}\.[0-3]\.[0-9a-f]{4}")
+# QEMU's own words for a size (a bare number is MiB), not ours.
 _SIZE = re.compile(r"(?:size=)?(\d+)([bkmgtpe]?)i?b?", re.IGNORECASE)
 _UNITS = {"b": 0, "k": 10, "": 20, "m": 20, "g": 30, "t": 40, "p": 50, "e": 60}
 _MEMORY_GIVEN = ("memory-backend", "memdev=")
@@ -53,7 +53,7 @@ class GuestDevice:
         path, *words = text.split(",")
         directory = Path(os.path.realpath(path))
         schid = directory.name
-        if not _SCHID.fullmatch(schid):
+        if not is_schid(schid):
             raise UserError(
                 f"--device {path}: no subchannel; name its directory, such as MNT/0.0.0313, "
                 "as vfioccw ls does"
@@ -72,15 +72,15 @@ class GuestDevice:
         if group is not None and not group.isdecimal():
             raise UserError(f"--device {text}: group={group} is not a number")
         devno = properties.pop("devno", f"{VIRTUAL_CSS}{schid[schid.index('.') :]}").lower()
-        match = _DEVNO.fullmatch(devno)
-        if match is None:
+        cssid, _, number = devno.partition(".")
+        if not is_schid(devno):
             raise UserError(
                 f"--device {text}: devno={devno} is not a device number such as fe.0.1234"
             )
-        if match[1] != VIRTUAL_CSS:
+        if cssid != VIRTUAL_CSS:
             raise UserError(
-                f"--device {text}: devno={devno} is in channel subsystem {match[1]}, which the "
-                f"guest never sees; write devno={VIRTUAL_CSS}.{match[2]}.{match[3]}"
+                f"--device {text}: devno={devno} is in channel subsystem {cssid}, which the "
+                f"guest never sees; write devno={VIRTUAL_CSS}.{number}"
             )
         return cls(directory, devno, int(group) if group is not None else None, properties)
 

@@ -18,6 +18,7 @@ from types import FrameType
 from typing import Final
 
 from ..errors import UserError
+from ..regions.state import is_attached, parse_state
 from .build import library
 from .options import (
     GuestDevice,
@@ -36,7 +37,6 @@ PASSED_SIGNALS: Final = (
 """What is sent to us is sent on to QEMU."""
 _HELP_SECONDS: Final = 10.0
 _PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
-_IN_USE: Final = "a client's eventfd"
 _NO_LIFE: Final = {
     "STANDBY": "closed; is its mount ending?",
     "NOT_OPER": "not operational; see its file state",
@@ -101,7 +101,7 @@ def _check(directory: Path, holders: Callable[[str], Sequence[int]]) -> None:
     if fsm in _NO_LIFE:
         raise UserError(f"{directory}: {_NO_LIFE[fsm]}")
     users = holders(str(directory / "device"))
-    if users or any(_IN_USE in value for value in state.values()):
+    if users or is_attached(state):
         who = f"by process {users[0]}" if users else "by another client"
         raise UserError(f"{directory}: in use {who}; end it, or take another device")
 
@@ -134,8 +134,7 @@ def _state(directory: Path) -> dict[str, str]:
             f"{directory}: no subchannel; name its directory, such as MNT/0.0.0313, "
             "as vfioccw ls does"
         )
-    lines = (line.partition(": ") for line in (directory / "state").read_text().splitlines())
-    return {key: value for key, _, value in lines}
+    return parse_state((directory / "state").read_text())
 
 
 @contextlib.contextmanager
@@ -154,8 +153,7 @@ def _preloadable(path: Path) -> Iterator[Path]:
 def _host_order(directory: Path) -> Iterator[None]:
     """Let the device take ORB and SCSW in the host's byte order for a while."""
     control = directory / "control"
-    words = dict(line.split("=", 1) for line in control.read_text().split())
-    before = words.get("order", "big")
+    before = _state(directory).get("order", "big")
     control.write_text("order=host")
     try:
         yield

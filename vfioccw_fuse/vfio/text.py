@@ -128,8 +128,11 @@ def state_text(device: CcwDevice) -> str:
     ]  # fmt: skip
     for irq, name in zip(device.irqs.values(), ("io_irq", "crw_irq", "req_irq"), strict=False):
         seen = irq.statistics()
-        where = "a client's eventfd" if seen.attached else f"count {seen.count}"
-        lines.append(f"{name}: {seen.signals} signals, {where}")
+        lines += [
+            f"{name}.signals: {seen.signals}",
+            f"{name}.count: {seen.count}",
+            f"{name}.attached: {int(seen.attached)}",
+        ]
     return "\n".join(lines) + "\n"
 
 

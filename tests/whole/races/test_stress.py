@@ -144,7 +144,7 @@ def balance(rig: Rig, told: list[dict[str, Any]], lines: list[str]) -> None:
     assert vanished <= done["reset"], "a start ended without an interruption"
     # Each IRB that was shown was signalled once; what was not read is still in the counter.
     state = (rig.path / "state").read_text()
-    [signals] = map(int, re.findall(r"^io_irq: (\d+) signals", state, re.MULTILINE))
+    [signals] = map(int, re.findall(r"^io_irq\.signals: (\d+)", state, re.MULTILINE))
     assert signals == shown
     assert sum(client["events"] for client in told) + rig.signals() == signals
     # Each was taken, or discarded by a clear or a reset.

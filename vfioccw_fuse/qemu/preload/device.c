@@ -77,16 +77,19 @@ int open_device_file(const struct device *device)
 /* Whether it is free for us; else -1 with errno. */
 static int check_free(const struct device *device)
 {
-    char state[STATE_MAX + 1];
-    ssize_t length = slurp(device, "state", state, STATE_MAX);
+    static const char *const attached[] = {"io_irq.attached", "crw_irq.attached",
+                                           "req_irq.attached"};
+    char state[STATE_MAX + 1], value[8];
 
-    if (length < 0)
+    if (read_state(device, state))
         return cannot_be_opened(device);
-    state[length] = '\0';
-    if (!strstr(state, "a client's eventfd"))
-        return 0;
-    complain(device, "in use by another client");
-    return refuse(EBUSY);
+    for (size_t i = 0; i < sizeof(attached) / sizeof(attached[0]); i++) {
+        if (state_value(state, attached[i], value, sizeof(value)) && !strcmp(value, "1")) {
+            complain(device, "in use by another client");
+            return refuse(EBUSY);
+        }
+    }
+    return 0;
 }
 
 /* From now on FD, which stays the caller's, is the device; -1 with errno: it is not. */

@@ -102,6 +102,8 @@ void complain(const struct device *device, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 int refuse(int reason);
 ssize_t slurp(const struct device *device, const char *name, char *to, size_t size);
+int read_state(const struct device *device, char *to);
+bool state_value(const char *state, const char *key, char *value, size_t size);
 
 /* ---------------------------------------------------------------------------------------- sysfs */
 

@@ -148,3 +148,31 @@ ssize_t slurp(const struct device *device, const char *name, char *to, size_t si
     real.close(fd);
     return (ssize_t)length;
 }
+
+/* Reads the text `state` into TO, STATE_MAX + 1 bytes; -1 with errno: it cannot be read. */
+int read_state(const struct device *device, char *to)
+{
+    ssize_t length = slurp(device, "state", to, STATE_MAX);
+
+    if (length < 0)
+        return -1;
+    to[length] = '\0';
+    return 0;
+}
+
+/* The value that `state` shows for KEY ("pmcw.pim"), as a string of hex digits. */
+bool state_value(const char *state, const char *key, char *value, size_t size)
+{
+    size_t length = strlen(key);
+
+    for (const char *line = state; line; line = strchr(line, '\n')) {
+        line += *line == '\n';
+        if (!strncmp(line, key, length) && line[length] == ':') {
+            const char *digits = line + length + 1 + strspn(line + length + 1, " ");
+
+            snprintf(value, size, "%.*s", (int)strspn(digits, "0123456789abcdef"), digits);
+            return *value != '\0';
+        }
+    }
+    return false;
+}

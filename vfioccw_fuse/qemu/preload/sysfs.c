@@ -27,23 +27,6 @@ struct listing {
 
 static struct listing listings[LISTINGS_MAX];
 
-/* The value that `state` shows for KEY ("pmcw.pim"), as a string of hex digits. */
-static bool state_value(const char *state, const char *key, char *value, size_t size)
-{
-    size_t length = strlen(key);
-
-    for (const char *line = state; line; line = strchr(line, '\n')) {
-        line += *line == '\n';
-        if (!strncmp(line, key, length) && line[length] == ':') {
-            const char *digits = line + length + 1 + strspn(line + length + 1, " ");
-
-            snprintf(value, size, "%.*s", (int)strspn(digits, "0123456789abcdef"), digits);
-            return *value != '\0';
-        }
-    }
-    return false;
-}
-
 /* The sysfs path of a mediated device of the same name as the subchannel DIRECTORY, or NULL. */
 const char *sysfs_name(const char *directory, char *name, size_t size)
 {
@@ -142,15 +125,13 @@ static bool masks_of(const char *state, char *text, size_t size)
 static int open_paths(const struct device *device, bool chpids)
 {
     char state[STATE_MAX + 1], text[64];
-    ssize_t length = slurp(device, "state", state, STATE_MAX);
 
-    if (length < 0) {
+    if (read_state(device, state)) {
         int reason = errno;
 
         complain(device, "cannot be read: %s", strerror(reason));
         return refuse(reason);
     }
-    state[length] = '\0';
     if (!(chpids ? chpids_of : masks_of)(state, text, sizeof(text))) {
         complain(device, "its state does not show the channel paths");
         return refuse(EIO);
