@@ -1,0 +1,105 @@
+"""What regions/README.md says of `state` and `irqfd` is so, and its two clients work."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.mounted import PROJECT, SOON, MountedSystem
+from vfioccw_fuse.regions.state import is_attached, parse_state
+
+README = (PROJECT / "regions" / "README.md").read_text()
+SENSE_ID = "dstat 0c cstat 00: ff631001933600\n"
+
+
+def section(title: str) -> str:
+    return README.partition(f"\n## {title}")[2].partition("\n## ")[0]
+
+
+def listing(language: str) -> str:
+    [text] = re.findall(rf"^```{language}\n(.*?)^```", section("irqfd"), re.DOTALL | re.MULTILINE)
+    return str(text)
+
+
+def run(*words: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(word) for word in words], capture_output=True, text=True, timeout=SOON, check=False
+    )
+
+
+def test_the_client_in_python_works(mnt: MountedSystem, tmp_path: Path) -> None:
+    program = tmp_path / "client.py"
+    program.write_text(listing("python"))
+    done = run(sys.executable, "-I", program, mnt.path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, SENSE_ID, "")
+
+
+def test_the_client_in_c_works(mnt: MountedSystem, tmp_path: Path) -> None:
+    source = tmp_path / "client.c"
+    source.write_text(listing("c"))
+    built = run("gcc", "-Wall", "-Wextra", "-Werror", "-O2", "-o", tmp_path / "client", source)
+    assert (built.returncode, built.stderr) == (0, "")
+    done = run(tmp_path / "client", mnt.path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, SENSE_ID, "")
+
+
+def test_an_error_ends_the_clients_with_its_words(mnt: MountedSystem, tmp_path: Path) -> None:
+    program = tmp_path / "client.py"
+    program.write_text(listing("python").replace('"offset": 0}', '"offset": 1}'))
+    done = run(sys.executable, "-I", program, mnt.path)
+    assert done.returncode == 1
+    assert "4096" in done.stderr
+
+
+def messages() -> list[dict[str, object]]:
+    """The messages of the table, with numbers for its letters."""
+    found = re.findall(r"^\| `(\{.*?\})` \|", section("irqfd"), re.MULTILINE)
+    return [json.loads(text.replace("N", "4096").replace("A}", "4096}")) for text in found]
+
+
+@pytest.mark.parametrize("message", messages(), ids=json.dumps)
+def test_a_message_of_the_table_is_understood(
+    message: dict[str, object], mnt: MountedSystem
+) -> None:
+    """What is wrong may only be what this test leaves out: descriptors, media, maps."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
+        client.settimeout(SOON)
+        client.connect(str(mnt.socket))
+        client.send(json.dumps(message).encode())
+        answer = json.loads(client.recv(1 << 16))
+    assert not re.search("must have|must be|is add, remove or chp", answer.get("error", ""))
+
+
+def test_every_word_of_a_message_is_in_the_table() -> None:
+    words = {word for message in messages() for word in message}
+    assert words == {"subchannel", "irq", "map", "unmap", "do", "device", "chpid", "state"}
+    assert {m["do"] for m in messages() if "do" in m} == {"add", "remove", "chp"}
+
+
+def documented(key: str) -> str:
+    """The key as the table names it."""
+    key = re.sub(r"^\w+_irq\.", "IRQ.", key)
+    return re.sub(r"^(scsw|pmcw)\..*", r"\1.FIELD", key)
+
+
+def test_every_key_of_state_is_documented_and_every_documented_one_is_there(
+    mnt: MountedSystem,
+) -> None:
+    state = parse_state((mnt.subchannel / "state").read_text())
+    table = "".join(re.findall(r"^\|(.*)\|$", section("state"), re.MULTILINE))
+    keys = {documented(key) for key in state}
+    for key in keys:
+        assert f"`{key}`" in table, key
+    first = "".join(re.findall(r"^\|([^|]*)\|", section("state"), re.MULTILINE))
+    assert set(re.findall(r"`([\w.]+)`", first)) <= keys
+
+
+def test_state_says_when_a_client_has_an_eventfd(mnt: MountedSystem) -> None:
+    assert not is_attached(parse_state((mnt.subchannel / "state").read_text()))
+    assert is_attached({"io_irq.attached": "0", "crw_irq.attached": "1"})
