@@ -21,7 +21,6 @@ from tests.css.machine import BLOCK, BLOCKS, CC, DATA, MEMORY, PROGRAM, ccw_byte
 from tests.mounted import PROJECT
 from vfioccw_fuse.css.executor import TrioExecutor
 from vfioccw_fuse.devices.catalog import attach
-from vfioccw_fuse.devices.options import DeviceSpec
 from vfioccw_fuse.fuse.blocked import BlockedRequests
 from vfioccw_fuse.fuse.fs import FileSystem
 from vfioccw_fuse.fuse.irqfd import IrqfdServer
@@ -29,6 +28,7 @@ from vfioccw_fuse.memory.backing import BuiltInStorage
 from vfioccw_fuse.memory.space import AddressSpace
 from vfioccw_fuse.regions import constants as c
 from vfioccw_fuse.regions.table import Interface
+from vfioccw_fuse.vfio.control import parse_device
 from vfioccw_fuse.vfio.iommu import Iommu
 from vfioccw_fuse.vfio.system import System
 
@@ -114,7 +114,7 @@ async def visitor(
     jobs: list[Callable[[], None]] = []
     executor = TrioExecutor(nursery, jobs.append)
     system = System(executor, lambda: AddressSpace([storage.range()]), Interface.FULL)
-    spec = DeviceSpec.parse(f"fba@{SCHID}:{image}")
+    spec = parse_device(f"fba@{SCHID}:{image}")
     system.add(spec, attach(spec))
     fs = FileSystem(system.devices, BlockedRequests(str(tmp_path)), "", "")
     yield Visitor(system, fs, jobs)

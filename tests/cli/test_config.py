@@ -8,6 +8,7 @@ import pytest
 
 from tests.mounted import MountedSystem, make_image, vfioccw
 from vfioccw_fuse.cli.config import read_config
+from vfioccw_fuse.css.paths import PathState
 from vfioccw_fuse.errors import UserError
 
 GOOD = """\
@@ -59,11 +60,11 @@ def test_everything_that_it_says_is_read(file: Path) -> None:
     config = read_config(str(file))
     assert config.interface == "full"
     assert config.memory == 8 << 20
-    assert config.paths == {0x42: "off"}
+    assert config.paths == {0x42: PathState.OFFLINE}
     disk, other, console = config.devices
-    assert disk.options == {"chpids": "40+42", "delay": "20ms", "count": "1"}
+    assert disk.options == {"chpids": b"\x40\x42", "delay": 0.02, "count": 1}
     assert disk.path == str(file.parent / "disk.img")
-    assert (other.type, other.readonly, other.options) == ("fba", True, {"interface": "async"})
+    assert (other.type, other.options) == ("fba", {"readonly": True, "interface": "async"})
     assert console.path == "-"
 
 
@@ -132,6 +133,13 @@ def test_the_command_line_comes_on_top(file: Path, tmp_path: Path) -> None:
         ("readonly = true", 'readonly = "yes"', 20, "device.readonly", "true or false"),
         ("readonly = true", 'fault = "explodes"', 20, "device.fault", "unknown; one of none"),
         ("readonly = true", 'order = "little"', 20, "device.order", "big or host"),
+        ("readonly = true", 'order = "foo"', 20, "device.order", "order=foo: big or host"),
+        ("readonly = true", 'csense = "x"', 20, "device.csense", "csense=x: on or off"),
+        ("readonly = true", 'address-limit = "9g"', 20, "device.address-limit", "=9g: an absolute"),
+        ("readonly = true", 'chpids = "zz"', 20, "device.chpids", "chpids=zz: one to eight"),
+        ('"async"', '"none"', 21, "device.interface", "interface=none: not one of"),
+        ("readonly = true", "delay = true", 20, "device.delay", "needs a value, delay=TIME"),
+        ("readonly = true", "cu = 1", 20, "device.cu", "unknown; one of"),
         ("readonly = true", "sense = 1979-05-27", 20, "device.sense", "a string, a number"),
         ('state = "off"', 'state = "gone"', 29, "chpid.42.state", "a path goes on, vary-off"),
         ('state = "off"', 'color = "red"', 29, "chpid.42.color", "unknown; one of state"),

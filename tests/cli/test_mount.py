@@ -1,6 +1,7 @@
 """``vfioccw mount`` and ``umount``: the daemon's life, and what can be wrong with a mount point."""
 
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -19,6 +20,9 @@ from tests.mounted import (
     mount,
     until,
 )
+from vfioccw_fuse.devices.catalog import TYPES
+from vfioccw_fuse.devices.options import Fault
+from vfioccw_fuse.vfio.control import options_of
 
 
 def test_mount_returns_when_the_mount_is_usable(mnt):
@@ -166,6 +170,12 @@ def test_after_a_killed_server_the_mount_point_can_be_used_again(tmp_path):
         (["mnt", "--device", "fba@0.0.0313:odd.img"], 1, "multiple of 512"),
         (["mnt", "--device", "fba@0.0.0313"], 1, "write TYPE@SUBCHANNEL:IMAGE"),
         (["mnt", "--device", "fba@0.0.0313:disk.img,delay=soon"], 1, "delay=soon"),
+        (["mnt", "--device", "fba@0.0.0313:disk.img,order=foo"], 1, "order=foo: big or host"),
+        (["mnt", "--device", "fba@0.0.0313:disk.img,csense=x"], 1, "csense=x: on or off"),
+        (["mnt", "--device", "fba@0.0.0313:disk.img,address-limit=9g"], 1, "address-limit=9g: an"),
+        (["mnt", "--device", "fba@0.0.0313:disk.img,interface=none"], 1, "interface=none: not one"),
+        (["mnt", "--device", "fba@0.0.0313:disk.img,chpids=zz"], 1, "chpids=zz: one to eight"),
+        (["mnt", "--device", "fba@0.0.0313:disk.img,speed=9"], 1, "fba@0.0.0313: speed: no such"),
         (["mnt", "--device", "floppy@0.0.0313:disk.img"], 1, "floppy"),
         (["mnt", "--memory", "16MB"], 2, "16MB"),
         (["mnt", "--memory", "3GiB"], 1, "2 GiB"),
@@ -186,6 +196,18 @@ def test_what_is_wrong_is_one_line_and_nothing_is_mounted(
     assert words in complaint(done)
     assert done.stdout == b""
     assert not is_mounted(tmp_path / "mnt")
+
+
+def test_device_help_lists_types_options_and_faults():
+    done = vfioccw("mount", "--device", "help")
+    assert (done.returncode, done.stderr) == (0, b"")
+    said = done.stdout.decode()
+    for word in (*TYPES, *(fault.value for fault in Fault)):
+        assert re.search(f"^  {word}  ", said, re.MULTILINE), word
+    for name in TYPES:
+        for option in options_of(name).values():
+            line = rf"^  {re.escape(option.usage)} +{re.escape(option.help)}$"
+            assert re.search(line, said, re.MULTILINE), option.word
 
 
 def test_a_busy_mount_point(mnt):

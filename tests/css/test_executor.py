@@ -88,7 +88,7 @@ async def test_a_delay_runs_from_condition_code_0_to_the_ending(
 
 @pytest.mark.parametrize("end", ["hsch", "csch"])
 async def test_a_hanging_program_is_ended_and_its_task_is_gone(living: Living, end: str) -> None:
-    living.sch.behaviour.apply({"fault": "hang", "count": "1"})
+    living.sch.behaviour.switch(Fault.HANG, 1)
     living.start((NOP, SLI, 1, 0))
     await trio.testing.wait_all_tasks_blocked()
     before = trio.lowlevel.current_statistics().tasks_living
@@ -191,7 +191,7 @@ async def test_an_endless_loop_of_data_chaining_lets_another_subchannel_work(
 
 
 async def test_a_fault_that_counts_hits_that_many_starts(living: Living) -> None:
-    living.sch.behaviour.apply({"fault": "unit-check", "count": "2"})
+    living.sch.behaviour.switch(Fault.UNIT_CHECK, 2)
     seen = []
     for _ in range(3):
         living.start((NOP, SLI, 1, 0))

@@ -126,7 +126,8 @@ def test_busy_is_a_deferred_condition_code_1_with_alert(disk: Machine) -> None:
 
 
 def test_an_injected_unit_check_hits_the_first_command_with_its_sense(disk: Machine) -> None:
-    disk.sch.behaviour.apply({"fault": "unit-check", "sense": "4001", "count": "1"})
+    disk.sch.behaviour.switch(Fault.UNIT_CHECK, 1)
+    disk.sch.behaviour.sense = b"\x40\x01"
     status = disk.run((SENSE_ID, CC, 7, DATA), (NOP, 0, 1, 0))
     assert status.dstat == ENDED | 0x02
     assert status.cpa == PROGRAM + 8

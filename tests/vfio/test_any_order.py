@@ -32,6 +32,7 @@ from tests.css.machine import (
     Probe,
 )
 from tests.vfio.driver import CLEAR, CSCH, HALT, HSCH, RSCH, SPND, START, XSCH, Driver
+from vfioccw_fuse.devices.options import Fault
 from vfioccw_fuse.regions import constants as c
 from vfioccw_fuse.vfio.fsm import State
 
@@ -79,7 +80,8 @@ class AnyOrder(RuleBasedStateMachine):
     def start(self, name: str, delay: float, fault: str) -> None:
         ctrl0, ccws = PROGRAMS[name]
         behaviour = self.driver.behaviour
-        behaviour.apply({"fault": fault, "delay": f"{delay}s", "count": "1"})
+        behaviour.switch(Fault(fault), 1)
+        behaviour.delay = delay
         refusable = self.driver.sch.scsw.ctrl & (0x7000 | PENDING)
         answer = self.driver.start(*ccws, ctrl0=FORMAT1 | ctrl0)
         assert (answer == errno.EBUSY) == bool(refusable)
@@ -235,7 +237,8 @@ class AnyOrder(RuleBasedStateMachine):
             assert (self.open, self.halted, self.cleared) == (False,) * 3
             assert self.driver.state() is State.IDLE
             assert not self.driver.sch.scsw.ctrl & ~c.SCSW_ACTL_DEVICE_ACTIVE
-            self.driver.behaviour.apply({"fault": "none", "delay": "0"})
+            self.driver.behaviour.switch(Fault.NONE)
+            self.driver.behaviour.delay = 0.0
             assert self.driver.start((SENSE_ID, 0, 7, DATA)) == 0
             self.driver.settle()
             assert self.driver.take().dstat == ENDED

@@ -43,6 +43,7 @@ from tests.vfio.driver import (
     XSCH,
     Driver,
 )
+from vfioccw_fuse.devices.options import Fault
 from vfioccw_fuse.regions import constants as c
 from vfioccw_fuse.vfio.fsm import Event, State
 
@@ -558,7 +559,7 @@ def test_pci_then_end_are_two_irbs_and_cp_pending_ends_when_the_second_is_shown(
 def test_an_intermediate_interruption_leaves_cp_pending(
     probe: Driver, ccw: tuple[int, int, int, int], ctrl0: int
 ) -> None:
-    probe.behaviour.apply({"fault": "hang"} if not ctrl0 else {})
+    probe.behaviour.switch(Fault.NONE if ctrl0 else Fault.HANG)
     assert probe.start(ccw, ctrl0=FORMAT1 | ctrl0) == 0
     probe.settle()
     if ctrl0 != c.ORB_CTRL0_MASK_ISIC:
@@ -643,7 +644,7 @@ def test_a_halt_of_a_delayed_start_ends_with_status_pending_alone(driver: Driver
 
 
 def test_a_halt_behind_a_pci_that_nobody_took_comes_after_it(driver: Driver) -> None:
-    driver.behaviour.apply({"fault": "hang"})
+    driver.behaviour.switch(Fault.HANG)
     assert driver.start((NOP, SLI | 0x08, 1, 0)) == 0
     driver.settle()
     assert driver.request(HALT) == 0
@@ -731,7 +732,7 @@ def test_unsolicited_status_that_waits_does_not_hold_back_the_end_of_the_start(
 def test_a_lost_interruption_of_a_resumed_program_leaves_it_active_and_not_suspended(
     driver: Driver,
 ) -> None:
-    driver.behaviour.apply({"fault": "lost-interruption", "count": "1"})
+    driver.behaviour.switch(Fault.LOST_INTERRUPTION, 1)
     assert driver.start((NOP, SLI | SUSPEND, 1, 0), ctrl0=FORMAT1 | SPND) == 0
     driver.settle()
     driver.take()

@@ -22,6 +22,7 @@ from vfioccw_fuse.memory.backing import BuiltInStorage
 from vfioccw_fuse.memory.space import AddressSpace
 from vfioccw_fuse.regions import constants as c
 from vfioccw_fuse.regions.table import Interface
+from vfioccw_fuse.vfio.control import parse_device
 from vfioccw_fuse.vfio.device import CcwDevice
 from vfioccw_fuse.vfio.fsm import State
 from vfioccw_fuse.vfio.system import System
@@ -67,7 +68,7 @@ async def system(storage: BuiltInStorage, nursery: trio.Nursery) -> AsyncIterato
 def disk(tmp_path: Path) -> DeviceSpec:
     image = tmp_path / "disk.img"
     image.write_bytes(bytes(BLOCKS * BLOCK))
-    return DeviceSpec.parse(f"fba@{SCHID}:{image}")
+    return parse_device(f"fba@{SCHID}:{image}")
 
 
 def probe(schid: str = SCHID) -> DeviceSpec:

@@ -1,6 +1,7 @@
 """`vfioccw chp`, `add` and `remove`: channel paths and subchannels of a running mount."""
 
 import os
+from dataclasses import replace
 
 import click
 
@@ -48,7 +49,14 @@ def _change(state: str, words: str, masks: str) -> None:
     """Make the command `vfioccw chp STATE MNT CHPID`; `words` and `masks` are its help."""
 
     def change(mnt: str, chpid: str) -> None:
-        ask(mnt, {"do": "chp", "chpid": chpid.removeprefix("0x"), "state": state})
+        text = chpid.removeprefix("0x")
+        try:
+            ask(mnt, {"do": "chp", "chpid": text, "state": state})
+        except UserError as failed:
+            known = {path["chpid"] for path in ask(mnt, {"do": "chp"})["chps"]}
+            if text.lower().zfill(2) in known:
+                raise
+            raise UserError(f"{failed.message}; see vfioccw chp list {mnt}") from None
 
     change.__doc__ = (
         f"{words}\n\n{masks}\n\n\b\nExample:\n  vfioccw chp {state} /tmp/m 40\n"  # as the others
@@ -91,21 +99,19 @@ _change(
 def add_command(mnt: str, spec: str) -> None:
     """Attach the device SPEC to the mount MNT, which is in use.
 
-    SPEC is what mount --device takes: TYPE@SUBCHANNEL:IMAGE[,OPTION]...
+    SPEC is what mount --device takes: TYPE@SUBCHANNEL:IMAGE[,OPTION]...; mount --device help lists
+    types and options.
 
     \b
     Example:
       vfioccw add /tmp/m fba@0.0.0314:other.img,delay=1s
     """
-    from ..devices.options import DeviceSpec
+    from ..devices.options import DeviceText
 
     # The server's working directory is / : the path of the image becomes absolute here.
-    parsed = DeviceSpec.parse(spec)
-    path = absolute(parsed.path)
-    if path != parsed.path:
-        head, _, rest = spec.partition(":")
-        spec = f"{head}:{path}{rest[len(parsed.path) :]}"
-    ask(mnt, {"do": "add", "device": spec})
+    device = DeviceText.parse(spec)
+    device = replace(device, path=absolute(device.path))
+    ask(mnt, {"do": "add", "device": str(device)})
 
 
 @click.command(name="remove")
@@ -123,6 +129,8 @@ def remove_command(subchannel: str) -> None:
     mnt, schid = os.path.split(os.path.abspath(subchannel))
     if not os.path.lexists(os.path.join(mnt, "irqfd")):
         raise UserError(f"{subchannel}: no subchannel; name its directory, such as MNT/0.0.0313")
+    if not os.path.isdir(subchannel):
+        raise UserError(f"{schid}: no such subchannel; see vfioccw ls {mnt}")
     ask(mnt, {"do": "remove", "subchannel": schid})
 
 

@@ -25,11 +25,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, NoReturn
 
-from ..devices.catalog import CONTROL_WORDS, device_class
-from ..devices.options import BEHAVIOUR_WORDS, Behaviour, DeviceSpec, parse_schid
+from ..css.paths import PathState
+from ..devices.options import DeviceSpec, Option, parse_schid
 from ..errors import UserError
+from ..regions.table import Interface
 from ..sizes import parse_size
-from ..vfio.system import chpids_of, interface_of, path_state
+from ..vfio.control import CHPIDS, DEFAULT_CHPIDS, INTERFACE, PATH_STATE, options_of
 from .chp import absolute
 
 Key = tuple[str | int, ...]
@@ -43,14 +44,14 @@ _NEEDED: Final = ("type", "subchannel", "image")
 class Config:
     """What a configuration file says; None where it says nothing."""
 
-    interface: str | None = None
+    interface: Interface | None = None
     """The interface of devices that name none."""
     memory: int | None = None
     """Bytes of the built-in guest storage."""
     devices: tuple[DeviceSpec, ...] = ()
     """The devices in the order of the file; their images are absolute."""
-    paths: dict[int, str] = field(default_factory=dict)
-    """Channel paths that are not online at first: chpid to `on`, `vary-off`, `off` or `fail`."""
+    paths: dict[int, PathState] = field(default_factory=dict)
+    """How channel paths are at first, by chpid; the others are online."""
 
 
 class _File:
@@ -70,7 +71,7 @@ class _File:
         try:
             return check()
         except UserError as wrong:
-            self.fail(key, wrong.message.removeprefix("--"))
+            self.fail(key, wrong.message)
 
     def line_of(self, key: Key) -> int:
         """The number, from 1, of the line in which the value at *key* begins."""
@@ -123,7 +124,7 @@ def read_config(path: str) -> Config:
     interface = memory = None
     if "interface" in table:
         name = _string(file, ("interface",), table["interface"])
-        interface = file.checked(("interface",), lambda: interface_of(name)).value
+        interface = file.checked(("interface",), lambda: INTERFACE.read(name))
     if "memory" in table:
         size = table["memory"]
         memory = size if type(size) is int else _memory(file, size)
@@ -169,33 +170,29 @@ def _devices(file: _File, tables: Any, directory: str) -> Iterator[DeviceSpec]:
 def _device(file: _File, key: Key, table: dict[str, Any], directory: str) -> DeviceSpec:
     """One device; every word is checked that can be checked without its medium."""
     type_name = _string(file, (*key, "type"), table["type"]).lower()
-    kind = file.checked((*key, "type"), lambda: device_class(type_name))
-    words = CONTROL_WORDS | kind.option_words
-    _known(file, key, table, (*_NEEDED, "readonly", *words))
+    options = file.checked((*key, "type"), lambda: options_of(type_name))
+    _known(file, key, table, (*_NEEDED, *options))
     schid_text = _string(file, (*key, "subchannel"), table["subchannel"])
     schid = file.checked((*key, "subchannel"), lambda: parse_schid(schid_text))
     image = _string(file, (*key, "image"), table["image"])
-    readonly = table.get("readonly", False)
-    if not isinstance(readonly, bool):
-        file.fail((*key, "readonly"), f"{readonly!r}: true or false")
-    options: dict[str, str] = {}
+    values: dict[str, Any] = {}
     for name in table:
-        if name not in (*_NEEDED, "readonly"):
-            text = _option(file, (*key, name), table[name])
+        if name not in _NEEDED:
+            text = _text(file, (*key, name), options[name], table[name])
             if text is not None:
-                options[name] = text
-                _check_option(file, (*key, name), name, text)
-    spec = DeviceSpec(type_name, schid, absolute(image, directory), readonly, options)
-    if "chpids" in options:
-        file.checked((*key, "chpids"), lambda: chpids_of(spec))
-    return spec
+                values[name] = file.checked((*key, name), partial(options[name].read, text))
+    return DeviceSpec(type_name, schid, absolute(image, directory), values)
 
 
-def _option(file: _File, key: Key, value: Any) -> str | None:
+def _text(file: _File, key: Key, option: Option[Any], value: Any) -> str | None:
     """An option's value as `--device` takes it; None for one that is switched off by `false`."""
     match value:
-        case bool():
+        case bool() if not option.metavar or option.alone is not None:
             return "" if value else None
+        case _ if not option.metavar:
+            file.fail(key, f"{value!r}: true or false")
+        case bool():
+            file.fail(key, f"{value!r}: it needs a value, {option.usage}")
         case str() | int() | float():
             return str(value)
         case list() if value and all(isinstance(one, str) for one in value):
@@ -204,25 +201,16 @@ def _option(file: _File, key: Key, value: Any) -> str | None:
             file.fail(key, f"{value!r}: a string, a number, true, false, or a list of strings")
 
 
-def _check_option(file: _File, key: Key, name: str, text: str) -> None:
-    if name in BEHAVIOUR_WORDS:
-        file.checked(key, lambda: Behaviour().apply({name: text}))
-    elif name == "interface":
-        file.checked(key, lambda: interface_of(text))
-    elif name == "order" and text not in ("big", "host"):
-        file.fail(key, f"{text!r}: big or host")
-
-
-def _paths(file: _File, table: Any, devices: Sequence[DeviceSpec]) -> dict[int, str]:
+def _paths(file: _File, table: Any, devices: Sequence[DeviceSpec]) -> dict[int, PathState]:
     if not isinstance(table, dict):
         file.fail(("chpid",), "each path is a table of its own, such as [chpid.40]")
-    known = {chpid for spec in devices for chpid in chpids_of(spec)}
-    states: dict[int, str] = {}
+    known = {chpid for spec in devices for chpid in spec.get(CHPIDS, DEFAULT_CHPIDS)}
+    states: dict[int, PathState] = {}
     for name, row in table.items():
         key: Key = ("chpid", name)
         if not isinstance(row, dict):
             file.fail(key, f"a path is a table, [chpid.{name}]")
-        _known(file, key, row, ("state",))
+        _known(file, key, row, (PATH_STATE.word,))
         try:
             chpid = int(name, 16)
         except ValueError:
@@ -231,8 +219,8 @@ def _paths(file: _File, table: Any, devices: Sequence[DeviceSpec]) -> dict[int, 
             file.fail(key, "not a chpid; two hexadecimal digits such as 40")
         if chpid not in known:
             file.fail(key, "no device has this path among its chpids")
-        if "state" in row:
-            state = _string(file, (*key, "state"), row["state"])
-            file.checked((*key, "state"), partial(path_state, state))
-            states[chpid] = state
+        if PATH_STATE.word in row:
+            key = (*key, PATH_STATE.word)
+            text = _string(file, key, row[PATH_STATE.word])
+            states[chpid] = file.checked(key, partial(PATH_STATE.read, text))
     return states

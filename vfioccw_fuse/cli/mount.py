@@ -29,7 +29,9 @@ from .mounts import Holder, holders, mounted_at, server_of
 from .sizes import SIZE
 
 if TYPE_CHECKING:
+    from ..devices.options import DeviceSpec
     from ..fuse.mount import MountOptions
+    from ..regions.table import Interface
 
 DEFAULT_MEMORY = 16 << 20
 """Bytes of the built-in guest storage unless `--memory` says otherwise."""
@@ -41,8 +43,21 @@ More than the 30 that the daemon may take to bring to the disk what was written.
 _NAMED_HOLDERS = 5  # more processes than these are only counted
 
 
-def _interface(_context: click.Context, _option: click.Parameter, name: str) -> str:
-    """Give `name` back if an interface has it; BadParameter lists those that there are."""
+def _devices(
+    context: click.Context, _option: click.Parameter, texts: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Give `texts` back; `help` among them lists what can be said, and the command ends."""
+    if "help" in texts:
+        from .devices import device_help
+
+        for line in device_help():
+            click.echo(line)
+        context.exit()
+    return texts
+
+
+def _interface(_context: click.Context, _option: click.Parameter, name: str) -> "Interface":
+    """Give the interface called `name`; BadParameter lists those that there are."""
     from ..regions import table
 
     try:
@@ -58,9 +73,10 @@ def _interface(_context: click.Context, _option: click.Parameter, name: str) -> 
     "devices",
     metavar="SPEC",
     multiple=True,
-    help="A device, TYPE@SUBCHANNEL:IMAGE[,OPTION]...; may be given many times. Options: readonly, "
-    "delay=3s (time of each start function), fault=hang (or another fault), order=host (the client "
-    "keeps ORB and SCSW in host byte order).",
+    is_eager=True,
+    callback=_devices,
+    help="A device, TYPE@SUBCHANNEL:IMAGE[,OPTION]...; may be given many times. `--device help` "
+    "lists types and options.",
 )
 @click.option(
     "--config",
@@ -91,7 +107,7 @@ def mount_command(
     mnt: str,
     devices: tuple[str, ...],
     config: str | None,
-    interface: str,
+    interface: "Interface",
     memory: int,
     foreground: bool,
 ) -> int:
@@ -107,16 +123,12 @@ def mount_command(
       vfioccw mount /tmp/m --device fba@0.0.0313:a.img,readonly \\
                            --device fba@0.0.0314:b.img,delay=3s --memory 256MiB
       vfioccw mount /tmp/m --config css.toml
+      vfioccw mount --device help
     """
-    from ..devices.options import DeviceSpec
     from ..fuse.mount import MountOptions, serve
-    from .chp import absolute
 
     options = MountOptions(
-        # The daemon's working directory is / : paths of images become absolute here.
-        devices=tuple(
-            replace(spec, path=absolute(spec.path)) for spec in map(DeviceSpec.parse, devices)
-        ),
+        devices=tuple(map(_device, devices)),
         interface=interface,
         memory=memory,
     )
@@ -126,6 +138,19 @@ def mount_command(
     if foreground:
         return serve(point, options, lambda: _say_ready(point))
     return _in_background(point, options)
+
+
+def _device(text: str) -> "DeviceSpec":
+    """What `--device text` asks for; its UserError names the option."""
+    from ..vfio.control import parse_device
+    from .chp import absolute
+
+    try:
+        spec = parse_device(text)
+    except UserError as wrong:
+        raise UserError(f"--device {wrong.message}") from None
+    # The daemon's working directory is / : paths of images become absolute here.
+    return replace(spec, path=absolute(spec.path))
 
 
 def _on_top_of(config: str, options: "MountOptions", context: click.Context) -> "MountOptions":

@@ -12,11 +12,10 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, TypeVar
 
 from ..regions import constants as c
+from .options import DeviceSpec, Option, Options
 
 if TYPE_CHECKING:
     import trio
-
-    from .options import DeviceSpec
 
 CE: Final = c.SCSW_DSTAT_CHANNEL_END
 DE: Final = c.SCSW_DSTAT_DEVICE_END
@@ -138,13 +137,17 @@ class Device:
     """A device behind one subchannel. Subclasses add commands with the `command` decorator."""
 
     type_name: ClassVar[str] = ""
-    """What `--device` calls it, e.g. "fba"."""
+    """What it is called, e.g. "fba"."""
+    description: ClassVar[str] = ""
+    """What it is, in a few words for people, e.g. "fixed-block disk"."""
+    takes: ClassVar[str] = ""
+    """What its medium is, e.g. "raw image of 512-byte blocks"."""
     sense_length: ClassVar[int] = 32
     """Bytes of sense data that the Sense command offers."""
     sense_id: bytes = b""
     """Answer to Sense ID: ff, control unit type and model, device type and model, 00, CIWs."""
-    option_words: ClassVar[frozenset[str]] = frozenset()
-    """Words of `--device` that this type understands, beside those that every device has."""
+    options: ClassVar[Options[Option[Any]]] = Options()
+    """The options of this type, beside those that every device has."""
     commands: ClassVar[Mapping[int, Handler]] = {}
     """Command code to handler, built when the class is."""
 

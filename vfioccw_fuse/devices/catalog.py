@@ -7,10 +7,7 @@ from typing import Final
 
 from ..errors import UserError
 from .base import Device
-from .options import BEHAVIOUR_WORDS, DeviceSpec
-
-CONTROL_WORDS: Final = BEHAVIOUR_WORDS | {"csense", "order", "interface", "chpids", "address-limit"}
-"""Options that belong to the subchannel, not to a device model."""
+from .options import DeviceSpec
 
 TYPES: Final[dict[str, tuple[str, str]]] = {
     "fba": ("fba", "Fba"),
@@ -40,12 +37,7 @@ def device_class(name: str) -> type[Device]:
 
 
 def attach(spec: DeviceSpec) -> Device:
-    """Open the device that *spec* describes; UserError for unknown types, options or bad media."""
-    cls = device_class(spec.type)
-    for word in spec.options:
-        if word not in CONTROL_WORDS and word not in cls.option_words:
-            known = ", ".join(sorted(CONTROL_WORDS | cls.option_words | {"readonly"}))
-            raise UserError(f"{spec.type}@{spec.schid}: unknown option {word}; one of {known}")
-    device = cls.open(spec)
+    """Open the device that *spec* describes; UserError for an unknown type or a bad medium."""
+    device = device_class(spec.type).open(spec)
     device.medium = spec.path
     return device

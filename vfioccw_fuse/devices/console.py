@@ -219,6 +219,8 @@ class Console3215(Device):
     """A console. Its operator sits at a pseudo-terminal."""
 
     type_name = "3215"
+    description = "console"
+    takes = "a pseudo-terminal; the path is a symlink to it, or - for none"
     sense_length = 1
     sense_id = bytes.fromhex("ff 3215 00 3215 00")
 
@@ -233,8 +235,6 @@ class Console3215(Device):
     @classmethod
     def open(cls, spec: DeviceSpec) -> Console3215:
         """Make the pseudo-terminal and the link that *spec* names; UserError when it is taken."""
-        if spec.readonly:
-            raise UserError(f"3215@{spec.schid}: a console cannot be readonly; leave the word out")
         return cls(Terminal(spec.path))
 
     def close(self) -> None:

@@ -21,7 +21,7 @@ from .base import (
     UnitCheck,
     command,
 )
-from .options import DeviceSpec
+from .options import READONLY, DeviceSpec, Options
 
 BLOCK: Final = 512
 """Bytes of a block."""
@@ -49,6 +49,9 @@ class Fba(Device):
     """A fixed-block disk. Its image is open for as long as the device is attached."""
 
     type_name: ClassVar[str] = "fba"
+    description = "fixed-block disk"
+    takes = "raw image of 512-byte blocks"
+    options = Options(READONLY)
     sense_length = 24
     model: ClassVar[str] = "9336"
     device_type: ClassVar[int] = 0x11
@@ -74,14 +77,15 @@ class Fba(Device):
     @classmethod
     def open(cls, spec: DeviceSpec) -> Fba:
         """Attach the image; UserError if there is none, or it is not a multiple of 512 bytes."""
-        fd, size = open_image(spec.path, spec.readonly)
+        readonly = spec.get(READONLY, False)
+        fd, size = open_image(spec.path, readonly)
         if size == 0 or size % BLOCK:
             os.close(fd)
             raise UserError(
                 f"{spec.path}: {size} bytes is not a disk of 512-byte blocks; "
                 "its size must be a multiple of 512 and not 0"
             )
-        return cls(spec.path, fd, size // BLOCK, spec.readonly)
+        return cls(spec.path, fd, size // BLOCK, readonly)
 
     def close(self) -> None:
         """Close the image."""
@@ -249,7 +253,8 @@ def open_image(path: str, readonly: bool) -> tuple[int, int]:
     except FileNotFoundError:
         raise UserError(f"{path}: no such image; make one with `vfioccw image create`") from None
     except PermissionError:
-        raise UserError(f"{path}: no permission; add ,readonly or change its mode") from None
+        hint = "" if readonly else "attach it with readonly, or "
+        raise UserError(f"{path}: no permission; {hint}change its mode") from None
     except OSError as error:
         reason = error.strerror or str(error)
         raise UserError(f"{path}: {reason}; a regular image file is needed") from None

@@ -17,10 +17,11 @@ import pyfuse3
 from ..errors import UserError
 from ..regions import constants as c
 from ..regions.table import Region as Row
+from ..vfio.control import Control
 from ..vfio.device import CcwDevice
 from ..vfio.irq import Irq
 from ..vfio.regions import Region, check_write
-from ..vfio.text import Tracer, apply_control, control_text, state_text
+from ..vfio.text import Tracer, state_text
 from .blocked import BlockedRequests, Line, Opener
 from .irqfiles import IrqFile
 
@@ -308,9 +309,8 @@ def files_of(device: CcwDevice, blocked: BlockedRequests) -> dict[str, File]:
     for irq in table.irqs_of(interface):
         made[irq.name] = InterruptFile(device.irqs[irq.index], blocked)
     made["reset"] = ResetFile(device)
-    made["control"] = TextFile(
-        lambda: control_text(device), lambda text: apply_control(device, text)
-    )
+    control = Control(device)
+    made["control"] = TextFile(control.text, control.write)
     made["state"] = TextFile(lambda: state_text(device), mode=stat.S_IFREG | 0o400)
     made["trace"] = TraceFile(device, blocked)
     return made

@@ -23,6 +23,7 @@ import pyfuse3
 import trio
 
 from ..css.executor import TrioExecutor
+from ..css.paths import PathState
 from ..devices.base import Device
 from ..devices.catalog import attach
 from ..devices.options import DeviceSpec
@@ -30,9 +31,11 @@ from ..errors import UserError
 from ..memory.backing import BuiltInStorage
 from ..memory.space import AddressSpace
 from ..mountinfo import mounted
+from ..regions.table import Interface
+from ..vfio.control import PATH_STATE, parse_device
 from ..vfio.device import CcwDevice
 from ..vfio.iommu import Iommu
-from ..vfio.system import System, interface_of, path_state
+from ..vfio.system import System
 from .blocked import BlockedRequests
 from .fs import FileSystem
 from .irqfd import IrqfdServer
@@ -54,12 +57,12 @@ class MountOptions:
 
     devices: tuple[DeviceSpec, ...] = ()
     """The devices; each has its subchannel id."""
-    interface: str = "full"
+    interface: Interface = Interface.FULL
     """The interface of every subchannel that does not name its own."""
     memory: int = 16 << 20
     """Size of the built-in guest storage in bytes."""
-    paths: Mapping[int, str] = field(default_factory=dict)
-    """Channel paths that are not online at first: chpid to the word that `chp` takes."""
+    paths: Mapping[int, PathState] = field(default_factory=dict)
+    """Channel paths that are not online at first: chpid to state."""
 
 
 def serve(mountpoint: str, options: MountOptions, ready: Callable[[], None]) -> int:
@@ -71,7 +74,6 @@ def serve(mountpoint: str, options: MountOptions, ready: Callable[[], None]) -> 
     check_mountpoint(mountpoint)
     _raise_file_limit()
     with contextlib.ExitStack() as stack:
-        interface_of(options.interface)
         media: list[tuple[DeviceSpec, Device]] = []
         stack.callback(_close_all, media)
         for spec in _distinct(options.devices):
@@ -145,11 +147,11 @@ class Mount:
                 nursery, None if self.workers.stock else self.workers.after_reply
             )
             self._system = System(
-                executor, self._space, interface_of(self._options.interface), self._devices
+                executor, self._space, self._options.interface, self._devices
             )
             with contextlib.closing(self._system):
-                for chpid, word in self._options.paths.items():
-                    self._system.paths.begin(chpid, path_state(word))
+                for chpid, state in self._options.paths.items():
+                    self._system.paths.begin(chpid, state)
                 while self._media:
                     self._system.add(*self._media[0])
                     del self._media[0]
@@ -169,7 +171,7 @@ class Mount:
         """Do what `vfioccw add`, `remove` and `chp` ask for; UserError says what is wrong."""
         match message:
             case {"do": "add", "device": str(text)}:
-                spec = DeviceSpec.parse(text)
+                spec = parse_device(text)
                 if spec.schid in self._devices:
                     raise UserError(f"{spec.schid}: this subchannel is there already")
                 model = attach(spec)
@@ -185,7 +187,7 @@ class Mount:
             case {"do": "chp", "chpid": str(text), "state": str(word)}:
                 if not re.fullmatch("[0-9a-fA-F]{1,2}", text):
                     raise UserError(f"{text}: not a chpid; write two hex digits such as 40")
-                self._system.paths.change(int(text, 16), path_state(word))
+                self._system.paths.change(int(text, 16), PATH_STATE.read(word))
                 return {}
             case {"do": "chp"}:
                 known = self._system.paths.known()
@@ -240,7 +242,7 @@ def _distinct(specs: tuple[DeviceSpec, ...]) -> tuple[DeviceSpec, ...]:
     for spec in specs:
         if spec.schid in seen:
             raise UserError(
-                f"--device {spec.type}@{spec.schid}: two devices with this subchannel id"
+                f"{spec.type}@{spec.schid}: two devices with this subchannel id"
             )
         seen.add(spec.schid)
     return specs

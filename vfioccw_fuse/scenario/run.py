@@ -22,7 +22,7 @@ import trio
 from ..css.executor import TrioExecutor
 from ..css.subchannel import OperandException, Subchannel
 from ..css.trace import Trace
-from ..devices.catalog import attach
+from ..devices.catalog import attach, device_class
 from ..devices.options import DeviceSpec
 from ..errors import UserError
 from ..memory.backing import BuiltInStorage
@@ -66,9 +66,11 @@ class Images:
             raise UserError(
                 f"{name}: no such image in {os.path.join(self.directory, 'images.json')}"
             )
-        options = {}
+        words = {}
         if "control_unit" in entry:
-            options["cu"] = entry["control_unit"]
+            words["cu"] = entry["control_unit"]
+        if entry.get("readonly", False):
+            words["readonly"] = ""
         with tempfile.TemporaryDirectory(prefix="vfioccw-") as scratch:
             path = None
             if not ("medium" in entry and entry["medium"] is None):
@@ -78,10 +80,8 @@ class Images:
                 else:
                     with open(path, "wb"):
                         pass
-            spec = DeviceSpec(
-                device["type"], "0.0.0000", path or "", entry.get("readonly", False), options
-            )
-            yield spec, path
+            options = device_class(device["type"]).options.read(words)
+            yield DeviceSpec(device["type"], "0.0.0000", path or "", options), path
 
 
 def _digest(path: str | None) -> str:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Final, Protocol
+from typing import Protocol
 
 from ..css.chp import ChannelPaths
-from ..css.paths import PathState
 from ..css.subchannel import Executor, Subchannel
 from ..devices.base import Device
 from ..devices.options import DeviceSpec
@@ -14,12 +13,9 @@ from ..errors import UserError
 from ..memory.space import AddressSpace
 from ..regions import constants as c
 from ..regions import table
+from .control import CHPIDS, DEFAULT_CHPIDS, INTERFACE, SWITCHES
 from .device import CcwDevice
 from .fsm import Event
-from .text import SWITCHES, switch_subchannel
-
-DEFAULT_CHPIDS: Final = bytes([0x40, 0x41])
-"""Channel paths of a device that names none."""
 
 
 class Attendant(Executor, Protocol):
@@ -57,19 +53,18 @@ class System:
         return [device.sch for device in self.devices.values()]
 
     def add(self, spec: DeviceSpec, model: Device) -> CcwDevice:
-        """Put *model* behind a new subchannel and open it; UserError for options that are wrong.
+        """Put *model* behind a new subchannel and open it; UserError if its id is taken.
 
         From then on *model* belongs to it, and is closed with it.
         """
         if spec.schid in self.devices:
             raise UserError(f"{spec.schid}: this subchannel is there already")
+        chpids = spec.get(CHPIDS, DEFAULT_CHPIDS)
         sch = Subchannel(
-            spec.schid, model, self._space(), self._executor, spec.behaviour(), chpids_of(spec)
+            spec.schid, model, self._space(), self._executor, spec.behaviour(), chpids
         )
-        named = spec.options.get("interface")
-        device = CcwDevice(sch, interface_of(named) if named else self._interface)
-        words = {word: value for word, value in spec.options.items() if word in SWITCHES}
-        switch_subchannel(device, words)
+        device = CcwDevice(sch, spec.get(INTERFACE, self._interface))
+        SWITCHES.put(device, spec.options)
         self.devices[spec.schid] = device
         self.paths.lead_to(sch)
         device.driver.event(Event.OPEN)
@@ -116,42 +111,3 @@ def report_subchannel(device: CcwDevice) -> None:
     flags = c.CRW_RSC_SUBCH << c.CRW_RSC_SHIFT | c.CRW_ERC_IPI
     device.driver.reports.report(flags | c.CRW_FLAGS_MASK_C, device.sch.number)
     device.driver.reports.report(flags, cssid << 8 | ssid << 4)
-
-
-def chpids_of(spec: DeviceSpec) -> bytes:
-    """The chpids of `chpids=40+41`, one to eight; UserError if they are wrong."""
-    text = spec.options.get("chpids")
-    if text is None:
-        return DEFAULT_CHPIDS
-    try:
-        chpids = bytes(int(word, 16) for word in text.split("+"))
-    except ValueError:
-        chpids = b""
-    if not 1 <= len(chpids) <= 8 or len(set(chpids)) != len(chpids):
-        raise UserError(
-            f"{spec.type}@{spec.schid}: chpids={text}: one to eight different ids in hex, 00 to ff,"
-            " such as chpids=40+41"
-        )
-    return chpids
-
-
-def interface_of(name: str) -> table.Interface:
-    """The interface called *name*; UserError lists them if there is none."""
-    try:
-        return table.interface_of(name)
-    except ValueError as error:
-        raise UserError(f"--{error}") from None
-
-
-def path_state(word: str) -> PathState:
-    """The path state called *word*: on, vary-off, off, fail; UserError otherwise."""
-    states = {
-        "on": PathState.ONLINE,
-        "vary-off": PathState.VARIED_OFF,
-        "off": PathState.OFFLINE,
-        "fail": PathState.FAILED,
-    }
-    try:
-        return states[word]
-    except KeyError:
-        raise UserError(f"{word}: a path goes {', '.join(states)}") from None

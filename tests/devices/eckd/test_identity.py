@@ -83,9 +83,8 @@ def test_configuration_tells_devices_apart(volume, tmp_path):
 
 
 def test_options_choose_control_unit_and_serial(volume):
-    device = Eckd3390.open(
-        DeviceSpec("3390", "0.0.0001", str(volume), False, {"cu": "2107", "serial": "abc000000001"})
-    )
+    options = Eckd3390.options.read({"cu": "2107", "serial": "abc000000001"})
+    device = Eckd3390.open(DeviceSpec("3390", "0.0.0001", str(volume), options))
     assert device.sense_id[1:3].hex() == "2107"
     assert device.serial == "ABC000000001"
     device.close()
@@ -97,9 +96,9 @@ def test_options_choose_control_unit_and_serial(volume):
 @pytest.mark.parametrize(
     ("options", "word"), [({"cu": "3880"}, "3990-6"), ({"serial": "1"}, "12 letters")]
 )
-def test_wrong_options_are_refused(volume, options, word):
+def test_wrong_options_are_refused(options, word):
     with pytest.raises(UserError, match=word):
-        Eckd3390.open(DeviceSpec("3390", "0.0.0001", str(volume), False, options))
+        Eckd3390.options.read(options)
 
 
 def test_sense_without_a_unit_check_is_zeros_in_the_24_byte_format(machine):

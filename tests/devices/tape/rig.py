@@ -13,6 +13,7 @@ import trio
 from vfioccw_fuse.css.executor import TrioExecutor
 from vfioccw_fuse.css.subchannel import Subchannel
 from vfioccw_fuse.devices.base import Device
+from vfioccw_fuse.devices.catalog import device_class
 from vfioccw_fuse.devices.options import DeviceSpec
 from vfioccw_fuse.memory.backing import BuiltInStorage
 from vfioccw_fuse.memory.space import AddressSpace
@@ -51,8 +52,10 @@ def chain(*ccws: bytes) -> bytes:
     )
 
 
-def spec(kind: str, path: Path | str, *, readonly: bool = False, **options: str) -> DeviceSpec:
-    return DeviceSpec(kind, "0.0.0313", str(path), readonly, options)
+def spec(kind: str, path: Path | str, *, readonly: bool = False, **words: str) -> DeviceSpec:
+    if readonly:
+        words["readonly"] = ""
+    return DeviceSpec(kind, "0.0.0313", str(path), device_class(kind).options.read(words))
 
 
 class Rig:

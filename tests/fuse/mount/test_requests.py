@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+import re
 import select
 import stat
 import struct
@@ -36,6 +37,7 @@ from tests.fuse.mount.client import (
     write_file,
 )
 from tests.mounted import BLOCK, BLOCKS, SOON, MountedSystem, mount, until
+from vfioccw_fuse.vfio.control import CONTROL
 
 PENDING = 0x01
 CHAIN_LOOP = ((NOP, CC | SLI, 1, 0), (0x08, 0, 0, 0x1000))
@@ -178,6 +180,19 @@ def test_control_shows_what_it_takes(client: Client) -> None:
     )
     assert shown["delay"] == "0.25s"
     assert (shown["fault"], shown["sense"], shown["count"]) == ("unit-check", "4001", "2")
+
+
+def test_control_lists_its_words_once_for_each_help(client: Client) -> None:
+    control = client.directory / "control"
+    before = control.read_text()
+    assert client.control("help") == 0
+    listed = control.read_text()
+    assert listed.startswith(before)
+    comments = listed.removeprefix(before).splitlines()
+    assert all(line.startswith("# ") for line in comments)
+    assert {re.split(r"[=\[ ]", line)[1] for line in comments} == set(CONTROL)
+    assert client.control(listed) == 0, "what is read can be written"
+    assert control.read_text() == before
 
 
 def test_fault_unit_check_has_the_given_sense(client: Client) -> None:

@@ -2,29 +2,42 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from ...errors import UserError
-from ..options import DeviceSpec
+from ..options import READONLY, DeviceSpec, Option, Options, Owner
 from .control import Control
 from .control_unit import CONTROL_UNITS, DEFAULT, ControlUnit
 from .image import CkdImage
 from .read import Read
 from .search import Search
 from .subsystem import Subsystem
-from .volume import check_serial
+from .volume import SERIAL
 from .write import Write
 
 
-class Eckd3390(Control, Search, Read, Write, Subsystem):
-    """A 3390 disk on a CKD image, behind a 3990 or 2107.
+def _parse_control_unit(text: str) -> ControlUnit:
+    if text not in CONTROL_UNITS:
+        raise UserError(f"unknown; one of {', '.join(CONTROL_UNITS)}")
+    return CONTROL_UNITS[text]
 
-    Options: `cu` (3990-6, 3990-3, 3990-2 or 2107), *serial* (12 letters or digits, instead of the
-    image's).
-    """
+
+CU: Final = Option(
+    word="cu",
+    owner=Owner.DEVICE,
+    metavar="MODEL",
+    help=f"control unit: {', '.join(CONTROL_UNITS)}; {DEFAULT} unless said",
+    parse=_parse_control_unit,
+)
+
+
+class Eckd3390(Control, Search, Read, Write, Subsystem):
+    """A 3390 disk on a CKD image, behind a 3990 or 2107."""
 
     type_name: ClassVar[str] = "3390"
-    option_words: ClassVar[frozenset[str]] = frozenset({"cu", "serial"})
+    description = "ECKD disk"
+    takes = "CKD image, as the Hercules tools read and write it"
+    options = Options(READONLY, CU, SERIAL)
 
     def __init__(
         self,
@@ -39,12 +52,7 @@ class Eckd3390(Control, Search, Read, Write, Subsystem):
     @classmethod
     def open(cls, spec: DeviceSpec) -> Eckd3390:
         """Attach the image that *spec* names; UserError says what is wrong."""
-        name = spec.options.get("cu", DEFAULT)
-        if name not in CONTROL_UNITS:
-            raise UserError(f"cu={name}: unknown; one of {', '.join(CONTROL_UNITS)}")
-        serial = spec.options.get("serial")
-        if serial is not None:
-            serial = check_serial(serial)
-        image = CkdImage.open(spec.path, spec.readonly)
+        image = CkdImage.open(spec.path, spec.get(READONLY, False))
         number = int(spec.schid.rpartition(".")[2], 16)
-        return cls(image, CONTROL_UNITS[name], serial, number)
+        control_unit = spec.get(CU, CONTROL_UNITS[DEFAULT])
+        return cls(image, control_unit, spec.get(SERIAL, None), number)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from ...errors import UserError
+from ..options import Option, Owner
 from . import labels
 from .geometry import HEADS, MOST_CYLINDERS, fits, model_of, records_per_track
 from .image import HEADER_LENGTH, SERIAL_LENGTH, CkdImage, new_header
@@ -26,6 +27,21 @@ Progress = Callable[[int, int], None]
 """Called now and then with (cylinders done, cylinders in all)."""
 
 CYLINDER_LENGTH: Final = HEADS * SLOT
+
+
+def _parse_serial(text: str) -> str:
+    if len(text) != SERIAL_LENGTH or not (text.isascii() and text.isalnum()):
+        raise UserError(f"{SERIAL_LENGTH} letters or digits")
+    return text.upper()
+
+
+SERIAL: Final = Option(
+    word="serial",
+    owner=Owner.DEVICE,
+    metavar="SERIAL",
+    help=f"serial number, {SERIAL_LENGTH} letters or digits; the image's unless said",
+    parse=_parse_serial,
+)
 
 
 # ------------------------------------------------------------------------------------------ create
@@ -57,7 +73,7 @@ def create(
     if format == "none" and volser is not None:
         raise UserError("a volume of format none has no label for a serial; choose ldl or cdl")
     volser = labels.check_volser(volser if volser is not None else labels.DEFAULT_VOLSER)
-    header = new_header(check_serial(serial) if serial is not None else _random_serial()).pack()
+    header = new_header(SERIAL.read(serial) if serial is not None else _random_serial()).pack()
     if not replace and os.path.lexists(path):
         raise UserError(f"{path}: exists already; name another file, or remove it first")
     work = f"{path}.new" if replace else path
@@ -80,13 +96,6 @@ def create(
     except BaseException:
         os.unlink(work)
         raise
-
-
-def check_serial(text: str) -> str:
-    """A device's serial number, in upper case; UserError if it is not 12 letters or digits."""
-    if len(text) != SERIAL_LENGTH or not (text.isascii() and text.isalnum()):
-        raise UserError(f"serial {text!r}: {SERIAL_LENGTH} letters or digits")
-    return text.upper()
 
 
 def _random_serial() -> str:

@@ -11,6 +11,7 @@ the recorded programs.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Final, TypeVar
@@ -20,7 +21,7 @@ import trio
 from ...errors import UserError
 from ...regions import constants as c
 from ..base import ENDED, UE, DataTransfer, Device, NotReady, UnitCheck, command
-from ..options import DeviceSpec
+from ..options import READONLY, DeviceSpec, Option, Options, Owner
 from .aws import EARLY_WARNING, AwsTape, MediumError
 from .sense import TROUBLES, Condition, DriveState, unit_status
 
@@ -33,6 +34,26 @@ UNITS: Final = {"": 1, "K": 1 << 10, "KIB": 1 << 10, "M": 1 << 20, "MIB": 1 << 2
 """Letters behind `length=`, and how many bytes each stands for."""
 
 Drive = TypeVar("Drive", bound="TapeDrive")
+
+
+def _parse_length(text: str) -> int:
+    digits = text.rstrip("".join(set("".join(UNITS) + "".join(UNITS).lower())))
+    unit = UNITS.get(text[len(digits) :].upper())
+    if not re.fullmatch("[0-9]{1,18}", digits) or unit is None:
+        raise UserError("a size such as 100MiB")
+    size = int(digits) * unit
+    if size < 2 * EARLY_WARNING:
+        raise UserError(f"at least {2 * EARLY_WARNING // 1024}KiB")
+    return size
+
+
+LENGTH: Final = Option(
+    word="length",
+    owner=Owner.DEVICE,
+    metavar="SIZE",
+    help="the tape ends there, with unit exception on every write in the 128 KiB before",
+    parse=_parse_length,
+)
 
 
 @dataclass(slots=True)
@@ -48,14 +69,15 @@ class _Flush:
 class TapeDrive(Device):
     """A tape drive with a tape in the AWS format, or without one (image `-`).
 
-    Options: `readonly` protects the tape; `length=100MiB` makes it end there, with unit exception
-    on every write in the 128 KiB before. After Rewind Unload the drive has no tape until the
+    After Rewind Unload the drive has no tape until the
     subchannel is removed and added, or mounted, again. A clear or a reset does not move the tape.
     """
 
     longest_block: ClassVar[int] = 65535
     """Bytes of the longest block that the control unit writes."""
-    option_words = frozenset({"length"})
+    description = "tape drive"
+    takes = "AWS image, or - for none"
+    options = Options(READONLY, LENGTH)
     unload_status: ClassVar[int] = 0
     """What the control unit adds to the unit status of Rewind Unload."""
 
@@ -75,12 +97,10 @@ class TapeDrive(Device):
     @classmethod
     def open(cls: type[Drive], spec: DeviceSpec) -> Drive:
         """Attach the tape image that *spec* names, if any; UserError for what is no tape."""
-        capacity = None
-        if "length" in spec.options:
-            capacity = _parse_length(spec.options["length"])
         tape = None
         if spec.path not in NO_TAPE:
-            tape = AwsTape.open(spec.path, readonly=spec.readonly, capacity=capacity)
+            readonly, capacity = spec.get(READONLY, False), spec.get(LENGTH, None)
+            tape = AwsTape.open(spec.path, readonly=readonly, capacity=capacity)
         number = int(spec.schid.rpartition(".")[2], 16)
         return cls(f"tape {cls.type_name} {spec.path}", tape, number)
 
@@ -294,15 +314,3 @@ async def _flush_in_thread(flush: Callable[[], bool], result: _Flush) -> None:
         result.succeeded = await trio.to_thread.run_sync(flush)
     finally:
         result.done.set()
-
-
-def _parse_length(text: str) -> int:
-    """Bytes of `length=100MiB`; UserError otherwise."""
-    digits = text.rstrip("".join(set("".join(UNITS) + "".join(UNITS).lower())))
-    unit = UNITS.get(text[len(digits) :].upper())
-    if not digits.isascii() or not digits.isdigit() or unit is None:
-        raise UserError(f"length={text}: a size such as 100MiB")
-    size = int(digits) * unit
-    if size < 2 * EARLY_WARNING:
-        raise UserError(f"length={text}: at least {2 * EARLY_WARNING // 1024}KiB")
-    return size

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from ...errors import UserError
 from ...regions import constants as c
 from ..base import (
     ENDED,
@@ -67,6 +66,8 @@ class Printer1403(Device):
     """A line printer. Its file is made when there is none; lines are added at its end."""
 
     type_name = "1403"
+    description = "printer"
+    takes = "plain file, printed at its end"
     sense_length = 2
 
     def __init__(self, name: str, paper: Output) -> None:
@@ -83,8 +84,6 @@ class Printer1403(Device):
     @classmethod
     def open(cls, spec: DeviceSpec) -> Printer1403:
         """Attach the file that *spec* names; UserError when it cannot be written."""
-        if spec.readonly:
-            raise UserError(f"1403@{spec.schid}: a printer cannot be readonly; leave the word out")
         return cls(f"printer 1403 {spec.path}", Output(spec.path))
 
     def close(self) -> None:

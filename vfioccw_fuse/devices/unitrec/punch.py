@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from ...errors import UserError
 from ..base import DataTransfer, Device, command
 from ..options import DeviceSpec
 from .output import Output
@@ -22,6 +21,8 @@ class Punch3525(Device):
     """A card punch. Its file is made when there is none; cards are added at its end."""
 
     type_name = "3525"
+    description = "card punch"
+    takes = "file of 80-byte cards, added at its end"
     sense_length = 1
     sense_id = bytes.fromhex("ff 3505 01 3525 01")
 
@@ -32,8 +33,6 @@ class Punch3525(Device):
     @classmethod
     def open(cls, spec: DeviceSpec) -> Punch3525:
         """Attach the file that *spec* names; UserError when it is no stack of cards."""
-        if spec.readonly:
-            raise UserError(f"3525@{spec.schid}: a punch cannot be readonly; leave the word out")
         return cls(f"punch 3525 {spec.path}", Output(spec.path, record=CARD))
 
     def close(self) -> None:

@@ -27,7 +27,7 @@ from ..base import (
     UnitCheck,
     command,
 )
-from ..options import DeviceSpec
+from ..options import READONLY, DeviceSpec, Option, Options, Owner, parse_flag
 
 CARD: Final = 80
 """Bytes of a card, one a column."""
@@ -44,6 +44,26 @@ READS: Final = tuple(code for code in range(256) if code & 0x17 == 0x02)
 """Read, Feed, Select Stacker and Read Only: stacker, data mode and format bits are free."""
 FEEDS: Final = tuple(code for code in range(256) if code & 0x37 == 0x23)
 """Feed, Select Stacker."""
+
+
+EBCDIC: Final = Option(
+    word="ebcdic",
+    owner=Owner.DEVICE,
+    help="the file is a row of 80-byte cards, as without this word",
+    parse=parse_flag,
+)
+ASCII: Final = Option(
+    word="ascii",
+    owner=Owner.DEVICE,
+    help="the file is a text, of which each line is a card",
+    parse=parse_flag,
+)
+EOF: Final = Option(
+    word="eof",
+    owner=Owner.DEVICE,
+    help="behind the last card is unit exception, not intervention required",
+    parse=parse_flag,
+)
 
 
 class Hopper(Protocol):
@@ -106,12 +126,14 @@ class TextFile:
 
 
 class Reader3505(Device):
-    """A card reader. Options: `ebcdic` (default) or `ascii`; `eof`."""
+    """A card reader."""
 
     type_name = "3505"
+    description = "card reader"
+    takes = "file of 80-byte cards, or a text with ascii"
     sense_length = 4
     sense_id = bytes.fromhex("ff 2821 01 3505 01")
-    option_words = frozenset({"ebcdic", "ascii", "eof"})
+    options = Options(READONLY, EBCDIC, ASCII, EOF)
 
     def __init__(self, name: str, fd: int, hopper: Hopper, *, end_of_file: bool = False) -> None:
         """*fd* is the file behind *hopper*, which the device closes."""
@@ -124,7 +146,8 @@ class Reader3505(Device):
     @classmethod
     def open(cls, spec: DeviceSpec) -> Reader3505:
         """Attach the file that *spec* names; UserError when it is no deck of cards."""
-        if "ascii" in spec.options and "ebcdic" in spec.options:
+        text = spec.get(ASCII, False)
+        if text and spec.get(EBCDIC, False):
             raise UserError(f"3505@{spec.schid}: ebcdic or ascii, not both")
         try:
             fd = os.open(spec.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -132,7 +155,6 @@ class Reader3505(Device):
             reason = os.strerror(error.errno or 0)
             raise UserError(f"{spec.path}: {reason}; name a file of cards") from None
         status = os.fstat(fd)
-        text = "ascii" in spec.options
         if not stat.S_ISREG(status.st_mode) or (not text and status.st_size % CARD):
             os.close(fd)
             what = f"{status.st_size} bytes are not whole cards of {CARD} bytes"
@@ -141,7 +163,7 @@ class Reader3505(Device):
             raise UserError(f"{spec.path}: {what}; add `ascii` if it is a text")
         hopper = TextFile(fd) if text else CardFile(fd)
         name = f"reader 3505 {spec.path}"
-        return cls(name, fd, hopper, end_of_file="eof" in spec.options)
+        return cls(name, fd, hopper, end_of_file=spec.get(EOF, False))
 
     def close(self) -> None:
         """Let the file go."""

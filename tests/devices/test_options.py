@@ -1,0 +1,230 @@
+"""Options: each is declared once, with help and an owner; how they are read, set and listed."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vfioccw_fuse.cli.chp import chp_command
+from vfioccw_fuse.devices import catalog
+from vfioccw_fuse.devices.catalog import TYPES, device_class
+from vfioccw_fuse.devices.options import (
+    BEHAVIOUR,
+    READONLY,
+    Behaviour,
+    DeviceText,
+    Fault,
+    Option,
+    Options,
+    Owner,
+    parse_flag,
+    parse_time,
+    show_time,
+)
+from vfioccw_fuse.errors import UserError
+from vfioccw_fuse.regions.table import Interface
+from vfioccw_fuse.vfio.control import (
+    CHPIDS,
+    CONTROL,
+    EVENTS,
+    INTERFACE,
+    PATH_STATES,
+    SUBCHANNEL,
+    SWITCHES,
+    options_of,
+    parse_device,
+)
+
+README = (Path(__file__).parents[2] / "README.md").read_text()
+
+
+def declared() -> list[Option[Any]]:
+    """Every option of every device, each declaration once; then the words of `control` alone."""
+    own = [option for name in TYPES for option in device_class(name).options.values()]
+    return list(dict.fromkeys([*own, *BEHAVIOUR.values(), *SUBCHANNEL.values(), *CONTROL.values()]))
+
+
+def table(heading: str) -> list[str]:
+    """The rows of the table below the line that begins with *heading*, without its head."""
+    rows = README[README.index(f"\n{heading}") + 1 :].splitlines()[2:]
+    return rows[: next(at for at, row in enumerate(rows) if not row.startswith("|"))]
+
+
+def test_each_word_is_declared_once() -> None:
+    words = [option.word for option in declared()]
+    assert sorted(set(words)) == sorted(words)
+
+
+def test_each_type_is_declared_once_and_says_what_it_is() -> None:
+    [types] = [
+        node.value
+        for node in ast.walk(ast.parse(inspect.getsource(catalog)))
+        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "TYPES"
+    ]
+    assert isinstance(types, ast.Dict)
+    names = [ast.literal_eval(key) for key in types.keys if key is not None]
+    assert sorted(set(names)) == sorted(names)
+    for name in names:
+        kind = device_class(name)
+        assert kind.type_name == name or device_class(kind.type_name) is kind
+        assert kind.description
+        assert kind.takes
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_a_types_own_options_belong_to_it_and_clash_with_no_others(name: str) -> None:
+    assert all(option.owner is Owner.DEVICE for option in device_class(name).options.values())
+    assert set(options_of(name)) >= {*BEHAVIOUR, *SUBCHANNEL}
+
+
+def test_a_declaration_twice_or_without_help_or_owner_is_an_error() -> None:
+    with pytest.raises(ValueError, match="readonly"):
+        Options(READONLY, READONLY)
+    with pytest.raises(ValueError, match="readonly"):
+        Options(READONLY) | Options(READONLY)
+    for owner, help in ((Owner.DEVICE, ""), (None, "helps")):
+        with pytest.raises(ValueError, match="word"):
+            Option(word="word", owner=owner, help=help, parse=parse_flag)  # type: ignore[arg-type]
+
+
+def test_help_is_a_phrase() -> None:
+    for option in declared():
+        assert not option.help.endswith("."), option.word
+    assert all(fault.effect for fault in Fault)
+
+
+def test_the_readme_lists_the_options_as_they_are_declared() -> None:
+    types = {option: set[str]() for option in declared()}
+    for name in TYPES:
+        for option in device_class(name).options.values():
+            types[option].add(name)
+    rows = {
+        usage.replace("\\|", "|"): (whose, control, help)
+        for usage, whose, control, help in (
+            re.split(r"(?<!\\)\|", row.strip("|")) for row in table("| option |")
+        )
+    }
+    assert {usage.strip() for usage in rows} == {f"`{option.usage}`" for option in declared()}
+    for usage, (whose, control, help) in rows.items():
+        [option] = [one for one in declared() if f"`{one.usage}`" == usage.strip()]
+        assert help.strip() == option.help, usage
+        if option.owner is Owner.DEVICE:
+            assert set(whose.replace(",", " ").split()) == types[option], usage
+        else:
+            assert whose.strip() == option.owner.value, usage
+        both, alone = option.word in options_of("fba"), option.word in CONTROL
+        expected = "" if not alone else "yes" if both else "only there"
+        assert control.strip() == expected, usage
+
+
+def test_the_readme_lists_the_faults_as_they_are_declared() -> None:
+    rows = [
+        tuple(cell.strip() for cell in row.strip("|").split("|")) for row in table("| `fault=`")
+    ]
+    assert rows == [(f"`{fault.value}`", fault.effect) for fault in Fault]
+
+
+def test_the_readme_names_every_device_type() -> None:
+    cells = [row.split("|")[1] for row in table("| `--device TYPE@...`")]
+    assert set(re.findall("`([^`]+)`", " ".join(cells))) == set(TYPES)
+
+
+def test_the_commands_of_chp_are_the_states_of_a_path() -> None:
+    assert set(chp_command.commands) - {"list"} == set(PATH_STATES)
+
+
+# --- reading --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("order=foo", "order=foo: big or host"),
+        ("csense=x", "csense=x: on or off"),
+        ("address-limit=9g", "address-limit=9g: an absolute address below 2 GiB"),
+        ("interface=none", "interface=none: not one of start-only, scsw, async, full"),
+        ("chpids=zz", "chpids=zz: one to eight different ids in hex"),
+        ("chpids=40+40", "chpids=40+40: one to eight"),
+        ("delay=soon", "delay=soon: a time such as 3s"),
+        ("delay", "delay=: a time such as 3s"),
+        ("for=3601", "for=3601: a time such as 3s"),
+        ("fault=fire", "fault=fire: unknown; one of none, hang"),
+        ("sense=zz", "sense=zz: 1 to 32 bytes in hex"),
+        ("count=0", "count=0: a number of starts"),
+        (f"count={'9' * 5000}", "count=999"),
+        ("readonly=yes", "readonly=yes: takes no value"),
+        ("speed=9", "speed: no such option; one of address-limit"),
+        ("unsolicited=80", "unsolicited: no such option"),
+    ],
+)
+def test_what_is_wrong_names_device_word_value_and_remedy(text: str, said: str) -> None:
+    with pytest.raises(UserError) as wrong:
+        parse_device(f"fba@0.0.0313:disk.img,{text}")
+    assert wrong.value.message.startswith(f"fba@0.0.0313: {said}")
+
+
+@pytest.mark.parametrize("name", ["3215", "3525", "1403"])
+def test_what_is_written_cannot_be_readonly(name: str) -> None:
+    with pytest.raises(UserError, match="readonly: no such option; one of"):
+        parse_device(f"{name}@0.0.0313:x,readonly")
+
+
+def test_what_is_attached_has_values() -> None:
+    spec = parse_device(
+        "FBA@0.0.0313:disk.img,readonly,csense,delay=250ms,fault=unit_check,count=2,sense=4001,"
+        "interface=async,chpids=40+42,address-limit=0x1000,for=1s"
+    )
+    assert (spec.type, spec.schid, spec.path) == ("fba", "0.0.0313", "disk.img")
+    assert spec.get(READONLY, False)
+    assert spec.get(INTERFACE, None) is Interface.ASYNC
+    assert spec.get(CHPIDS, None) == b"\x40\x42"
+    assert spec.options["csense"] is True
+    assert spec.options["address-limit"] == 0x1000
+    assert spec.behaviour() == Behaviour(0.25, Fault.UNIT_CHECK, b"\x40\x01", 2, 1.0)
+
+
+def test_a_device_in_words_comes_back_as_it_was() -> None:
+    text = "fba@0.0.0313:disk.img,readonly,delay=3s"
+    assert str(DeviceText.parse(text)) == text
+
+
+@pytest.mark.parametrize("text", ["3s", "250ms", "100us", "1us", "0", "0.5", "3600"])
+def test_a_time_that_is_shown_can_be_written(text: str) -> None:
+    seconds = parse_time(text)
+    assert parse_time(show_time(seconds)) == pytest.approx(seconds)
+
+
+def test_what_behaviour_shows_can_be_written() -> None:
+    behaviour = Behaviour(1e-6, Fault.HANG, b"\x40\x01", 3, 0.5)
+    again = Behaviour()
+    BEHAVIOUR.put(again, BEHAVIOUR.read(BEHAVIOUR.show(behaviour)))
+    assert again == behaviour
+
+
+# --- faults ---------------------------------------------------------------------------------------
+
+
+def test_the_fault_processing_is_for_the_driver_alone() -> None:
+    behaviour = Behaviour(fault=Fault.PROCESSING, count=2, processing_time=0.5)
+    assert behaviour.take_fault() is Fault.NONE
+    assert behaviour.count == 2
+    assert behaviour.take_processing() == 0.5
+    assert behaviour.take_processing() == 0.5
+    assert behaviour.take_processing() == 0.0
+    assert behaviour.fault is Fault.NONE
+
+
+def test_other_faults_are_not_for_the_driver() -> None:
+    behaviour = Behaviour(fault=Fault.HANG, count=1)
+    assert behaviour.take_processing() == 0.0
+    assert behaviour.take_fault() is Fault.HANG
+    assert behaviour.take_fault() is Fault.NONE
+
+
+def test_switches_and_events_are_all_that_control_takes_beside_help() -> None:
+    assert set(CONTROL) == {*BEHAVIOUR, *SWITCHES, *EVENTS, "help"}
