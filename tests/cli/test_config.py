@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mounted import MountedSystem, make_image, vfioccw
+from tests.mounted import MountedSystem, is_mounted, make_image, vfioccw
 from vfioccw_fuse.cli.config import read_config
 from vfioccw_fuse.css.paths import PathState
 from vfioccw_fuse.errors import UserError
@@ -164,6 +164,7 @@ def test_an_error_is_one_line_with_line_and_key(file: Path, old, new, line, key,
     done = vfioccw("mount", file.parent, "--config", file)
     assert done.returncode == 1
     assert done.stderr == f"vfioccw: {message}\n"
+    assert not is_mounted(file.parent)
 
 
 def test_a_file_that_is_not_there_or_no_text_is_one_line(tmp_path: Path) -> None:

@@ -146,9 +146,7 @@ class Mount:
             executor = TrioExecutor(
                 nursery, None if self.workers.stock else self.workers.after_reply
             )
-            self._system = System(
-                executor, self._space, self._options.interface, self._devices
-            )
+            self._system = System(executor, self._space, self._options.interface, self._devices)
             with contextlib.closing(self._system):
                 for chpid, state in self._options.paths.items():
                     self._system.paths.begin(chpid, state)
@@ -241,9 +239,7 @@ def _distinct(specs: tuple[DeviceSpec, ...]) -> tuple[DeviceSpec, ...]:
     seen: set[str] = set()
     for spec in specs:
         if spec.schid in seen:
-            raise UserError(
-                f"{spec.type}@{spec.schid}: two devices with this subchannel id"
-            )
+            raise UserError(f"{spec.type}@{spec.schid}: two devices with this subchannel id")
         seen.add(spec.schid)
     return specs
 

@@ -60,9 +60,7 @@ class System:
         if spec.schid in self.devices:
             raise UserError(f"{spec.schid}: this subchannel is there already")
         chpids = spec.get(CHPIDS, DEFAULT_CHPIDS)
-        sch = Subchannel(
-            spec.schid, model, self._space(), self._executor, spec.behaviour(), chpids
-        )
+        sch = Subchannel(spec.schid, model, self._space(), self._executor, spec.behaviour(), chpids)
         device = CcwDevice(sch, spec.get(INTERFACE, self._interface))
         SWITCHES.put(device, spec.options)
         self.devices[spec.schid] = device
@@ -81,7 +79,7 @@ class System:
         """Take a subchannel away: NOT_OPER, and a channel report; UserError if there is none."""
         device = self.devices.pop(schid, None)
         if device is None:
-            raise UserError(f"{schid}: no such subchannel; see vfioccw ls")
+            raise UserError(f"{schid}: no such subchannel")
         device.driver.event(Event.NOT_OPER)
         report_subchannel(device)
         self._end(device)

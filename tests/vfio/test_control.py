@@ -1,0 +1,66 @@
+"""The text of `control`: what it takes, what it refuses, and that a refusal changes nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.vfio.driver import Driver
+from vfioccw_fuse.devices.options import Fault
+from vfioccw_fuse.errors import UserError
+from vfioccw_fuse.regions import constants as c
+from vfioccw_fuse.vfio.control import Control
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("delay=1s order=little", "order=little: big or host"),
+        ("delay=1s nonsense", "nonsense: no such option; one of address-limit, count"),
+        ("delay=1s chpids=40", "chpids: no such option"),
+        ("delay=1s unsolicited=100", "unsolicited=100: a unit status in hex"),
+        ("delay=1s request=lunch", "request=lunch: only unplug"),
+        ("delay=1s help=me", "help=me: takes no value"),
+        ("delay", "delay=: a time such as 3s"),
+    ],
+)
+def test_what_is_wrong_is_named_and_nothing_has_changed(
+    driver: Driver, text: str, said: str
+) -> None:
+    control = Control(driver.ccw)
+    before = control.text()
+    with pytest.raises(UserError) as wrong:
+        control.write(text)
+    assert wrong.value.message.startswith(said)
+    assert control.text() == before
+
+
+def test_what_it_shows_can_be_written_back(driver: Driver) -> None:
+    control = Control(driver.ccw)
+    control.write("delay=1us,fault=processing for=1s\ncount=2 csense address-limit=0x1000 # as is")
+    shown = control.text()
+    assert driver.sch.behaviour.fault is Fault.PROCESSING
+    assert "csense=on\n" in shown
+    assert "for=1s\n" in shown
+    control.write("delay=0 fault=none for=2s csense=off address-limit=0")
+    control.write(shown)
+    assert control.text() == shown
+
+
+def test_an_unplug_is_requested_only_where_there_is_a_req_irq(each: Driver) -> None:
+    has = c.VFIO_CCW_REQ_IRQ_INDEX in each.ccw.irqs
+    control = Control(each.ccw)
+    if has:
+        control.write("request=unplug delay=1s")
+        assert each.ccw.irqs[c.VFIO_CCW_REQ_IRQ_INDEX].statistics().signals == 1
+    else:
+        with pytest.raises(UserError, match="request=unplug: interface"):
+            control.write("request=unplug delay=1s")
+    assert bool(each.behaviour.delay) == has
+
+
+def test_help_is_listed_once(driver: Driver) -> None:
+    control = Control(driver.ccw)
+    before = control.text()
+    control.write("help")
+    assert control.text().startswith(f"{before}# delay=TIME ")
+    assert control.text() == before
