@@ -1,13 +1,15 @@
-"""What every test shares: the --slow switch, what is random, and a mounted disk."""
+"""What every test shares: the --slow switch, what is random, and mounted disks."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.mounted import MountedSystem, mounted
+import lab.mounts
+from lab.mounts import MountedSystem
+from tests.rig import Rig, rigged
 
 # How long an example takes says how busy the machine is. One that fails says how to repeat it.
 settings.register_profile(
@@ -52,5 +54,38 @@ def seed(pytestconfig: pytest.Config) -> int:
 @pytest.fixture
 def mnt(tmp_path: Path) -> Iterator[MountedSystem]:
     """A disk mounted for this test alone; after it nothing may be left of the mount."""
-    with mounted(tmp_path) as system:
+    with lab.mounts.mounted(tmp_path) as system:
         yield system
+
+
+@pytest.fixture
+def mount(tmp_path: Path) -> Iterator[Callable[..., MountedSystem]]:
+    """A function that mounts, each time below a directory of its own: `lab.mounts.mount`.
+
+    The test may end the mount itself. Nothing may be left in any case.
+    """
+    systems: list[MountedSystem] = []
+
+    def make(*options: str) -> MountedSystem:
+        directory = tmp_path / f"system{len(systems)}"
+        directory.mkdir()
+        systems.append(lab.mounts.mount(directory, *options))
+        return systems[-1]
+
+    try:
+        yield make
+        for system in systems:
+            if not system.ended(0):
+                done = system.unmount()
+                assert done.returncode == 0, done.stderr
+            system.assert_nothing_is_left()
+    finally:
+        for system in systems:
+            system.give_up()
+
+
+@pytest.fixture
+def rig(mnt: MountedSystem) -> Iterator[Rig]:
+    """A client of both sides on a mount of its own."""
+    with rigged(mnt) as made:
+        yield made

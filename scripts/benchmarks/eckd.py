@@ -6,7 +6,6 @@ multi-track bit for each record. What was read is compared with what was written
 
 import random
 import struct
-import subprocess
 
 from benchmarks import servers
 from benchmarks.programs import SCHID, Client, ccw, report_cost, server_cost
@@ -49,8 +48,8 @@ def run(report: Report, options: Options) -> None:
     content = random.Random(12).randbytes(TRACKS * RECORDS * RECORD)
     with servers.directory() as place:
         image = place / "vol.ckd"
-        make = [str(servers.VFIOCCW), "image", "create", "3390", str(image), "--cylinders", "3"]
-        subprocess.run([*make, "--format", "ldl"], check=True, stdout=subprocess.DEVNULL)
+        volume = ("3390", image, "--cylinders", 3, "--format", "ldl")
+        servers.vfioccw("image", "create", *volume)
         with servers.mounted(place / "ours", "--device", f"3390@{SCHID}:{image}") as server:
             client = Client(server, _program(0x85))
 

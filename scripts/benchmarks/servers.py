@@ -1,8 +1,7 @@
-"""The servers under measurement: the C null device and our mount, each in a child process."""
+"""The servers under measurement: the C null device and our mount, and what they cost."""
 
 import contextlib
 import json
-import os
 import shlex
 import subprocess
 import tempfile
@@ -12,9 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+import lab.mounts
+from lab.processes import cpu_time_ns
+
 HERE = Path(__file__).resolve().parent
-VENV = HERE.parent.parent / ".venv"
-VFIOCCW = VENV / "bin" / "vfioccw"
+PROGRAMS = lab.mounts.PROJECT / ".venv" / "bench"
 CFLAGS = ("-O2", "-Wall", "-Wextra", "-Wno-missing-field-initializers", "-pthread")
 READY_S = 30.0  # far above any target: past it the server has failed
 GONE_S = 10.0
@@ -42,28 +43,12 @@ class Server:
 
     def cpu_ns(self) -> int:
         """CPU time of all its threads so far, user and system, in nanoseconds."""
-        # The clock id that clock_getcpuclockid(3) makes of a process id.
-        return time.clock_gettime_ns((~self.pid << 3) | 2)
-
-    def rss_mib(self) -> float:
-        """Resident memory (VmRSS: with shared pages), in MiB."""
-        return int(_status(Path(f"/proc/{self.pid}/status"))["VmRSS"].split()[0]) / 1024
-
-    def switches(self) -> int:
-        """How often its threads were switched to so far: what an idle process does not do."""
-        tasks = [_status(task / "status") for task in Path(f"/proc/{self.pid}/task").iterdir()]
-        kinds = ("voluntary_ctxt_switches", "nonvoluntary_ctxt_switches")
-        return sum(int(task[kind]) for task in tasks for kind in kinds)
-
-
-def _status(path: Path) -> dict[str, str]:
-    lines = (line.partition(":") for line in path.read_text().splitlines())
-    return {key: value.strip() for key, _, value in lines}
+        return cpu_time_ns(self.pid)
 
 
 def build(name: str, libraries: Sequence[str] = ()) -> Path:
     """Compile ``name``.c if it is newer than its program; *libraries* are pkg-config's names."""
-    source, program = HERE / f"{name}.c", VENV / "bench" / name
+    source, program = HERE / f"{name}.c", PROGRAMS / name
     if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
         program.parent.mkdir(exist_ok=True)
         flags = [*CFLAGS]
@@ -81,9 +66,12 @@ def _run(*command: str) -> str:
     return done.stdout
 
 
-def vfioccw(*arguments: str) -> str:
+def vfioccw(*words: object) -> str:
     """Run our command line to its end; its standard output."""
-    return _run(str(VFIOCCW), *arguments)
+    done = lab.mounts.vfioccw(*words)
+    if done.returncode:
+        raise BenchError(f"vfioccw {words[0]}: {done.stderr.strip()}")
+    return done.stdout
 
 
 @contextlib.contextmanager
@@ -94,48 +82,44 @@ def directory() -> Iterator[Path]:
 
 
 @contextlib.contextmanager
+def mounted(path: Path, *words: object) -> Iterator[Server]:
+    """Our mount on *path* (made here) of what *words* say, as a user has it."""
+    try:
+        with lab.mounts.mounted_at(path, *words) as system:
+            yield Server("vfioccw", path, system.pid)
+    except AssertionError as error:
+        raise BenchError(str(error)) from error
+
+
+@contextlib.contextmanager
 def null_device(mount: Path) -> Iterator[Server]:
     """The C peer, mounted on *mount* (made here), its socket beside it."""
     start = [str(build("null_device", ["fuse3"])), str(mount), f"{mount}.irqfd"]
-    with _served("C", start, mount, ["fusermount3", "-u", str(mount)]) as server:
-        yield server
-
-
-@contextlib.contextmanager
-def mounted(mount: Path, *arguments: str) -> Iterator[Server]:
-    """Our mount on *mount* (made here) with these further *arguments*, in the foreground."""
-    start = [str(VFIOCCW), "mount", "-f", str(mount), *arguments]
-    with _served("vfioccw", start, mount, [str(VFIOCCW), "umount", str(mount)]) as server:
-        yield server
-
-
-@contextlib.contextmanager
-def _served(name: str, start: list[str], mount: Path, end: list[str]) -> Iterator[Server]:
     mount.mkdir()
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(start, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
-            _await_mount(name, process, mount, log)
-            yield Server(name, mount, process.pid)
-            _run(*end)
+            _await_mount(process, mount, log)
+            yield Server("C", mount, process.pid)
+            _run("fusermount3", "-u", str(mount))
             process.wait(GONE_S)
         except subprocess.TimeoutExpired as error:
-            raise BenchError(f"{name} still runs {GONE_S:.0f} s after umount") from error
+            raise BenchError(f"C still runs {GONE_S:.0f} s after umount") from error
         finally:
             if process.poll() is None:
                 process.kill()
                 process.wait()
-            if os.path.ismount(mount):
-                subprocess.run(["fusermount3", "-u", "-z", str(mount)], check=False)
+            if lab.mounts.is_mounted(mount):
+                lab.mounts.detach(mount)
 
 
-def _await_mount(name: str, process: subprocess.Popen[bytes], mount: Path, log: IO[str]) -> None:
+def _await_mount(process: subprocess.Popen[bytes], mount: Path, log: IO[str]) -> None:
     deadline = time.monotonic() + READY_S
-    while not os.path.ismount(mount):
+    while not lab.mounts.is_mounted(mount):
         if process.poll() is not None or time.monotonic() > deadline:
             log.seek(0)
             lines = log.read().splitlines() or ["it said nothing"]
-            raise BenchError(f"{name} did not mount: {lines[-1]}")
+            raise BenchError(f"C did not mount: {lines[-1]}")
         time.sleep(0.01)
 
 

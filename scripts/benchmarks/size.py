@@ -9,6 +9,7 @@ from statistics import median
 from benchmarks import servers
 from benchmarks.report import Report
 from benchmarks.servers import BenchError, Options
+from lab.processes import memory_of, switches_of
 
 IDLE_S = 10
 SETTLE_S = 2
@@ -41,10 +42,12 @@ def _idle(report: Report, place: Path) -> None:
     arguments = ("--device", f"fba@0.0.0313:{_image(place / 'idle.img')}")
     with servers.mounted(place / "idle", *arguments) as server:
         time.sleep(SETTLE_S)
-        before = server.switches()
+        before = switches_of(server.pid)
         time.sleep(IDLE_S)
-        report.figure(f"wake-ups in {IDLE_S} s, idle", server.switches() - before, "", 0, digits=0)
-        report.figure("resident memory, idle", server.rss_mib(), "MiB", 60)
+        report.figure(
+            f"wake-ups in {IDLE_S} s, idle", switches_of(server.pid) - before, "", 0, digits=0
+        )
+        report.figure("resident memory, idle", memory_of(server.pid), "MiB", 60)
 
 
 def _many(report: Report, place: Path) -> None:
@@ -64,7 +67,7 @@ def _many(report: Report, place: Path) -> None:
             if found < MANY:
                 raise BenchError(f"vfioccw ls shows {found} of {MANY} subchannels")
         report.figure(f"vfioccw ls, {MANY} subchannels", median(times), "s", 1, digits=2)
-        report.figure(f"resident memory, {MANY}", server.rss_mib(), "MiB", 150)
+        report.figure(f"resident memory, {MANY}", memory_of(server.pid), "MiB", 150)
 
 
 def run(report: Report, options: Options) -> None:

@@ -5,7 +5,7 @@ import os
 import re
 import sys
 
-from evidence.mounts import ROOT
+from lab.mounts import PROJECT
 from vfioccw_fuse.regions import codec
 from vfioccw_fuse.regions import constants as c
 
@@ -29,7 +29,7 @@ _NOT_REGIONS = {"control", "device", "memory", "reset", "state", "trace"}
 
 def main() -> int:
     """Print what is named, and give 1 if something is not."""
-    text = (ROOT / "regions" / "README.md").read_text()
+    text = (PROJECT / "regions" / "README.md").read_text()
     words = set(re.findall(r"[A-Za-z_0-9]+", text))
     # Words alone: pmcw.lpm names lpm. Whether what is said of them is right, no script can tell.
     files = set(os.listdir(sys.argv[1]))

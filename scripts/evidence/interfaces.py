@@ -12,7 +12,8 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from evidence.mounts import SCHID, mounted
+from evidence.mounts import mounted
+from lab.mounts import SCHID
 from vfioccw_fuse.client import Program, Subchannel
 from vfioccw_fuse.regions import codec
 from vfioccw_fuse.regions import constants as c

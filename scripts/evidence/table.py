@@ -13,8 +13,9 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from evidence.mounts import COMMANDS, ROOT, SCHID, mounted
+from evidence.mounts import COMMANDS, mounted
 from evidence.rows import ROWS, Row
+from lab.mounts import PROJECT, SCHID
 
 _FUNCTIONS = r"""
 put() { xxd -r -p <<<"${*:2}" | dd of=$S/memory bs=1 seek=$(($1)) conv=notrunc status=none; }
@@ -59,13 +60,13 @@ def execute(row: Row) -> tuple[list[str], str]:
             stderr=subprocess.STDOUT,
             text=True,
             timeout=_AT_MOST,
-            cwd=ROOT,
+            cwd=PROJECT,
             env={
                 **os.environ,
                 "M": str(mount),
                 "S": str(mount / SCHID),
                 "PATH": f"{COMMANDS}:{os.environ['PATH']}",
-                "PYTHONPATH": str(ROOT / "scripts"),
+                "PYTHONPATH": str(PROJECT / "scripts"),
                 "LC_ALL": "C",
             },
             check=False,

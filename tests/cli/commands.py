@@ -1,22 +1,12 @@
-"""The command as a user runs it, and a mount as a test wants it."""
+"""The command as a user runs it: bytes in, bytes out, one line of complaint."""
 
 import os
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
-import pytest
-
-from tests.mounted import PROJECT, SOON, MountedSystem
-from tests.mounted import mount as real_mount
+from lab.mounts import PROJECT, MountedSystem, command
+from lab.waits import SOON
 
 Done = subprocess.CompletedProcess[bytes]
-
-
-def command(*args: object) -> list[str]:
-    """The command line of ``vfioccw args``."""
-    return [sys.executable, "-m", "vfioccw_fuse", *map(str, args)]
 
 
 def vfioccw(*args: object, data: bytes | None = None, **more) -> Done:
@@ -44,37 +34,3 @@ def complaint(done: Done) -> str:
 def run(system: MountedSystem, name: str, *args: object, **more) -> Done:
     """Run ``vfioccw name MNT/0.0.0313 args``."""
     return vfioccw(name, system.subchannel, *args, **more)
-
-
-def control(system: MountedSystem, words: str) -> None:
-    """Switch faults and timing of the disk."""
-    (system.subchannel / "control").write_text(words)
-
-
-Mount = Callable[..., MountedSystem]
-
-
-@pytest.fixture
-def mount(tmp_path: Path) -> Iterator[Mount]:
-    """A function that mounts, each time below a directory of its own: `tests.mounted.mount`.
-
-    The test may end the mount itself. Nothing may be left in any case.
-    """
-    systems: list[MountedSystem] = []
-
-    def make(*options: str) -> MountedSystem:
-        directory = tmp_path / f"system{len(systems)}"
-        directory.mkdir()
-        systems.append(real_mount(directory, *options))
-        return systems[-1]
-
-    try:
-        yield make
-        for system in systems:
-            if not system.ended(0):
-                done = system.unmount()
-                assert done.returncode == 0, done.stderr
-            system.assert_nothing_is_left()
-    finally:
-        for system in systems:
-            system.give_up()

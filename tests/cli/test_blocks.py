@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.cli.commands import complaint, control, run
-from tests.mounted import BLOCK, BLOCKS
+from lab.mounts import BLOCK, BLOCKS
+from tests.cli.commands import complaint, run
 
 
 def test_read_copies_the_whole_disk(mnt, tmp_path):
@@ -73,7 +73,7 @@ def test_a_pipe_that_is_too_long_says_what_was_written(mnt):
 
 
 def test_a_fault_is_one_line_and_the_next_read_works(mnt):
-    control(mnt, "fault=unit-check,sense=1000,count=1")
+    mnt.control("fault=unit-check,sense=1000,count=1")
     done = run(mnt, "read", "--count", 1)
     assert done.returncode == 1
     assert "equipment check" in complaint(done)

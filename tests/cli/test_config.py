@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mounted import MountedSystem, is_mounted, make_image, vfioccw
+from lab.mounts import MountedSystem, is_mounted, make_image, vfioccw
 from vfioccw_fuse.cli.config import read_config
 from vfioccw_fuse.css.paths import PathState
 from vfioccw_fuse.errors import UserError

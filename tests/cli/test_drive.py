@@ -4,8 +4,9 @@ import subprocess
 
 import pytest
 
-from tests.cli.commands import command, complaint, control, run
-from tests.mounted import SOON
+from lab.mounts import command
+from lab.waits import SOON
+from tests.cli.commands import complaint, run
 from vfioccw_fuse.cli.drive import command_code
 
 
@@ -103,7 +104,7 @@ def test_an_errno_is_explained(mnt):
 
 
 def test_a_hang_is_left_running_and_can_be_halted_or_cleared(mnt):
-    control(mnt, "fault=hang")
+    mnt.control("fault=hang")
     done = run(mnt, "ssch", "--ccw", "nop", "--timeout", "0.1")
     assert done.returncode == 1
     assert "vfioccw csch ends it" in complaint(done)
@@ -117,7 +118,7 @@ def test_a_hang_is_left_running_and_can_be_halted_or_cleared(mnt):
     done = run(mnt, "csch")
     assert done.returncode == 0
     assert b"clear function" in done.stdout
-    control(mnt, "fault=none")
+    mnt.control("fault=none")
     assert run(mnt, "ssch", "--ccw", "nop").returncode == 0
 
 
@@ -133,7 +134,7 @@ def test_an_interruption_waits_until_it_is_taken(mnt):
 
 
 def test_a_start_that_somebody_clears_ends_too(mnt):
-    control(mnt, "fault=hang")
+    mnt.control("fault=hang")
     with subprocess.Popen(
         command("ssch", mnt.subchannel, "--ccw", "nop", "--timeout", "30"),
         stdout=subprocess.PIPE,
@@ -146,7 +147,7 @@ def test_a_start_that_somebody_clears_ends_too(mnt):
 
 
 def test_not_operational_is_cc_3(mnt):
-    control(mnt, "fault=not-operational")
+    mnt.control("fault=not-operational")
     for name in ("hsch", "csch"):
         done = run(mnt, name)
         assert done.returncode == 1

@@ -7,9 +7,10 @@ import subprocess
 import click
 import pytest
 
-from tests.cli.commands import command as command_line
+from lab.mounts import command as command_line
+from lab.processes import ASLEEP_IN_POLL, files_of, sleeps_in
+from lab.waits import SOON, until
 from tests.cli.commands import complaint, vfioccw
-from tests.mounted import ASLEEP_IN_POLL, SOON, files_of, sleeps_in, until
 from vfioccw_fuse.cli import COMMANDS, guarded
 from vfioccw_fuse.errors import UserError
 

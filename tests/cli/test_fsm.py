@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from tests.mounted import PROJECT, vfioccw
+from lab.mounts import PROJECT, vfioccw
 from vfioccw_fuse.cli.fsm import LIFE, NOTHING, as_graph, as_svg, edges, methods_of
 from vfioccw_fuse.errors import UserError
 from vfioccw_fuse.vfio.fsm import LEADS, TABLE, UNREACHED, State

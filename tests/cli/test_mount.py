@@ -8,18 +8,10 @@ import subprocess
 
 import pytest
 
-from tests.cli.commands import command, complaint, vfioccw
-from tests.mounted import (
-    GONE_WITHIN,
-    SOON,
-    MountedSystem,
-    cpu_time,
-    files_of,
-    is_mounted,
-    make_image,
-    mount,
-    until,
-)
+from lab.mounts import GONE_WITHIN, MountedSystem, command, is_mounted, make_image, mount
+from lab.processes import cpu_time, files_of
+from lab.waits import SOON, until
+from tests.cli.commands import complaint, vfioccw
 from vfioccw_fuse.devices.catalog import TYPES
 from vfioccw_fuse.devices.options import Fault
 from vfioccw_fuse.vfio.control import options_of

@@ -4,8 +4,10 @@ import subprocess
 
 import pytest
 
-from tests.cli.commands import command, complaint, run, vfioccw
-from tests.mounted import files_of, until
+from lab.mounts import command
+from lab.processes import files_of
+from lab.waits import until
+from tests.cli.commands import complaint, run, vfioccw
 
 
 def rows(path) -> list[list[str]]:

@@ -12,17 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.mounted import (
-    ASLEEP_IN_POLL,
-    PROJECT,
-    SOON,
-    files_of,
-    mount,
-    sleeps_in,
-    until,
-    vfioccw,
-)
-from tests.vfio.regions.rig import CC, NOP, SENSE_ID, SLI, Rig, rigged
+from lab.mounts import PROJECT, mount, vfioccw
+from lab.processes import ASLEEP_IN_POLL, files_of, sleeps_in
+from lab.waits import SOON, until
+from tests.rig import CC, NOP, SENSE_ID, SLI, Rig, rigged
 from vfioccw_fuse.cli.timeline import LANES, draw, read_trace
 from vfioccw_fuse.errors import UserError
 

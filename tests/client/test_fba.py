@@ -2,8 +2,7 @@
 
 import pytest
 
-from tests.cli.commands import control
-from tests.mounted import BLOCK, BLOCKS
+from lab.mounts import BLOCK, BLOCKS
 from vfioccw_fuse.client import FbaDisk, NoInterruption, ProgramFailed, Subchannel
 
 
@@ -78,7 +77,7 @@ def test_after_a_fault_the_disk_goes_on(mnt):
             ("unit-check", ProgramFailed, disk),
             ("hang", NoInterruption, hasty),
         ):
-            control(mnt, f"fault={fault} count=1")
+            mnt.control(f"fault={fault} count=1")
             with pytest.raises(error):
                 reader.read(0, 1)
             assert disk.read(0, 1) == mnt.image.read_bytes()[:BLOCK]

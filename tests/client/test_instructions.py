@@ -5,8 +5,7 @@ import os
 
 import pytest
 
-from tests.cli.commands import control
-from tests.mounted import SOON
+from lab.waits import SOON
 from vfioccw_fuse.client import (
     NoInterruption,
     Program,
@@ -80,7 +79,7 @@ def test_start_takes_the_address_of_a_program(sub, nop):
 
 
 def test_a_second_start_is_busy_and_leaves_scsw_as_it_was(mnt, sub, nop):
-    control(mnt, "fault=hang")
+    mnt.control("fault=hang")
     assert sub.start(nop.orb()) == 0
     before = sub.scsw
     assert sub.start(nop.orb()) == 2
@@ -98,7 +97,7 @@ def test_a_refused_start_loses_no_interruption(mnt, sub, nop):
 
 
 def test_halt_ends_a_start_that_hangs(mnt, sub, nop):
-    control(mnt, "fault=hang")
+    mnt.control("fault=hang")
     assert sub.start(nop.orb()) == 0
     assert sub.halt() == 0
     assert sub.scsw.ctrl & (SCSW_FCTL_START_FUNC | SCSW_FCTL_HALT_FUNC) == 0x6000
@@ -108,7 +107,7 @@ def test_halt_ends_a_start_that_hangs(mnt, sub, nop):
 
 
 def test_clear_wipes_start_and_halt(mnt, sub, nop):
-    control(mnt, "fault=hang")
+    mnt.control("fault=hang")
     sub.start(nop.orb())
     assert sub.clear() == 0
     assert sub.wait(SOON)
@@ -122,10 +121,10 @@ def test_after_a_clear_old_events_are_no_conclusion(sub, nop):
 
 
 def test_not_operational_is_cc_3_and_leaves_scsw_as_it_was(mnt, sub, nop):
-    control(mnt, "fault=not-operational")
+    mnt.control("fault=not-operational")
     assert (sub.start(nop.orb()), sub.halt(), sub.clear()) == (3, 3, 3)
     assert sub.scsw == Scsw()
-    control(mnt, "fault=none")
+    mnt.control("fault=none")
     assert sub.execute(nop).scsw_dstat == GOOD
 
 
@@ -170,14 +169,14 @@ def test_a_program_check_is_an_irb(sub):
 
 
 def test_a_program_that_hangs_is_cleared_and_the_subchannel_is_usable(mnt, sub, nop):
-    control(mnt, "fault=hang,count=1")
+    mnt.control("fault=hang,count=1")
     with pytest.raises(NoInterruption):
         sub.execute(nop, timeout=0.1)
     assert sub.execute(nop).scsw_dstat == GOOD
 
 
 def test_execute_refused_says_why(mnt, sub, nop):
-    control(mnt, "fault=not-operational")
+    mnt.control("fault=not-operational")
     with pytest.raises(Refused, match="condition code 3, not operational"):
         sub.execute(nop)
 
@@ -225,7 +224,7 @@ def test_a_short_write_is_efault(sub, nop, monkeypatch):
 def test_statistics_count_what_was_done(mnt, sub, nop):
     sub.execute(nop)
     sub.clear_and_wait()
-    control(mnt, "fault=not-operational")
+    mnt.control("fault=not-operational")
     sub.start(nop.orb())
     done = sub.statistics()
     assert (done.starts, done.clears, done.interruptions, done.refused) == (2, 1, 2, 1)

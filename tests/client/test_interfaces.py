@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from tests.mounted import SOON
+from lab.waits import SOON
 from vfioccw_fuse.client import Program, Subchannel, Unsupported
 from vfioccw_fuse.regions.constants import CCW_FLAG_SLI
 

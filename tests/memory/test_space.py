@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.mounted import PROJECT
+from lab.mounts import PROJECT
 from vfioccw_fuse.errors import UserError
 from vfioccw_fuse.memory.backing import LARGEST, BuiltInStorage
 from vfioccw_fuse.memory.space import (

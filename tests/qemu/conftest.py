@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from guest.machine import QEMU, Guest, Options, booted
-from tests.mounted import GONE_WITHIN, is_mounted, until, vfioccw
+from lab.mounts import Mount, is_mounted, mount_at, vfioccw
 from vfioccw_fuse.devices.eckd import create
 
 MIB = 1 << 20
@@ -77,27 +77,30 @@ class Lab:
         self.directory = directory
         self.way = way
         self.path = directory / "mnt"
-        self.path.mkdir()
+        self.system: Mount | None = None
 
     def mount(self, *devices: str, options: tuple[str, ...] = ()) -> None:
         words = [word for device in devices for word in ("--device", device)]
-        done = vfioccw("mount", self.path, *words, *options)
-        assert done.returncode == 0, done.stderr
+        self.system = mount_at(self.path, *words, *options)
 
     def unmount(self) -> None:
         done = vfioccw("umount", self.path)
         assert done.returncode == 0, done.stderr
-        until(lambda: not is_mounted(self.path), "the mount is gone", GONE_WITHIN)
+        self.mounted.assert_nothing_is_left()
+
+    @property
+    def mounted(self) -> Mount:
+        assert self.system is not None, "nothing was mounted yet"
+        return self.system
 
     def file(self, schid: str, name: str) -> Path:
-        return self.path / schid / name
+        return self.mounted.file(name, schid)
 
     def control(self, schid: str, words: str) -> None:
-        self.file(schid, "control").write_text(words)
+        self.mounted.control(words, schid)
 
     def state(self, schid: str) -> dict[str, str]:
-        lines = self.file(schid, "state").read_text().splitlines()
-        return dict(line.split(": ", 1) for line in lines if ": " in line)
+        return self.mounted.state(schid)
 
     def device(self, schid: str, number: str, more: str = "") -> str:
         """`--device` for QEMU: the guest sees 0.0.*number*."""
@@ -110,10 +113,6 @@ class Lab:
         with booted(wanted) as guest:
             yield guest
 
-    def close(self) -> None:
-        if is_mounted(self.path):
-            subprocess.run(["fusermount3", "-u", "-z", str(self.path)], check=False)
-
 
 @contextlib.contextmanager
 def laboratory(directory: Path, way: str = "group") -> Iterator[Lab]:
@@ -121,10 +120,11 @@ def laboratory(directory: Path, way: str = "group") -> Iterator[Lab]:
     lab = Lab(directory, way)
     try:
         yield lab
-        if is_mounted(lab.path):
+        if lab.system is not None and is_mounted(lab.path):
             lab.unmount()
     finally:
-        lab.close()
+        if lab.system is not None:
+            lab.system.give_up()
 
 
 @pytest.fixture

@@ -444,7 +444,7 @@ def try_to_open(mount: Path) -> None:
 
 
 def requests_after_the_servers_end_are_errors_of_the_device(mount: Path) -> None:
-    from tests.mounted import servers_of
+    from lab.mounts import servers_of
 
     vfio, device, event, _storage = ready(mount, "order=host delay=30s")
     start(device)

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.mounted import PROJECT, MountedSystem, make_image, mount, mounted, until, vfioccw
+from lab.mounts import PROJECT, MountedSystem, make_image, mount, mounted, vfioccw
+from lab.waits import until
 from tests.qemu.conftest import has_iommufd
 
 SCHID = "0.0.0313"

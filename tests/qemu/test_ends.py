@@ -6,7 +6,8 @@ import os
 import signal
 import time
 
-from tests.mounted import servers_of, until, vfioccw
+from lab.mounts import servers_of, vfioccw
+from lab.waits import until
 from tests.qemu.conftest import MIB, Lab, by_each_way, make_eckd, make_fba
 
 FBA, ECKD = "0.0.0313", "0.0.0314"

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from guest.machine import Guest
-from tests.mounted import until, vfioccw
+from lab.mounts import vfioccw
+from lab.waits import until
 from tests.qemu.conftest import MIB, Lab, digest, laboratory, make_eckd, make_fba
 
 LOST, CHECKED, SENSED, PATHS, DEAD, REMOVED = (f"0.0.031{n}" for n in range(6))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mounted import vfioccw
+from lab.mounts import vfioccw
 from tests.qemu.conftest import Lab
 from vfioccw_fuse.devices.eckd import create
 

@@ -10,7 +10,7 @@ import pytest
 from guest import GuestError
 from guest.machine import Guest, Options, booted, write_initramfs
 from guest.parts import Parts
-from tests.mounted import vfioccw
+from lab.mounts import vfioccw
 from tests.qemu.conftest import Lab, make_fba
 from vfioccw_fuse.devices.eckd import create
 

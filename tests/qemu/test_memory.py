@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.mounted import files_of, servers_of
+from lab.mounts import servers_of
+from lab.processes import files_of
 from tests.qemu.conftest import MIB, Lab, by_each_way, digest, make_eckd, make_fba
 
 FBA, ECKD = "0.0.0313", "0.0.0314"

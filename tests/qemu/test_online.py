@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from guest.machine import Guest
-from tests.mounted import vfioccw
+from lab.mounts import vfioccw
 from tests.qemu.conftest import MIB, Lab, digest, laboratory, make_eckd, make_fba
 
 FBA, LDL, CDL = "0.0.0313", "0.0.0314", "0.0.0315"

@@ -8,7 +8,7 @@ import pytest
 
 from guest import GuestError
 from guest.machine import Guest
-from tests.mounted import until
+from lab.waits import until
 from tests.qemu.conftest import MIB, Lab, digest, laboratory, make_fba
 from vfioccw_fuse.qemu.options import IOMMUFD
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mounted import PROJECT, MountedSystem, make_image, mount
+from lab.mounts import IMPORTS, PROJECT, MountedSystem, make_image, mount
 from tests.qemu import inside
 from vfioccw_fuse.errors import UserError
 from vfioccw_fuse.qemu import build
@@ -34,7 +34,7 @@ def run_inside(name: str, system: MountedSystem, way: str = "group") -> str:
     done = subprocess.run(
         [sys.executable, "-m", "tests.qemu.inside", name, str(system.path), way],
         env={
-            **os.environ, "LD_PRELOAD": str(build.library()), "PYTHONPATH": str(PROJECT),
+            **os.environ, "LD_PRELOAD": str(build.library()), "PYTHONPATH": IMPORTS,
             "VFIOCCW_DEVICES": f"{system.subchannel}\t0\n{system.path / '0.0.0314'}\t9",
         },
         stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,

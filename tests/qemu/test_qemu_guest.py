@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.mounted import PROJECT, vfioccw
+from lab.mounts import PROJECT, vfioccw
 from tests.qemu.conftest import MIB, Lab, digest, make_fba
 
 SCRIPT = PROJECT / "scripts" / "qemu-guest"

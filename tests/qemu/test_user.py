@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from guest.parts import Parts
-from tests.mounted import PROJECT
+from lab.mounts import IMPORTS, PROJECT
 from tests.qemu.conftest import digest, make_eckd, make_fba
 
 USER = "nobody"
@@ -22,7 +22,7 @@ INSIDE = """
 import os, sys
 from pathlib import Path
 from guest.machine import Options, booted
-from tests.mounted import vfioccw
+from lab.mounts import vfioccw
 place = Path(sys.argv[1])
 assert os.getuid() != 0
 def do(*words):
@@ -62,7 +62,7 @@ def run_inside(place: Path, *before: str) -> str:
         [*before, sys.executable, "-c", INSIDE, str(place)],
         env={
             **os.environ, "XDG_CACHE_HOME": str(place / "cache"), "HOME": str(place),
-            "PYTHONPATH": f"{PROJECT}:{PROJECT / 'scripts'}",
+            "PYTHONPATH": IMPORTS,
         },
         stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=200, check=False,
         cwd=place,

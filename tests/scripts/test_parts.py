@@ -18,7 +18,7 @@ import pytest
 from guest import GuestError
 from guest.archive import Archive
 from guest.parts import FORMERLY, MODULES, Modules, Parts
-from tests.mounted import PROJECT
+from lab.mounts import PROJECT
 
 RELEASE = {"bookworm": "6.1.0-9-s390x", "trixie": "6.12.3+deb13-s390x", "sid": "7.2.1+deb14-s390x"}
 SUITE = {"bookworm": "oldstable", "trixie": "stable", "sid": "unstable"}

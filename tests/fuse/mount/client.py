@@ -11,7 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.mounted import BLOCK, SOON, MountedSystem
+from lab.mounts import BLOCK, MountedSystem
+from lab.waits import SOON
 
 START, HALT, CLEAR = 0x4000, 0x2000, 0x1000
 HSCH, CSCH = 1, 2

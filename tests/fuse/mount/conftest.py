@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from lab.mounts import MountedSystem, mounted
 from tests.fuse.mount.client import Client, write_file
-from tests.mounted import MountedSystem, mounted
 
 
 @pytest.fixture(scope="session")

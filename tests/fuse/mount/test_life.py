@@ -16,6 +16,19 @@ from pathlib import Path
 
 import pytest
 
+from lab.mounts import (
+    BLOCK,
+    IMPORTS,
+    MountedSystem,
+    end_servers,
+    is_mounted,
+    make_image,
+    mount,
+    servers_of,
+    vfioccw,
+)
+from lab.processes import ASLEEP_IN_THE_MOUNT, files_of, sleeps_in
+from lab.waits import SOON, until, until_quiet
 from tests.fuse.mount.client import (
     CLEAR,
     DATA,
@@ -27,23 +40,6 @@ from tests.fuse.mount.client import (
     START,
     Client,
     errno_of,
-)
-from tests.mounted import (
-    ASLEEP_IN_THE_MOUNT,
-    BLOCK,
-    PROJECT,
-    SOON,
-    MountedSystem,
-    end_servers,
-    files_of,
-    is_mounted,
-    make_image,
-    mount,
-    servers_of,
-    sleeps_in,
-    until,
-    until_quiet,
-    vfioccw,
 )
 
 READER = "import os, sys; fd = os.open(sys.argv[1], os.O_RDONLY); print('open', flush=True); "
@@ -59,7 +55,7 @@ except OSError as error:
 )
 BUSY = """
 import os, random, sys
-sys.path.insert(0, sys.argv[2])
+sys.path[:0] = sys.argv[2].split(":")
 from pathlib import Path
 from tests.fuse.mount.client import *
 directory = Path(sys.argv[1])
@@ -297,7 +293,7 @@ for line in sys.stdin:
 """
     # One interpreter forks all clients: to start fifty would take longer than the test.
     parent = subprocess.Popen(
-        [sys.executable, "-c", forker, str(mnt.subchannel), str(PROJECT), "0",
+        [sys.executable, "-c", forker, str(mnt.subchannel), IMPORTS, "0",
          BUSY.replace('print("open", flush=True)', "pass")],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
     )  # fmt: skip

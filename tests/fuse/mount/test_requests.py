@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from lab.mounts import BLOCK, BLOCKS, MountedSystem, mount
+from lab.waits import SOON, until
 from tests.fuse.mount.client import (
     CC,
     CLEAR,
@@ -36,7 +38,6 @@ from tests.fuse.mount.client import (
     errno_of,
     write_file,
 )
-from tests.mounted import BLOCK, BLOCKS, SOON, MountedSystem, mount, until
 from vfioccw_fuse.vfio.control import CONTROL
 
 PENDING = 0x01

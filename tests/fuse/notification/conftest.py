@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.mounted import SOON, connections, until
+from lab.mounts import IMPORTS, SCHID, detach, is_mounted
+from lab.processes import connections
+from lab.waits import SOON, until
 
 HERE = Path(__file__).resolve().parent
-PROJECT = HERE.parents[2]
-SCHID = "0.0.0313"
 
 
 def number(value: int) -> bytes:
@@ -71,7 +71,7 @@ class Mount:
         return self.process.stdout.read()
 
     def mounted(self) -> bool:
-        return f" {self.path} fuse" in Path("/proc/mounts").read_text()
+        return is_mounted(self.path)
 
 
 @contextlib.contextmanager
@@ -79,7 +79,7 @@ def mounted(path: Path, **environment: str) -> Iterator[Mount]:
     """The test file system on *path*, which must be an empty directory."""
     process = subprocess.Popen(
         [sys.executable, HERE / "server.py", path],
-        env={**os.environ, "PYTHONPATH": os.fspath(PROJECT), **environment},
+        env={**os.environ, "PYTHONPATH": IMPORTS, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,
@@ -100,7 +100,7 @@ def mounted(path: Path, **environment: str) -> Iterator[Mount]:
                 process.kill()
                 process.wait()
         if mount.mounted():
-            subprocess.run(["fusermount3", "-u", "-z", path], check=True)
+            detach(path)
 
 
 @pytest.fixture(scope="module")

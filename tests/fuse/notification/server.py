@@ -6,6 +6,10 @@
     MNT/0.0.0313/control         commands, one a write; a read gives the statistics as JSON
     MNT/0.0.0313/control1 2 3    the same: the kernel lets only one write at a time into a file
 
+Not the product's mount: the irq files, their socket and the workers are all that is real here, so
+that a test can hold, fail and count what `lab.mounts` could never ask a daemon for. There is no
+device, no FSM and no command line; `conftest` is to this server what `lab.mounts` is to the other.
+
 It prints "ready" when mounted and "gone" when it has ended by itself.
 """
 
@@ -24,7 +28,9 @@ from pathlib import Path
 import pyfuse3
 import trio
 
-from tests.mounted import ASLEEP_IN_THE_MOUNT, SOON, sleeps_in
+from lab.mounts import SCHID
+from lab.processes import ASLEEP_IN_THE_MOUNT, sleeps_in
+from lab.waits import SOON
 from vfioccw_fuse.errors import UserError
 from vfioccw_fuse.fuse.blocked import BlockedRequests, Opener
 from vfioccw_fuse.fuse.irqfd import IrqfdServer
@@ -32,7 +38,6 @@ from vfioccw_fuse.fuse.irqfiles import IrqFile
 from vfioccw_fuse.fuse.workers import Workers
 from vfioccw_fuse.vfio.irq import Irq
 
-SCHID = "0.0.0313"
 SIZE = 124
 DONE = 24  # in the region: shows that the program has run (an IRB in the product)
 ROOT, DIRECTORY, IRQFD, IO_IRQ, CRW_IRQ, REGION, *CONTROLS = range(1, 11)

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from tests.mounted import SOON, until
+from lab.waits import SOON, until
 
 from .conftest import number
 

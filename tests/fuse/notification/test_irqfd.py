@@ -13,11 +13,13 @@ import sys
 import pytest
 import trio
 
-from tests.mounted import SOON, connections, until
+from lab.mounts import SCHID
+from lab.processes import connections
+from lab.waits import SOON, until
 from vfioccw_fuse.fuse.irqfd import IrqfdServer
 from vfioccw_fuse.vfio.irq import Irq
 
-from .conftest import SCHID, mounted, number
+from .conftest import mounted, number
 
 NOBODY = 65534
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.mounted import SOON, cpu_time, until
+from lab.processes import cpu_time
+from lab.waits import SOON, until
 from vfioccw_fuse.fuse.blocked import SAFETY_S
 
 from .conftest import number

@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from tests.mounted import ASLEEP_IN_POLL, SOON, sleeps_in
+from lab.processes import ASLEEP_IN_POLL, sleeps_in
+from lab.waits import SOON
 
 from .conftest import number
 

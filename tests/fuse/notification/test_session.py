@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from tests.mounted import SOON, until
+from lab.waits import SOON, until
 
 
 class Readers:

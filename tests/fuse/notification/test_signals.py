@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mounted import SOON, until, until_quiet
+from lab.waits import SOON, until, until_quiet
 from vfioccw_fuse.fuse import blocked
 
 from .conftest import number

@@ -10,7 +10,8 @@ import time
 import pytest
 import trio
 
-from tests.mounted import ASLEEP_IN_POLL, SOON, sleeps_in, until, until_quiet
+from lab.processes import ASLEEP_IN_POLL, sleeps_in
+from lab.waits import SOON, until, until_quiet
 from vfioccw_fuse.fuse.workers import Workers
 
 from .conftest import mounted

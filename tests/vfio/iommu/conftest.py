@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.mounted import BLOCK, SCHID, SOON, MountedSystem, mounted
+from lab.mounts import BLOCK, SCHID, MountedSystem, mounted
+from lab.waits import SOON
 
 PAGE = 4096
 PROGRAM, PARAMETERS, DATA = 0x1000, 0x1100, 0x2000

@@ -11,7 +11,9 @@ import struct
 
 import pytest
 
-from tests.mounted import BLOCK, cpu_time, until
+from lab.mounts import BLOCK
+from lab.processes import cpu_time
+from lab.waits import until
 from tests.vfio.iommu.conftest import (
     DATA,
     FETCHED_IDAW64,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import select
 
-from tests.mounted import SOON, until
+from lab.waits import SOON, until
 from tests.vfio.iommu.conftest import DATA, PAGE, PROGRAM, Disk, Storage
 
 

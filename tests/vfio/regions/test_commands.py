@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from tests.vfio.regions.rig import (
+from tests.rig import (
     CC,
     ENDED,
     FORMAT1,

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from tests.mounted import until
-from tests.vfio.regions.rig import CC, ENDED, FORMAT1, NOP, SLI, SPND, SUSPEND, Rig
+from lab.waits import until
+from tests.rig import CC, ENDED, FORMAT1, NOP, SLI, SPND, SUSPEND, Rig
 from vfioccw_fuse.regions import constants as c
 
 MS = 1_000_000

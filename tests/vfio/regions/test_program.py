@@ -4,8 +4,8 @@ import errno
 
 import pytest
 
-from tests.mounted import SOON, until
-from tests.vfio.regions.rig import CC, ENDED, NOP, SENSE_ID, SLI, Rig, ccws
+from lab.waits import SOON, until
+from tests.rig import CC, ENDED, NOP, SENSE_ID, SLI, Rig, ccws
 from vfioccw_fuse.regions import constants as c
 
 A, B, NONE = c.PROGRAM_HALF_A, c.PROGRAM_HALF_B, c.PROGRAM_HALF_NONE

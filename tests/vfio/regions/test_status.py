@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
-from tests.mounted import SOON
-from tests.vfio.regions.rig import NOP, SLI, Rig
+from lab.waits import SOON
+from tests.rig import NOP, SLI, Rig
 from vfioccw_fuse.regions import codec
 from vfioccw_fuse.regions import constants as c
 from vfioccw_fuse.regions.layouts import StatusRegion

@@ -4,8 +4,8 @@ import errno
 
 import pytest
 
-from tests.mounted import vfioccw
-from tests.vfio.regions.rig import ENDED, NOP, SLI, Rig
+from lab.mounts import vfioccw
+from tests.rig import ENDED, NOP, SLI, Rig
 from vfioccw_fuse.regions import constants as c
 
 FRESH = {"lpm": "c0", "pam": "c0", "pom": "ff", "pim": "c0", "lpum": "00", "pnom": "00"}
@@ -102,7 +102,7 @@ def test_what_runs_on_a_path_that_is_varied_off_goes_on(rig: Rig) -> None:
 
 
 def test_a_subchannel_may_have_eight_paths_of_its_own(mount, tmp_path) -> None:
-    from tests.vfio.regions.rig import rigged
+    from tests.rig import rigged
 
     chpids = "+".join(f"{chpid:02x}" for chpid in range(0xA0, 0xA8))
     system = mount(f"chpids={chpids}")

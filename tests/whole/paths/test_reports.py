@@ -9,17 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.mounted import (
-    ASLEEP_IN_THE_MOUNT,
-    SOON,
-    MountedSystem,
-    files_of,
-    make_image,
-    sleeps_in,
-    until,
-    vfioccw,
-)
-from tests.vfio.regions.rig import ENDED, NOP, SLI, Rig, rigged
+from lab.mounts import MountedSystem, make_image, vfioccw
+from lab.processes import ASLEEP_IN_THE_MOUNT, files_of, sleeps_in
+from lab.waits import SOON, until
+from tests.rig import ENDED, NOP, SLI, Rig, rigged
 from tests.whole.paths.test_masks import chp
 from vfioccw_fuse.cli.asking import ask
 from vfioccw_fuse.regions import constants as c

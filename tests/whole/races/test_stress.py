@@ -22,8 +22,9 @@ from typing import Any
 
 import pytest
 
-from tests.mounted import PROJECT, SOON, MountedSystem, make_image, mount, until, vfioccw
-from tests.vfio.regions.rig import CC, ENDED, NOP, PCI, SENSE_ID, SLI, SUSPEND, Rig, ccws, rigged
+from lab.mounts import IMPORTS, PROJECT, MountedSystem, make_image, mount, vfioccw
+from lab.waits import SOON, until
+from tests.rig import CC, ENDED, NOP, PCI, SENSE_ID, SLI, SUSPEND, Rig, ccws, rigged
 from vfioccw_fuse.regions import constants as c
 
 CLIENTS = 6
@@ -95,6 +96,7 @@ def working(path: Path, seconds: float, seed: int) -> Iterator[list[subprocess.P
         subprocess.Popen(
             [sys.executable, "-m", "tests.whole.races.client", path, str(seconds), str(own)],
             cwd=PROJECT,
+            env={**os.environ, "PYTHONPATH": IMPORTS},
             stdout=subprocess.PIPE,
             text=True,
         )

@@ -8,7 +8,8 @@ import subprocess
 
 import pytest
 
-from tests.mounted import BLOCK, SOON, MountedSystem
+from lab.mounts import BLOCK, MountedSystem
+from lab.waits import SOON
 
 LIBRARY = r"""
 set -euo pipefail

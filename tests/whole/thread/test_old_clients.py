@@ -143,7 +143,7 @@ def test_what_an_older_interface_lacks_is_absent_everywhere(mount, interface) ->
 
 
 def test_each_subchannel_may_have_an_interface_of_its_own(tmp_path, mount) -> None:
-    from tests.mounted import make_image, vfioccw
+    from lab.mounts import make_image, vfioccw
 
     system = mount("--interface=async")
     other = make_image(tmp_path / "other.img")
@@ -156,7 +156,7 @@ def test_each_subchannel_may_have_an_interface_of_its_own(tmp_path, mount) -> No
 def test_the_script_of_the_interfaces_runs_and_tells_how_it_knows() -> None:
     import subprocess
 
-    from tests.mounted import PROJECT
+    from lab.mounts import PROJECT
 
     done = subprocess.run(
         [PROJECT / "scripts" / "interfaces"],

@@ -2,7 +2,7 @@
 
 import subprocess
 
-from tests.mounted import PROJECT
+from lab.mounts import PROJECT
 
 
 def works(row: int) -> None:

@@ -1,6 +1,8 @@
-"""A mounted system: the real command, the real kernel, a disk image, and a clean end."""
+"""Mounted systems: the real command, the real kernel, images, and a clean end.
 
-from __future__ import annotations
+`mount_at` mounts what its words say; `mount` mounts one FBA disk below a directory, which is what
+most users want. `mounted_at` and `mounted` unmount at the end and want nothing to be left.
+"""
 
 import contextlib
 import os
@@ -9,76 +11,37 @@ import select
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeVar
 
-PROJECT = Path(__file__).resolve().parents[1]
+from lab.processes import command_of, connections
+from lab.waits import SOON, until
+
+PROJECT = Path(__file__).resolve().parents[2]
+"""The repository."""
+IMPORTS = f"{PROJECT}:{PROJECT / 'scripts'}"
+"""PYTHONPATH of a child process that imports the package, `tests` or `lab`."""
 SCHID = "0.0.0313"
+"""The subchannel of the disk that `mount` mounts."""
 BLOCK = 512
+"""Bytes in a block of an FBA disk."""
 BLOCKS = 512
-SOON = 60.0
-"""Longest wait for what should happen at once, in seconds: a machine may have much else to do."""
+"""Blocks of the image that `make_image` makes unless told otherwise."""
 GONE_WITHIN = 45.0
 """Seconds after the unmount in which the daemon must have ended: 2 if the machine has time, 30 for
 what it wrote."""
-ASLEEP_IN_THE_MOUNT = ("request_wait",)
-"""Where a thread sleeps that waits for a FUSE server's answer, as `sleeps_in` wants it."""
-ASLEEP_IN_POLL = ("poll", "select")
-"""Where one sleeps in poll, select or epoll_wait."""
 
 
-def until(
-    condition: Callable[[], object], what: str = "the condition", seconds: float = SOON
-) -> None:
-    """Wait until *condition* holds; AssertionError names *what* did not come true."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
-        time.sleep(0.005)
-
-
-def until_quiet(count: Callable[[], object], what: str, seconds: float = 1.0) -> None:
-    """Wait for *seconds* in which *count* stays as it is: what comes to rest may take a while."""
-    deadline = time.monotonic() + SOON
-    before = count()
-    while True:
-        time.sleep(seconds)
-        now = count()
-        if now == before:
-            return
-        assert time.monotonic() < deadline, f"never for {seconds:g} s: {what}"
-        before = now
-
-
-def sleeps_in(places: tuple[str, ...], pid: int, tid: int | None = None) -> bool:
-    """Whether a thread, or a process's first one, sleeps in a kernel function of such a name."""
-    with contextlib.suppress(OSError):
-        place = Path(f"/proc/{pid}/task/{tid or pid}/wchan").read_text()
-        return any(name in place for name in places)
-    return False
-
-
-def cpu_time(pid: int) -> float:
-    """Processor time of a process so far, in seconds: other programs hardly change it."""
-    return time.clock_gettime((~pid << 3) | 2)
-
-
-def connections(socket: Path) -> int:
-    """How many connections to a mount's socket its server has not closed yet."""
-    # The server's ends have the name that the socket had when it was bound; one of them listens.
-    directory, listens = f"{socket.parent}/", 0x10000
-    lines = (line.split() for line in Path("/proc/net/unix").read_text().splitlines()[1:])
-    return sum(
-        len(words) > 7 and words[7].startswith(directory) and not int(words[3], 16) & listens
-        for words in lines
-    )
+def command(*words: object) -> list[str]:
+    """The command line of `vfioccw` with *words*, by the Python that runs."""
+    return [sys.executable, "-m", "vfioccw_fuse", *map(str, words)]
 
 
 def vfioccw(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run the command `vfioccw` with *words*; gives exit status and output."""
     return subprocess.run(
-        [sys.executable, "-m", "vfioccw_fuse", *map(str, words)],
+        command(*words),
         cwd=cwd, env={**os.environ, "PYTHONPATH": str(PROJECT), "COLUMNS": "400"},
         stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SOON, check=False,
     )  # fmt: skip
@@ -95,25 +58,6 @@ def is_mounted(path: Path) -> bool:
     return f" {path} fuse" in Path("/proc/self/mounts").read_text()
 
 
-def command_of(pid: int) -> list[str]:
-    """The command line of a process; empty if there is none."""
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
-    except OSError:
-        return []
-
-
-def files_of(pid: int) -> list[str]:
-    """What a process has open, as its links in /proc say; empty if there is no such process."""
-    files = []
-    with contextlib.suppress(OSError):
-        for descriptor in os.listdir(f"/proc/{pid}/fd"):
-            # It opens and closes others meanwhile.
-            with contextlib.suppress(FileNotFoundError):
-                files.append(os.readlink(f"/proc/{pid}/fd/{descriptor}"))
-    return files
-
-
 def servers_of(path: Path) -> list[int]:
     """The processes that serve the mount at *path*."""
     found = (int(name) for name in os.listdir("/proc") if name.isdigit())
@@ -122,36 +66,54 @@ def servers_of(path: Path) -> list[int]:
     ]
 
 
+def detach(path: Path) -> None:
+    """Take the mount at *path* out of the tree, also while its files are open or nobody serves."""
+    subprocess.run(["fusermount3", "-u", "-z", str(path)], check=False, capture_output=True)
+
+
 def end_servers(path: Path) -> None:
     """Kill what serves *path* and detach it, whatever state it is in."""
     for pid in servers_of(path):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     if is_mounted(path):
-        subprocess.run(["fusermount3", "-u", "-z", str(path)], check=False, capture_output=True)
+        detach(path)
 
 
-class MountedSystem:
-    """One mount and all that a test may want to know of it."""
+class Mount:
+    """One mount, whatever its devices, and all that one may want to know of it."""
 
-    def __init__(self, path: Path, image: Path) -> None:
-        """*path* is mounted by now."""
+    def __init__(self, path: Path) -> None:
+        """*path* is mounted by now, and has at least one subchannel."""
         self.path = path
         """The mount point."""
-        self.image = image
-        """The image behind subchannel 0.0.0313."""
-        self.subchannel = path / SCHID
-        """Its directory."""
         # The first child of a daemon's making may be a moment behind its own child.
         until(lambda: len(servers_of(path)) == 1, "one process serves the mount")
         [self.pid] = servers_of(path)
         """The daemon's process id."""
         self.pidfd = os.pidfd_open(self.pid)
         """Readable when the daemon has ended."""
-        self.storage = Path(os.readlink(self.subchannel / "memory"))
-        """The file behind `memory`."""
+        self.storage = Path(os.readlink(next(path.glob("*.*.*/memory"))))
+        """The file behind `memory`, which is the same for every subchannel."""
         self.socket = Path(os.readlink(path / "irqfd"))
         """What `irqfd` points to."""
+
+    def file(self, name: str, schid: str = SCHID) -> Path:
+        """The file *name* of a subchannel."""
+        return self.path / schid / name
+
+    def control(self, words: str, schid: str = SCHID) -> None:
+        """Switch faults and timing of a device; OSError as the mount answers."""
+        self.file("control", schid).write_text(words)
+
+    def state(self, schid: str = SCHID) -> dict[str, str]:
+        """What the file `state` of a subchannel says, by name."""
+        lines = self.file("state", schid).read_text().splitlines()
+        return dict(line.split(": ", 1) for line in lines if ": " in line)
+
+    def reset(self, schid: str = SCHID) -> None:
+        """VFIO_DEVICE_RESET."""
+        self.file("reset", schid).write_text("1")
 
     def ended(self, seconds: float = SOON) -> bool:
         """Wait for the daemon's end; whether it came in time."""
@@ -188,24 +150,49 @@ class MountedSystem:
         os.close(self.pidfd)
 
 
+_M = TypeVar("_M", bound="Mount")
+
+
+class MountedSystem(Mount):
+    """A mount with an FBA disk at 0.0.0313."""
+
+    def __init__(self, path: Path, image: Path) -> None:
+        """*path* is mounted by now; *image* is behind its disk."""
+        super().__init__(path)
+        self.image = image
+        """The image behind subchannel 0.0.0313."""
+        self.subchannel = path / SCHID
+        """Its directory."""
+
+
+def _mount(path: Path, words: tuple[object, ...]) -> str:
+    path.mkdir(exist_ok=True)
+    done = vfioccw("mount", path, *words)
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
+
+
+def mount_at(path: Path, *words: object) -> Mount:
+    """Mount at *path*, made here if need be, what *words* say: `--device`, `fba@0.0.0313:IMAGE`.
+
+    AssertionError with what `vfioccw` says if it does not mount.
+    """
+    _mount(path, words)
+    return Mount(path)
+
+
 def mount(directory: Path, *options: str, image: Path | None = None) -> MountedSystem:
     """Mount a disk below *directory*; *options* go to the disk (`delay=1s`) or, with --, mount."""
     image = image or make_image(directory / "disk.img")
-    path = directory / "mnt"
-    path.mkdir(exist_ok=True)
     words = [word for word in options if not word.startswith("--")]
     spec = ",".join([f"fba@{SCHID}:{image}", *words])
     more = [word for word in options if word.startswith("--")]
-    done = vfioccw("mount", path, "--device", spec, *more)
-    assert done.returncode == 0, done.stderr
-    assert not done.stdout + done.stderr
-    return MountedSystem(path, image)
+    assert not _mount(directory / "mnt", ("--device", spec, *more))
+    return MountedSystem(directory / "mnt", image)
 
 
 @contextlib.contextmanager
-def mounted(directory: Path, *options: str) -> Iterator[MountedSystem]:
-    """As `mount`; at the end it is unmounted, and nothing may be left of it."""
-    system = mount(directory, *options)
+def _ending(system: _M) -> Iterator[_M]:
     try:
         yield system
         done = system.unmount()
@@ -213,3 +200,17 @@ def mounted(directory: Path, *options: str) -> Iterator[MountedSystem]:
         system.assert_nothing_is_left()
     finally:
         system.give_up()
+
+
+@contextlib.contextmanager
+def mounted_at(path: Path, *words: object) -> Iterator[Mount]:
+    """As `mount_at`; at the end it is unmounted, and nothing may be left of it."""
+    with _ending(mount_at(path, *words)) as system:
+        yield system
+
+
+@contextlib.contextmanager
+def mounted(directory: Path, *options: str) -> Iterator[MountedSystem]:
+    """As `mount`; at the end it is unmounted, and nothing may be left of it."""
+    with _ending(mount(directory, *options)) as system:
+        yield system

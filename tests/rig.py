@@ -9,7 +9,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.mounted import SOON, MountedSystem, until
+from lab.mounts import MountedSystem
+from lab.waits import SOON, until
 from vfioccw_fuse.client import Subchannel
 from vfioccw_fuse.client.full import FullSubchannel
 from vfioccw_fuse.regions import constants as c

@@ -1,3 +1,0 @@
-from tests.cli.commands import mount
-
-__all__ = ["mount"]
