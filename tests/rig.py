@@ -1,15 +1,18 @@
-"""A client that has both sides of `full` open: START, HALT, CLEAR and what the interface adds."""
+"""A subchannel of `full` as the product's own client drives it: START, HALT, CLEAR and the rest.
+
+For tests of what `full` adds. Its client has no other tests, so they judge both sides at once; what
+needs a client that does nothing by itself takes `lab.client`.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import os
-import struct
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from lab.mounts import MountedSystem
+from lab.client import events_of
+from lab.mounts import SCHID, MountedSystem
+from lab.programs import CC, FORMAT1, NOP, SLI, SPND, SUSPEND, Ccw, ccws
 from lab.waits import SOON, until
 from vfioccw_fuse.client import Subchannel
 from vfioccw_fuse.client.full import FullSubchannel
@@ -17,17 +20,6 @@ from vfioccw_fuse.regions import constants as c
 from vfioccw_fuse.regions.layouts import Crw, Irb
 
 PROGRAM, DATA = 0x2000, 0x3000
-CC, SLI, SUSPEND, PCI = c.CCW_FLAG_CC, c.CCW_FLAG_SLI, c.CCW_FLAG_SUSPEND, c.CCW_FLAG_PCI
-NOP, SENSE_ID = 0x03, 0xE4
-FORMAT1 = c.ORB_CTRL0_MASK_FMT
-SPND = c.ORB_CTRL0_MASK_SPND
-ENDED = 0x0C
-Ccw = tuple[int, int, int, int]
-
-
-def ccws(*program: Ccw) -> bytes:
-    """Format-1 CCWs: command, flags, count, address."""
-    return b"".join(struct.pack(">BBHI", *ccw) for ccw in program)
 
 
 class Rig:
@@ -40,10 +32,10 @@ class Rig:
         self.path = Path(sub.path)
 
     def control(self, words: str) -> None:
-        (self.path / "control").write_text(words)
+        self.system.control(words, self.path.name)
 
     def reset(self) -> None:
-        (self.path / "reset").write_text("1")
+        self.system.reset(self.path.name)
 
     def start(self, *program: Ccw, ctrl0: int = FORMAT1, lpm: int = 0xFF) -> int:
         """SSCH of a program that is put into storage first; the errno, 0 if accepted."""
@@ -64,13 +56,7 @@ class Rig:
 
     def signals(self, name: str = "io_irq") -> int:
         """How many events wait in an interrupt's file; they are taken."""
-        fd = os.open(self.path / name, os.O_RDONLY | os.O_NONBLOCK)
-        try:
-            return int.from_bytes(os.read(fd, 8), sys.byteorder)
-        except BlockingIOError:
-            return 0
-        finally:
-            os.close(fd)
+        return events_of(self.path / name)
 
     def reports(self) -> list[Crw]:
         """All channel reports, read one by one."""
@@ -116,7 +102,7 @@ class Rig:
 
 
 @contextlib.contextmanager
-def rigged(system: MountedSystem, schid: str = "0.0.0313") -> Iterator[Rig]:
+def rigged(system: MountedSystem, schid: str = SCHID) -> Iterator[Rig]:
     path = system.path / schid
     with Subchannel(path) as sub, FullSubchannel(path) as full:
         yield Rig(system, sub, full)

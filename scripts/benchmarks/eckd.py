@@ -8,9 +8,11 @@ import random
 import struct
 
 from benchmarks import servers
-from benchmarks.programs import SCHID, Client, ccw, report_cost, server_cost
+from benchmarks.programs import Client, report_cost, server_cost
 from benchmarks.report import Report
 from benchmarks.servers import BenchError, Options
+from lab.mounts import SCHID
+from lab.programs import ccw
 
 RECORD = 4096
 RECORDS = 12
@@ -58,19 +60,19 @@ def run(report: Report, options: Options) -> None:
 
             try:
                 for track in range(TRACKS):
-                    client.put(PARAMETERS, _parameters(track + 1, write=True))
+                    client.store(PARAMETERS, _parameters(track + 1, write=True))
                     data = track_data(track)
                     for record in range(RECORDS):
                         piece = data[record * RECORD :][:RECORD]
-                        client.put(BUFFER + record * 2 * RECORD, piece)
-                    client.run()
-                client.put(0x10000, _program(0x86))
+                        client.store(BUFFER + record * 2 * RECORD, piece)
+                    client.run_again()
+                client.store(0x10000, _program(0x86))
 
                 def read(index: int) -> None:
                     track = index % TRACKS
-                    client.put(PARAMETERS, _parameters(track + 1, write=False))
-                    client.run()
-                    pages = (client.get(BUFFER + r * 2 * RECORD, RECORD) for r in range(RECORDS))
+                    client.store(PARAMETERS, _parameters(track + 1, write=False))
+                    client.run_again()
+                    pages = (client.load(BUFFER + r * 2 * RECORD, RECORD) for r in range(RECORDS))
                     if b"".join(pages) != track_data(track):
                         raise BenchError(f"wrong data on track {track + 1}")
 

@@ -6,12 +6,13 @@ storage, as a page cache's pages do. What was read is compared with the image ea
 """
 
 import random
-import struct
 
 from benchmarks import servers
-from benchmarks.programs import SCHID, Client, ccw, report_cost, server_cost
+from benchmarks.programs import Client, report_cost, server_cost
 from benchmarks.report import Report
 from benchmarks.servers import BenchError, Options
+from lab.mounts import SCHID
+from lab.programs import CD, READ, READING, ccws, extent, locate, located
 
 BLOCK = 512
 BLOCKS = 96
@@ -30,20 +31,13 @@ def _pages() -> list[int]:
 def _program() -> bytes:
     """The 98 CCWs."""
     blocks = [page + offset for page in _pages() for offset in range(0, PAGE, BLOCK)]
-    return b"".join(
-        [
-            ccw(0x63, 0x40, 16, PARAMETERS),
-            ccw(0x43, 0x40, 8, PARAMETERS + 16),
-            *(ccw(0x42, 0x80, BLOCK, block) for block in blocks[:-1]),
-            ccw(0x42, 0x00, BLOCK, blocks[-1]),
-        ]
-    )
+    chain = ((READ, CD, BLOCK, block) for block in blocks[:-1])
+    return ccws(*located(PARAMETERS), *chain, (READ, 0, BLOCK, blocks[-1]))
 
 
 def _parameters(first: int) -> bytes:
     """Define Extent (no writes; first block on the volume, first and last of extent), Locate."""
-    extent = struct.pack(">B3xIII", 0x40, first, 0, BLOCKS - 1)
-    return extent + struct.pack(">BBHI", 0x06, 0, BLOCKS, 0)
+    return extent(BLOCKS, first, mask=0x40) + locate(READING, BLOCKS)
 
 
 def run(report: Report, options: Options) -> None:
@@ -58,9 +52,9 @@ def run(report: Report, options: Options) -> None:
 
             def read(index: int) -> None:
                 first = index * BLOCKS % IMAGE_BLOCKS
-                client.put(PARAMETERS, _parameters(first))
-                client.run()
-                data = b"".join(client.get(page, PAGE) for page in _pages())
+                client.store(PARAMETERS, _parameters(first))
+                client.run_again()
+                data = b"".join(client.load(page, PAGE) for page in _pages())
                 if data != content[first * BLOCK :][: BLOCKS * BLOCK]:
                     raise BenchError(f"wrong data from block {first} on")
 

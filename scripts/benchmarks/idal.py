@@ -8,9 +8,11 @@ import random
 import struct
 
 from benchmarks import servers
-from benchmarks.programs import SCHID, Client, ccw, server_cost
+from benchmarks.programs import Client, server_cost
 from benchmarks.report import Report
 from benchmarks.servers import BenchError, Options
+from lab.mounts import SCHID
+from lab.programs import CD, IDA, READ, READING, ccws, extent, locate, located
 
 BLOCK = 512
 SIZE = 1 << 20
@@ -27,11 +29,10 @@ def _program(client_pages: list[int]) -> tuple[bytes, bytes]:
     for start in range(0, len(client_pages), PAGES_A_CCW):
         pages = client_pages[start : start + PAGES_A_CCW]
         last = start + PAGES_A_CCW >= len(client_pages)
-        flags = 0x04 if last else 0x84
-        chain.append(ccw(0x42, flags, len(pages) * PAGE, IDALS + len(idals)))
+        flags = IDA if last else IDA | CD
+        chain.append((READ, flags, len(pages) * PAGE, IDALS + len(idals)))
         idals += struct.pack(f">{len(pages)}Q", *pages)
-    head = [ccw(0x63, 0x40, 16, PARAMETERS), ccw(0x43, 0x40, 8, PARAMETERS + 16)]
-    return b"".join([*head, *chain]), idals
+    return ccws(*located(PARAMETERS), *chain), idals
 
 
 def run(report: Report, options: Options) -> None:
@@ -47,16 +48,16 @@ def run(report: Report, options: Options) -> None:
             program, idals = _program(pages)
             client = Client(server, program)
             blocks = SIZE // BLOCK
-            client.put(IDALS, idals)
-            extent = struct.pack(">B3xIII", 0x40, 0, 0, blocks - 1)
-            client.put(PARAMETERS, extent + struct.pack(">BBHI", 0x06, 0, blocks, 0))
+            client.store(IDALS, idals)
+            parameters = extent(blocks, mask=0x40) + locate(READING, blocks)
+            client.store(PARAMETERS, parameters)
 
             def read(_: int) -> None:
-                client.run()
+                client.run_again()
 
             try:
                 cpu, wall = server_cost(server, read, READS, options)
-                if b"".join(client.get(page, PAGE) for page in pages) != content:
+                if b"".join(client.load(page, PAGE) for page in pages) != content:
                     raise BenchError("wrong data")
             finally:
                 client.close()

@@ -1,69 +1,56 @@
 """A client that runs one channel program over and over, and what it costs the server."""
 
 import os
-import socket
-import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from statistics import median
+from typing import ClassVar
 
+import lab.client
 from benchmarks import servers
 from benchmarks.report import Report
 from benchmarks.servers import BenchError, Options
+from lab import programs
+from lab.client import Connection
+from lab.mounts import SCHID
+from lab.programs import ENDED, FORMAT1, IDAW64, IO_REGION, IRB_AT, PREFETCH, START
 
-SCHID = "0.0.0313"
 PROGRAM = 0x10000
-IRB = 24  # its offset in the io region
-IO_REGION = 124
-ENDED = b"\x0c\x00"  # channel end and device end, subchannel status 0
+WELL = bytes([ENDED, 0])
+"""Device and subchannel status of a program that ended well."""
 
 
-def ccw(command: int, flags: int, count: int, address: int) -> bytes:
-    """A format-1 CCW."""
-    return struct.pack(">BBHI", command, flags, count, address)
-
-
-class Client:
+class Client(lab.client.Client):
     """A client with an eventfd of its own: two requests to the server for each program."""
+
+    FILES: ClassVar[Mapping[str, int]] = {"io_region": os.O_RDWR, "memory": os.O_RDWR}
 
     def __init__(self, server: servers.Server, program: bytes) -> None:
         """Open the subchannel of *server* and put *program* into storage."""
-        subchannel = server.mount / SCHID
-        self._io = os.open(subchannel / "io_region", os.O_RDWR)
-        self._memory = os.open(subchannel / "memory", os.O_RDWR)
+        super().__init__(server.mount / SCHID)
         self._event = os.eventfd(0)
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._socket.connect(str(server.mount / "irqfd"))
-        message = f'{{"subchannel": "{SCHID}", "irq": 0}}'.encode()
-        socket.send_fds(self._socket, [message], [self._event])
-        answer = self._socket.recv(4096)
-        if b'"ok"' not in answer:
-            raise BenchError(f"irqfd: {answer.decode()}")
-        self.put(PROGRAM, program)
-        orb = struct.pack(">IHBBI", 1, 0x00C2, 0xFF, 0, PROGRAM)
-        self._start = (orb + struct.pack(">HH", 0, 0x4000)).ljust(IO_REGION, b"\0")
+        self._connection = Connection(server.mount)
+        answer = self._connection.irq(self._event)
+        if "ok" not in answer:
+            raise BenchError(f"irqfd: {answer}")
+        self.store(PROGRAM, program)
+        orb = programs.orb(PROGRAM, FORMAT1 | PREFETCH | IDAW64)
+        self._start = programs.request(START, orb, IO_REGION)
 
-    def put(self, address: int, data: bytes) -> None:
-        """Write guest storage."""
-        os.pwrite(self._memory, data, address)
-
-    def get(self, address: int, size: int) -> bytes:
-        """Read guest storage."""
-        return os.pread(self._memory, size, address)
-
-    def run(self) -> None:
+    def run_again(self) -> None:
         """Run the program to its end; BenchError unless it ended well."""
-        os.pwrite(self._io, self._start, 0)
+        io = self.fds["io_region"]
+        os.pwrite(io, self._start, 0)
         os.eventfd_read(self._event)
-        irb = os.pread(self._io, IO_REGION, 0)[IRB:]
-        if irb[8:10] != ENDED:
+        irb = os.pread(io, IO_REGION, 0)[IRB_AT:]
+        if irb[8:10] != WELL:
             raise BenchError(f"the program ended with SCSW {irb[:12].hex()}")
 
     def close(self) -> None:
         """Give the eventfd back and close the files, so that the mount can end."""
-        self._socket.close()
-        for fd in (self._event, self._memory, self._io):
-            os.close(fd)
+        self._connection.close()
+        os.close(self._event)
+        super().close()
 
 
 def server_cost(

@@ -6,14 +6,14 @@ there are none, which is how the thread's patch wanted to be detected. Then it d
 each: start, halt, clear, by the best way there is.
 """
 
-import errno
-import os
 import sys
 from pathlib import Path
 from typing import NamedTuple
 
 from evidence.mounts import mounted
+from lab.client import name_of, write_file
 from lab.mounts import SCHID
+from lab.programs import request
 from vfioccw_fuse.client import Program, Subchannel
 from vfioccw_fuse.regions import codec
 from vfioccw_fuse.regions import constants as c
@@ -81,8 +81,7 @@ def _by_trying(subchannel: Path) -> list[Detected]:
         irb = sub.execute(program)
     found = [Detected("start", "by trying", f"unit status {irb.scsw_dstat:02x}")]
     for name, fctl in (("halt", c.SCSW_FCTL_HALT_FUNC), ("clear", c.SCSW_FCTL_CLEAR_FUNC)):
-        request = bytes(14) + fctl.to_bytes(2) + bytes(c.IO_REGION_SIZE - 16)
-        answer = _write(subchannel / "io_region", request)
+        answer = _write(subchannel / "io_region", request(fctl, size=c.IO_REGION_SIZE))
         found.append(Detected(f"{name} by fctl", "by trying", answer))
         if answer == "accepted":
             (subchannel / "reset").write_text("1")
@@ -106,15 +105,8 @@ def _commands(subchannel: Path) -> list[Detected]:
 
 
 def _write(path: Path, data: bytes) -> str:
-    fd = os.open(path, os.O_RDWR)
-    try:
-        os.pwrite(fd, data, 0)
-    except OSError as refused:
-        number = refused.errno or 0
-        return "EOPNOTSUPP" if number == errno.EOPNOTSUPP else errno.errorcode[number]
-    finally:
-        os.close(fd)
-    return "accepted"
+    number = write_file(path, data)
+    return name_of(number) if number else "accepted"
 
 
 def work(subchannel: Path) -> str:

@@ -14,8 +14,9 @@ import pytest
 
 from lab.mounts import PROJECT, mount, vfioccw
 from lab.processes import ASLEEP_IN_POLL, files_of, sleeps_in
+from lab.programs import CC, NOP, SENSE_ID, SLI
 from lab.waits import SOON, until
-from tests.rig import CC, NOP, SENSE_ID, SLI, Rig, rigged
+from tests.rig import Rig, rigged
 from vfioccw_fuse.cli.timeline import LANES, draw, read_trace
 from vfioccw_fuse.errors import UserError
 

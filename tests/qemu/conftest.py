@@ -70,6 +70,11 @@ def digest(path: Path) -> str:
     return hashlib.md5(path.read_bytes()).hexdigest()
 
 
+def sees(guest: Guest, bus: str) -> bool:
+    """Whether a guest has a device at this bus id."""
+    return guest.run(f"[ -e /sys/bus/ccw/devices/{bus} ]")[0] == 0
+
+
 class Lab:
     """A mount, its images and its guests, which come to the devices by *way*."""
 

@@ -23,6 +23,8 @@ from pathlib import Path
 
 import pytest
 
+from lab import programs
+from lab.programs import FORMAT1, IO_REGION, IRB_AT, NOP, PREFETCH, SLI, START, Irb
 from vfioccw_fuse.regions import constants as c
 from vfioccw_fuse.regions import table
 from vfioccw_fuse.regions.table import Interface
@@ -298,16 +300,15 @@ def infos_are_those_of_the_mount(mount: Path) -> None:
 
 def start(device: int, cpa: int = 0x1000) -> None:
     """SSCH of the program at *cpa*, in host order as QEMU does."""
-    orb = struct.pack("=IHBBI", 7, 0x00C0, 0xFF, 0, cpa)
-    scsw = struct.pack("=HHIBBH", 0, 0x4000, 0, 0, 0, 0)
-    assert os.pwrite(device, (orb + scsw).ljust(124, b"\0"), 0) == 124
+    orb = programs.orb(cpa, FORMAT1 | PREFETCH, order="=")
+    data = programs.request(START, orb, IO_REGION, order="=")
+    assert os.pwrite(device, data, 0) == len(data)
 
 
 def irb(device: int) -> tuple[int, int, int]:
     """Ctrl, device status, subchannel status."""
-    region = os.pread(device, 124, 0)
-    _, ctrl, _, dstat, cstat, _ = struct.unpack_from(">HHIBBH", region, 24)
-    return ctrl, dstat, cstat
+    irb = Irb.of(os.pread(device, IO_REGION, 0)[IRB_AT : IRB_AT + 96])
+    return irb.ctrl, irb.dstat, irb.cstat
 
 
 def comes(event: int, seconds: float = 5.0) -> bool:
@@ -319,7 +320,7 @@ def comes(event: int, seconds: float = 5.0) -> bool:
 
 
 def put_noop(storage: mmap.mmap) -> None:
-    storage[0x1000:0x1008] = struct.pack(">BBHI", 0x03, 0x20, 1, 0)
+    storage[0x1000:0x1008] = programs.ccw(NOP, SLI, 1, 0)
 
 
 def vaddr_of(storage: mmap.mmap) -> int:
@@ -463,7 +464,7 @@ def requests_after_the_servers_end_are_errors_of_the_device(mount: Path) -> None
     assert time.monotonic() - began < 5
     cmd = next(r for r in table.regions_of(Interface.FULL) if r.name == "cmd_region")
     for command, ctrl in ((c.VFIO_CCW_ASYNC_CMD_HSCH, 0x2001), (c.VFIO_CCW_ASYNC_CMD_CSCH, 0x1001)):
-        assert os.pwrite(device, struct.pack("=II", command, 0), cmd.offset) == 8
+        assert os.pwrite(device, programs.command(command, 8), cmd.offset) == 8
         assert comes(event)
         assert irb(device) == (ctrl, 0, 0)
     vfio.set_irq(0, -1)

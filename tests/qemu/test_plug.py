@@ -9,7 +9,7 @@ import pytest
 from guest import GuestError
 from guest.machine import Guest
 from lab.waits import until
-from tests.qemu.conftest import MIB, Lab, digest, laboratory, make_fba
+from tests.qemu.conftest import MIB, Lab, digest, laboratory, make_fba, sees
 from vfioccw_fuse.qemu.options import IOMMUFD
 
 STAYS, SPARE, ASKED, MATE = (f"0.0.031{n}" for n in range(4))
@@ -44,10 +44,6 @@ def guest(lab: Lab, resets: dict[str, int]) -> Iterator[Guest]:
         yield running
         assert running.power_off() == 0
     assert "order=big" in lab.file(SPARE, "control").read_text()
-
-
-def sees(guest: Guest, bus: str) -> bool:
-    return guest.run(f"[ -e /sys/bus/ccw/devices/{bus} ]")[0] == 0
 
 
 def by_iommufd(lab: Lab) -> dict[str, str]:

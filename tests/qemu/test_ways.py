@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from guest.machine import Guest
 from lab.waits import until
-from tests.qemu.conftest import MIB, Lab, by_each_way, digest, make_fba
+from tests.qemu.conftest import MIB, Lab, by_each_way, digest, make_fba, sees
 
 NUMBERS = {"0.0.0313": "1000", "0.0.0314": "1001", "0.0.0315": "1002"}
 LAST = "0.0.0315"
@@ -42,10 +42,7 @@ def test_groups_or_iommufds_as_the_user_says(lab: Lab) -> None:
             "device_add", driver="vfio-ccw", sysfsdev=str(lab.path / LAST), devno="fe.0.1002",
             **({"iommufd": names[LAST]} if names else {}),
         )  # fmt: skip
-        until(
-            lambda: guest.run("[ -e /sys/bus/ccw/devices/0.0.1002 ]")[0] == 0,
-            "the guest sees it again",
-        )
+        until(lambda: sees(guest, "0.0.1002"), "the guest sees it again")
         for schid in NUMBERS:
             read(guest, lab, schid)
         assert guest.power_off() == 0

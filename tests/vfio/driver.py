@@ -57,9 +57,7 @@ class Driver:
 
     def read(self, name: str, offset: int = 0, size: int | None = None) -> bytes:
         row = self.rows[name]
-        return self.ccw.regions[row.index].read(
-            offset, row.size - offset if size is None else size
-        )
+        return self.ccw.regions[row.index].read(offset, row.size - offset if size is None else size)
 
     def write(self, name: str, offset: int, data: bytes) -> int:
         """0 or the errno; one that stays in CP_PROCESSING is `held` and counts as 0."""

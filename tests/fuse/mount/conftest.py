@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Iterator
 
 import pytest
 
+from lab.client import Client, events_of, write_file
 from lab.mounts import MountedSystem, mounted
-from tests.fuse.mount.client import Client, write_file
 
 
 @pytest.fixture(scope="session")
@@ -27,10 +25,7 @@ def shared(standing: MountedSystem) -> Iterator[MountedSystem]:
     assert write_file(control, "fault=none delay=0s csense=off order=big sense=10") == 0
     assert write_file(standing.subchannel / "reset", "1") == 0
     for name in ("io_irq", "crw_irq", "req_irq"):
-        fd = os.open(standing.subchannel / name, os.O_RDONLY | os.O_NONBLOCK)
-        with contextlib.suppress(BlockingIOError):
-            os.read(fd, 8)
-        os.close(fd)
+        events_of(standing.subchannel / name)
     yield standing
     assert not standing.ended(0), "the daemon died"
 
@@ -38,5 +33,5 @@ def shared(standing: MountedSystem) -> Iterator[MountedSystem]:
 @pytest.fixture
 def client(shared: MountedSystem) -> Iterator[Client]:
     """A client of the shared mount."""
-    with Client(shared) as made:
+    with Client(shared.subchannel) as made:
         yield made

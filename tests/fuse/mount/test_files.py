@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from lab.client import Client, errno_of
 from lab.mounts import SCHID, MountedSystem
-from tests.fuse.mount.client import Client, errno_of
 from vfioccw_fuse.regions.table import regions_of
 
 REGIONS = regions_of("full")

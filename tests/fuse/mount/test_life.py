@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.client import DATA, Client, errno_of
 from lab.mounts import (
     BLOCK,
     IMPORTS,
@@ -28,19 +29,8 @@ from lab.mounts import (
     vfioccw,
 )
 from lab.processes import ASLEEP_IN_THE_MOUNT, files_of, sleeps_in
+from lab.programs import CLEAR, ENDED, FBA_ID, NOP, SENSE_ID, SLI, START
 from lab.waits import SOON, until, until_quiet
-from tests.fuse.mount.client import (
-    CLEAR,
-    DATA,
-    ENDED,
-    ID,
-    NOP,
-    SENSE_ID,
-    SLI,
-    START,
-    Client,
-    errno_of,
-)
 
 READER = "import os, sys; fd = os.open(sys.argv[1], os.O_RDONLY); print('open', flush=True); "
 BLOCKED = (
@@ -57,10 +47,10 @@ BUSY = """
 import os, random, sys
 sys.path[:0] = sys.argv[2].split(":")
 from pathlib import Path
-from tests.fuse.mount.client import *
+from lab.client import DATA, Client
+from lab.programs import FBA_ID, SENSE_ID
 directory = Path(sys.argv[1])
-system = None
-client = Client(None, directory)
+client = Client(directory)
 print("open", flush=True)
 rng = random.Random(int(sys.argv[3]))
 while True:
@@ -117,7 +107,7 @@ def waits(process: subprocess.Popen[str]) -> bool:
 
 
 def test_mount_returns_when_the_mount_is_usable(mnt: MountedSystem) -> None:
-    with Client(mnt) as client:
+    with Client(mnt.subchannel) as client:
         assert client.run((SENSE_ID, 0, 7, DATA)).dstat == ENDED
 
 
@@ -168,7 +158,7 @@ def test_sigterm_with_requests_running_and_readers_blocked_is_enodev_then_detach
 ) -> None:
     system = mount(tmp_path)
     try:
-        client = Client(system)
+        client = Client(system.subchannel)
         client.control("fault=hang")
         assert client.start((NOP, SLI, 1, 0)) == 0
         readers = [
@@ -190,7 +180,7 @@ def test_sigterm_with_requests_running_and_readers_blocked_is_enodev_then_detach
 def test_sigterm_with_open_files_detaches_and_their_accesses_fail(tmp_path: Path) -> None:
     system = mount(tmp_path)
     try:
-        client = Client(system)
+        client = Client(system.subchannel)
         os.kill(system.pid, signal.SIGTERM)
         system.assert_nothing_is_left()
         assert client.request(START) in (errno.ENOTCONN, errno.ENODEV, errno.ECONNABORTED)
@@ -216,14 +206,14 @@ def test_sigterm_ends_a_mount_that_nobody_has_looked_at(tmp_path: Path) -> None:
 
 
 def test_fusermount_ends_it_with_requests_running(mnt: MountedSystem) -> None:
-    with Client(mnt) as client:
+    with Client(mnt.subchannel) as client:
         client.control("delay=60s")
         assert client.start((NOP, SLI, 1, 0)) == 0
     # What follows is the fixture's: unmount, and gone within 2 s.
 
 
 def test_fusermount_ends_it_while_a_loop_runs(mnt: MountedSystem) -> None:
-    with Client(mnt) as client:
+    with Client(mnt.subchannel) as client:
         assert client.start((NOP, 0x60, 1, 0), (0x08, 0, 0, 0x1000)) == 0
 
 
@@ -239,7 +229,7 @@ def test_unmount_with_an_open_file_is_ebusy_and_the_mount_goes_on(
     assert said.returncode == 1
     assert len(said.stderr.splitlines()) == 1
     assert str(os.getpid()) in said.stderr
-    with Client(mnt) as client:
+    with Client(mnt.subchannel) as client:
         assert client.run((SENSE_ID, 0, 7, DATA)).dstat == ENDED
     os.close(fd)
 
@@ -247,7 +237,7 @@ def test_unmount_with_an_open_file_is_ebusy_and_the_mount_goes_on(
 def test_a_killed_server_leaves_no_storage_no_socket_and_no_mount(tmp_path: Path) -> None:
     system = mount(tmp_path)
     try:
-        with Client(system) as client:
+        with Client(system.subchannel) as client:
             assert client.run((SENSE_ID, 0, 7, DATA)).dstat == ENDED
         os.kill(system.pid, signal.SIGKILL)
         until(lambda: not is_mounted(system.path), "the mount is detached")
@@ -314,7 +304,7 @@ for line in sys.stdin:
     for pidfd in clients:
         assert select.select([pidfd], [], [], SOON)[0], "a client has not ended"
         os.close(pidfd)
-    with Client(mnt) as client:
+    with Client(mnt.subchannel) as client:
         client.control("fault=none delay=0")
         until(lambda: client.request(CLEAR) == 0, "a clear is accepted")
         # What was discarded may have left events; the clear's interruption is the only one left.
@@ -323,7 +313,7 @@ for line in sys.stdin:
         assert client.wait()
         assert client.irb().ctrl & CLEAR
         assert client.run((SENSE_ID, 0, 7, DATA)).dstat == ENDED
-        assert client.load(DATA, 7) == ID
+        assert client.load(DATA, 7) == FBA_ID
         assert client.read_blocks(0, 8) == mnt.image.read_bytes()[: 8 * BLOCK]
 
 
@@ -340,7 +330,7 @@ def test_a_client_killed_while_it_waits_leaves_the_interruption_to_others(
     until(lambda: waits(reader), "the reader is blocked")
     reader.kill()
     assert reader.wait(SOON) == -signal.SIGKILL
-    with Client(mnt) as client:
+    with Client(mnt.subchannel) as client:
         assert client.run((SENSE_ID, 0, 7, DATA)).dstat == ENDED
 
 
@@ -355,7 +345,7 @@ def test_three_mounts_at_once_know_nothing_of_each_other(tmp_path: Path) -> None
             directory.mkdir()
             image = make_image(directory / "disk.img", 64 + number)
             systems.append(mount(directory, image=image))
-        clients = [Client(system) for system in systems]
+        clients = [Client(system.subchannel) for system in systems]
         for number, client in enumerate(clients):
             client.store(DATA + 0x1000, bytes([number]) * 16)
         for number, (system, client) in enumerate(zip(systems, clients, strict=True)):
@@ -376,7 +366,7 @@ def test_two_subchannels_of_one_mount_share_memory_and_nothing_else(tmp_path: Pa
     system = mount(tmp_path, f"--device=fba@0.0.0314:{other}")
     try:
         second = system.path / "0.0.0314"
-        with Client(system) as one, Client(system, second) as two:
+        with Client(system.subchannel) as one, Client(second) as two:
             one.store(DATA + 0x4000, b"shared")
             assert two.load(DATA + 0x4000, 6) == b"shared"
             one.control("fault=hang")
@@ -459,7 +449,7 @@ def test_a_busy_mount_point_is_one_line_and_the_mount_there_goes_on(mnt: Mounted
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
     assert "busy" in done.stderr or "mounted" in done.stderr
-    with Client(mnt) as client:
+    with Client(mnt.subchannel) as client:
         assert client.run((SENSE_ID, 0, 7, DATA)).dstat == ENDED
 
 
@@ -487,10 +477,10 @@ def test_memory_of_2_gib_is_sparse(tmp_path: Path) -> None:
         found = os.stat(system.storage)
         assert found.st_size == 2 << 30
         assert found.st_blocks * 512 < 1 << 20
-        with Client(system) as client:
+        with Client(system.subchannel) as client:
             irb = client.run((SENSE_ID, 0, 7, (2 << 30) - 8))
             assert irb.dstat == ENDED
-            assert client.load((2 << 30) - 8, 7) == ID
+            assert client.load((2 << 30) - 8, 7) == FBA_ID
         assert system.unmount().returncode == 0
         system.assert_nothing_is_left()
     finally:
@@ -501,7 +491,7 @@ def test_an_image_that_shrinks_under_the_mount_is_an_equipment_check(
     mnt: MountedSystem,
 ) -> None:
     os.truncate(mnt.image, 16 * BLOCK)
-    with Client(mnt) as client:
+    with Client(mnt.subchannel) as client:
         assert client.read_blocks(0, 4) == mnt.image.read_bytes()[: 4 * BLOCK]
         with pytest.raises(AssertionError):
             client.read_blocks(20, 1)

@@ -8,24 +8,22 @@ import os
 import re
 import select
 import stat
-import struct
 import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from lab import programs
+from lab.client import DATA, PROGRAM, Client, errno_of, write_file
 from lab.mounts import BLOCK, BLOCKS, MountedSystem, mount
-from lab.waits import SOON, until
-from tests.fuse.mount.client import (
+from lab.programs import (
+    BITS,
     CC,
     CLEAR,
-    CSCH,
-    DATA,
     ENDED,
+    FBA_ID,
     HALT,
-    HSCH,
-    ID,
     NOP,
     READ,
     SENSE,
@@ -33,11 +31,10 @@ from tests.fuse.mount.client import (
     SLI,
     START,
     WRITE,
-    Client,
     Irb,
-    errno_of,
-    write_file,
+    orb,
 )
+from lab.waits import SOON, until
 from vfioccw_fuse.vfio.control import CONTROL
 
 PENDING = 0x01
@@ -70,34 +67,34 @@ def test_untouched_memory_costs_nothing(shared: MountedSystem) -> None:
 
 
 def test_memory_mapped_shared_is_what_the_channel_uses_without_a_copy(client: Client) -> None:
-    with mmap.mmap(client.memory, 0, mmap.MAP_SHARED) as memory:
+    with mmap.mmap(client.fds["memory"], 0, mmap.MAP_SHARED) as memory:
         memory[0x1000:0x1008] = bytes([SENSE_ID, 0, 0, 7]) + DATA.to_bytes(4, "big")
         memory[DATA : DATA + 8] = b"\xee" * 8
         assert client.request(START) == 0
         assert client.wait()
         assert client.irb().dstat == ENDED
-        assert memory[DATA : DATA + 8] == ID + b"\xee"
+        assert memory[DATA : DATA + 8] == FBA_ID + b"\xee"
 
 
 def test_memory_that_is_cut_is_an_error_for_the_program_and_writing_again_mends_it(
     client: Client,
 ) -> None:
-    size = os.fstat(client.memory).st_size
+    size = os.fstat(client.fds["memory"]).st_size
     original = client.read_blocks(9, 1)
     try:
-        os.ftruncate(client.memory, DATA)
+        os.ftruncate(client.fds["memory"], DATA)
         assert client.blocks_io(0x06, READ, 9, 1).cstat & 0x2C
-        os.ftruncate(client.memory, DATA)
+        os.ftruncate(client.fds["memory"], DATA)
         assert client.blocks_io(0x01, WRITE, 9, 1).cstat & 0x2C
-        os.ftruncate(client.memory, 0)
+        os.ftruncate(client.fds["memory"], 0)
         assert client.request(START) == 0
         assert client.wait()
         assert client.irb().cstat
     finally:
-        os.ftruncate(client.memory, size)
+        os.ftruncate(client.fds["memory"], size)
     assert client.read_blocks(9, 1) == original
     assert client.run((SENSE_ID, 0, 7, DATA)).dstat == ENDED
-    assert client.load(DATA, 7) == ID
+    assert client.load(DATA, 7) == FBA_ID
 
 
 # --- round trips ----------------------------------------------------------------------------------
@@ -105,21 +102,21 @@ def test_memory_that_is_cut_is_an_error_for_the_program_and_writing_again_mends_
 
 def test_a_request_is_answered_interrupts_and_leaves_its_irb(client: Client) -> None:
     irb = client.run((SENSE_ID, 0, 7, DATA))
-    assert irb == Irb(0x0080, 0x4007, 0x1008, ENDED, 0, 0)
-    assert client.load(DATA, 7) == ID
-    assert os.pread(client.io, 4, 120) == bytes(4)
+    assert irb[:6] == (0x0080, 0x4007, 0x1008, ENDED, 0, 0)
+    assert client.load(DATA, 7) == FBA_ID
+    assert os.pread(client.fds["io_region"], 4, 120) == bytes(4)
 
 
 def test_the_same_through_device_at_the_regions_offsets(client: Client) -> None:
     client.program((SENSE_ID, 0, 7, DATA))
     fd = os.open(client.directory / "device", os.O_RDWR)
-    request = bytes.fromhex("000000010080ff0000001000") + bytes.fromhex("00004000") + bytes(8)
+    request = programs.request(START, orb(PROGRAM))
     try:
         assert os.pwrite(fd, request, 0) == 24
         assert client.wait()
         assert os.pread(fd, 52, 2 << 10)[30:32] == b"\x40\x07"
         assert Irb.of(os.pread(fd, 96, 24)).dstat == ENDED
-        assert os.pwrite(fd, HSCH.to_bytes(4, sys.byteorder), 1 << 10) == 4
+        assert os.pwrite(fd, BITS["hsch"].to_bytes(4, sys.byteorder), 1 << 10) == 4
         assert client.wait()
         assert Irb.of(os.pread(fd, 96, 24)).ctrl == 0x2001
     finally:
@@ -168,7 +165,8 @@ def test_programs_outside_memory_are_an_irb_and_with_prefetch_efault(client: Cli
     assert client.irb().cstat == 0x20
     assert client.request(START, ctrl0=0x00C0, cpa=0x7FFFFFF8) == errno.EFAULT
     assert not client.wait(0.02)
-    assert os.pread(client.io, 4, 120) == (-errno.EFAULT & 0xFFFFFFFF).to_bytes(4, sys.byteorder)
+    ret_code = os.pread(client.fds["io_region"], 4, 120)
+    assert ret_code == (-errno.EFAULT & 0xFFFFFFFF).to_bytes(4, sys.byteorder)
 
 
 # --- faults and timing by control -----------------------------------------------------------------
@@ -213,7 +211,7 @@ def test_fault_not_operational_is_enodev_and_the_device_stays_idle(client: Clien
     assert client.control("fault=not-operational") == 0
     for fctl in (START, HALT, CLEAR):
         assert client.request(fctl) == errno.ENODEV
-    assert client.command(CSCH) == errno.ENODEV
+    assert client.command(BITS["csch"]) == errno.ENODEV
     assert "fsm: IDLE" in (client.directory / "state").read_text()
     assert client.control("fault=none") == 0
     assert client.run((NOP, SLI, 1, 0)).dstat == ENDED
@@ -222,7 +220,7 @@ def test_fault_not_operational_is_enodev_and_the_device_stays_idle(client: Clien
 @pytest.mark.parametrize("fault", ["hang", "lost-interruption"])
 @pytest.mark.parametrize("way", ["fctl", "command"])
 def test_what_never_ends_is_halted_or_cleared(client: Client, fault: str, way: str) -> None:
-    for fctl, command, ctrl in ((HALT, HSCH, 0x6001), (CLEAR, CSCH, 0x1001)):
+    for fctl, command, ctrl in ((HALT, BITS["hsch"], 0x6001), (CLEAR, BITS["csch"], 0x1001)):
         assert client.control(f"fault={fault} count=1") == 0
         assert client.start((SENSE_ID, 0, 7, DATA)) == 0
         assert not client.wait(0.05)
@@ -246,7 +244,7 @@ def test_a_delay_holds_the_ending_back_and_not_the_write(client: Client) -> None
 def test_a_halt_overtakes_a_delayed_start_and_ends_it_alone(client: Client) -> None:
     assert client.control("delay=600s") == 0
     assert client.start((SENSE_ID, 0, 7, DATA)) == 0
-    assert client.command(HSCH) == 0
+    assert client.command(BITS["hsch"]) == 0
     assert client.wait()
     assert client.irb().ctrl & 0x701F == 0x6001
     assert client.control("delay=0") == 0
@@ -283,8 +281,8 @@ def test_control_switches_byte_order(client: Client) -> None:
     assert "order: host" in (client.directory / "state").read_text()
     client.program((SENSE_ID, 0, 7, DATA))
     order = "=" if sys.byteorder == "little" else ">"
-    request = struct.pack(f"{order}IHBBIHH8x", 1, 0x0080, 0xFF, 0, 0x1000, 0, START)
-    assert os.pwrite(client.io, request, 0) == 24
+    request = programs.request(START, orb(PROGRAM, order=order), order=order)
+    assert os.pwrite(client.fds["io_region"], request, 0) == 24
     assert client.wait()
     assert client.irb().dstat == ENDED
 
@@ -354,7 +352,7 @@ def test_trace_follows_instructions_ccws_and_interruptions(client: Client) -> No
     try:
         assert errno_of(lambda: os.read(fd, 10)) == errno.EAGAIN
         client.run((NOP, CC | SLI, 1, 0), (SENSE_ID, 0, 7, DATA))
-        client.command(HSCH)
+        client.command(BITS["hsch"])
         assert client.wait()
         client.irb()
         assert poll.poll(SOON * 1000)
@@ -371,7 +369,7 @@ def test_a_trace_that_nobody_reads_loses_ccws_before_anything_else(client: Clien
     parts: list[bytes] = []
     try:
         assert client.run(*[(NOP, CC | SLI, 1, 0)] * 7000, (SENSE_ID, 0, 7, DATA)).dstat == ENDED
-        assert client.command(HSCH) == 0
+        assert client.command(BITS["hsch"]) == 0
         assert client.wait()
         client.irb()
         while not errno_of(lambda: parts.append(os.read(fd, 1 << 16))):
@@ -393,7 +391,7 @@ def test_options_of_the_device_hold_from_the_start(tmp_path: Path) -> None:
     system = mount(tmp_path, "readonly", "delay=1ms", "fault=unit-check", "sense=08", "count=1")
     try:
         before = system.image.read_bytes()
-        with Client(system) as client:
+        with Client(system.subchannel) as client:
             assert client.run((NOP, SLI, 1, 0)).dstat == ENDED | 2
             with pytest.raises(AssertionError):
                 client.write_blocks(3, bytes(BLOCK))

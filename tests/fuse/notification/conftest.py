@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.client import events_of
 from lab.mounts import IMPORTS, SCHID, detach, is_mounted
 from lab.processes import connections
 from lab.waits import SOON, until
@@ -59,10 +60,7 @@ class Mount:
 
     def drain(self) -> None:
         for path in (self.io_irq, self.crw_irq):
-            fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-            with contextlib.suppress(BlockingIOError):
-                os.read(fd, 8)
-            os.close(fd)
+            events_of(path)
 
     def ended(self) -> str:
         """Wait for the server's end; what it printed after "ready"."""

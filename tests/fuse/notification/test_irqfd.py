@@ -1,18 +1,16 @@
 """The socket that takes a client's eventfds and memory, through a real mount."""
 
-import array
 import contextlib
 import json
 import os
 import select
-import socket
 import stat
 import subprocess
-import sys
 
 import pytest
 import trio
 
+from lab.client import Connection, events_of
 from lab.mounts import SCHID
 from lab.processes import connections
 from lab.waits import SOON, until
@@ -24,31 +22,9 @@ from .conftest import mounted, number
 NOBODY = 65534
 
 
-class Connection:
-    """A client of the socket."""
-
-    def __init__(self, mount):
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.socket.settimeout(SOON)
-        self.socket.connect(os.fspath(mount.path / "irqfd"))
-
-    def send(self, message, *fds):
-        """Send a message, with descriptors; its answer."""
-        data = message if isinstance(message, bytes) else json.dumps(message).encode()
-        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
-        self.socket.sendmsg([data], rights)
-        return json.loads(self.socket.recv(65536))
-
-    def irq(self, *fds, index=0, subchannel=SCHID):
-        return self.send({"subchannel": subchannel, "irq": index}, *fds)
-
-    def close(self):
-        self.socket.close()
-
-
 @pytest.fixture
 def connection(mount):
-    connection = Connection(mount)
+    connection = Connection(mount.path)
     yield connection
     connection.close()
 
@@ -67,13 +43,7 @@ def count(fd):
 
 
 def file_count(mount):
-    fd = os.open(mount.io_irq, os.O_RDONLY | os.O_NONBLOCK)
-    try:
-        return int.from_bytes(os.read(fd, 8), sys.byteorder)
-    except BlockingIOError:
-        return 0
-    finally:
-        os.close(fd)
+    return events_of(mount.io_irq)
 
 
 OK = {"ok": True}
@@ -144,7 +114,7 @@ def test_a_blocked_reader_of_the_file_waits_on(mount, connection, eventfd, start
 
 def test_the_next_attachment_replaces_the_last(mount, connection, eventfd):
     other = os.eventfd(0, os.EFD_NONBLOCK)
-    second = Connection(mount)
+    second = Connection(mount.path)
     connection.irq(eventfd)
     assert second.irq(other) == OK
     mount.signal()
@@ -306,7 +276,7 @@ def test_maps_go_to_who_keeps_the_memory(mount, connection):
 
 def test_many_messages_and_connections(mount):
     before = mount.statistics()["fds"]
-    connections = [Connection(mount) for _ in range(50)]
+    connections = [Connection(mount.path) for _ in range(50)]
     fds = [os.eventfd(0, os.EFD_NONBLOCK) for _ in connections]
     for _ in range(5):
         for connection, fd in zip(connections, fds, strict=True):
@@ -321,7 +291,7 @@ def test_many_messages_and_connections(mount):
 
 
 def test_a_client_that_does_not_read_its_answers_hurts_nobody(mount, connection, eventfd):
-    deaf = Connection(mount)
+    deaf = Connection(mount.path)
     deaf.socket.setblocking(False)
     with contextlib.suppress(BlockingIOError):
         while True:
@@ -395,4 +365,4 @@ def test_a_runtime_directory_with_too_long_a_name_is_not_used(tmp_path):
     (tmp_path / "mount").mkdir()
     with mounted(tmp_path / "mount", XDG_RUNTIME_DIR=os.fspath(runtime)) as mount:
         assert os.readlink(mount.path / "irqfd").startswith("/tmp/")
-        Connection(mount).close()
+        Connection(mount.path).close()

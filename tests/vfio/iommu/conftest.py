@@ -3,40 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import mmap
 import os
-import select
-import socket
-import struct
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import ClassVar
 
 import pytest
 
-from lab.mounts import BLOCK, SCHID, MountedSystem, mounted
-from lab.waits import SOON
+from lab import programs
+from lab.client import Client, Connection
+from lab.mounts import BLOCK, MountedSystem, mounted
+from lab.programs import ENDED, FORMAT1, IDAW64, IO_REGION, PREFETCH, READ, READING, START, Irb
 
 PAGE = 4096
 PROGRAM, PARAMETERS, DATA = 0x1000, 0x1100, 0x2000
 """Where a program lies in the storage, unless a test says otherwise."""
-FETCHED = 0x00C0
-"""ORB controls: format 1, prefetch, 31-bit addresses."""
-FETCHED_IDAW64 = 0x00C2
-
-
-class Irb(NamedTuple):
-    """What matters of an IRB."""
-
-    ctrl: int
-    dstat: int
-    cstat: int
-    residual: int
-
-
-def ccw(command: int, flags: int, count: int, address: int) -> bytes:
-    """A format-1 CCW."""
-    return struct.pack(">BBHI", command, flags, count, address)
+FETCHED = FORMAT1 | PREFETCH
+FETCHED_IDAW64 = FETCHED | IDAW64
 
 
 def reading(
@@ -44,43 +27,22 @@ def reading(
     data: int = DATA,
     parameters: int = PARAMETERS,
     flags: int = 0,
-    command: int = 0x42,
-    operation: int = 6,
+    command: int = READ,
+    operation: int = READING,
 ) -> tuple[bytes, bytes]:
     """The program that moves a block to *data*, and its parameters."""
-    program = ccw(0x63, 0x40, 16, parameters) + ccw(0x43, 0x40, 8, parameters + 16)
-    extent = struct.pack(">B3xIII", 0x40 if operation == 6 else 0x00, block, 0, 0)
-    return (
-        program + ccw(command, flags, BLOCK, data),
-        extent + struct.pack(">BBHI", operation, 0, 1, 0),
-    )
+    program = programs.ccws(*programs.located(parameters), (command, flags, BLOCK, data))
+    extent = programs.extent(1, block, mask=0x40 if operation == READING else 0x00)
+    return program, extent + programs.locate(operation, 1)
 
 
-class Connection:
-    """A connection to `irqfd`."""
+class IoClient(Client):
+    """Has the io region and its interrupt alone: storage is not the mount's."""
 
-    def __init__(self, system: MountedSystem) -> None:
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.socket.settimeout(SOON)
-        self.socket.connect(str(system.path / "irqfd"))
-
-    def say(self, message: dict[str, Any], fds: tuple[int, ...] = ()) -> str:
-        """Send a message; "" or what the answer complains of."""
-        socket.send_fds(self.socket, [json.dumps({"subchannel": SCHID} | message).encode()], fds)
-        answer = json.loads(self.socket.recv(4096))
-        return "" if answer == {"ok": True} else answer["error"]
-
-    def map_file(self, fd: int, size: int, iova: int = 0, offset: int = 0, **more: Any) -> str:
-        return self.say({"map": {"iova": iova, "size": size, "offset": offset}, **more}, (fd,))
-
-    def map_own(self, vaddr: int, size: int, iova: int = 0) -> str:
-        return self.say({"map": {"iova": iova, "size": size, "vaddr": vaddr}})
-
-    def unmap(self, iova: int, size: int) -> str:
-        return self.say({"unmap": {"iova": iova, "size": size}})
-
-    def close(self) -> None:
-        self.socket.close()
+    FILES: ClassVar[Mapping[str, int]] = {
+        "io_region": os.O_RDWR,
+        "io_irq": os.O_RDWR | os.O_NONBLOCK,
+    }
 
 
 class Disk:
@@ -88,33 +50,28 @@ class Disk:
 
     def __init__(self, system: MountedSystem) -> None:
         self.system = system
-        self.io = os.open(system.subchannel / "io_region", os.O_RDWR)
-        self.irq = os.open(system.subchannel / "io_irq", os.O_RDWR | os.O_NONBLOCK)
+        self.client = IoClient(system.subchannel)
+        self.irq = self.client.fds["io_irq"]
         self.connections: list[Connection] = []
 
     def connect(self) -> Connection:
-        self.connections.append(Connection(self.system))
+        self.connections.append(Connection(self.system.path))
         return self.connections[-1]
 
     def close(self) -> None:
         for connection in self.connections:
             connection.close()
-        os.close(self.io)
-        os.close(self.irq)
+        self.client.close()
         self.system.until_nobody_is_connected()
 
     def start(self, address: int = PROGRAM, controls: int = FETCHED) -> None:
         """Start the program at *address*; OSError as the mount answers."""
-        orb = struct.pack(">IHBBI", 1, controls, 0xFF, 0, address)
-        os.pwrite(self.io, (orb + struct.pack(">HH", 0, 0x4000)).ljust(124, b"\0"), 0)
+        request = programs.request(START, programs.orb(address, controls), IO_REGION)
+        os.pwrite(self.client.fds["io_region"], request, 0)
 
     def irb(self) -> Irb:
         """Wait for the interruption and take it."""
-        assert select.select([self.irq], [], [], SOON)[0], "no interruption"
-        os.read(self.irq, 8)
-        region = os.pread(self.io, 124, 0)
-        _, ctrl, _, dstat, cstat, count = struct.unpack_from(">HHIBBH", region, 24)
-        return Irb(ctrl, dstat, cstat, count)
+        return self.client.take()
 
     def run(self, address: int = PROGRAM, controls: int = FETCHED) -> Irb:
         self.start(address, controls)
@@ -141,20 +98,13 @@ class Disk:
         ended = self.irb()
         with self.system.storage.open("rb") as storage:
             storage.seek(DATA)
-            return ended.dstat == 0x0C and storage.read(BLOCK) == self.block(7)
+            return ended.dstat == ENDED and storage.read(BLOCK) == self.block(7)
 
     def rest(self) -> None:
         """End what still runs and take what waits; whoever comes next finds nothing of it."""
-        (self.system.subchannel / "reset").write_text("1")
+        self.system.reset()
         with contextlib.suppress(BlockingIOError):
             os.read(self.irq, 8)
-
-    def control(self, text: str) -> None:
-        (self.system.subchannel / "control").write_text(text)
-
-    def state(self) -> dict[str, str]:
-        lines = (self.system.subchannel / "state").read_text().splitlines()
-        return dict(line.split(": ", 1) for line in lines if ": " in line)
 
 
 class Storage:
@@ -195,7 +145,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MountedSystem]:
 def disk(system: MountedSystem) -> Iterator[Disk]:
     with contextlib.closing(Disk(system)) as found:
         yield found
-        found.control("delay=0 fault=none")
+        found.system.control("delay=0 fault=none")
         found.rest()
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from lab.mounts import BLOCK
 from lab.processes import cpu_time
+from lab.programs import ccw
 from lab.waits import until
 from tests.vfio.iommu.conftest import (
     DATA,
@@ -22,7 +23,6 @@ from tests.vfio.iommu.conftest import (
     PROGRAM,
     Disk,
     Storage,
-    ccw,
     reading,
 )
 
@@ -113,7 +113,7 @@ def test_data_beside_every_map_is_a_program_check(disk: Disk, storage: Storage) 
     assert not disk.connect().map_file(storage.fd, 0x8000)
     storage.put_reading(6, data=0x8000 - 100)
     ended = disk.run()
-    assert (ended.cstat, ended.residual) == (0x20, BLOCK - 100)
+    assert (ended.cstat, ended.count) == (0x20, BLOCK - 100)
     assert storage.get(0x8000 - 100, 100) == disk.block(6)[:100]
     assert storage.get(0x8000) == bytes(BLOCK)
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.vfio.iommu.conftest import DATA, PAGE, Connection, Disk, Storage
+from lab.client import Connection
+from tests.vfio.iommu.conftest import DATA, PAGE, Disk, Storage
 
 TOP = 1 << 64
 
@@ -43,7 +44,7 @@ def test_an_area_that_is_wrong(
 
 def test_a_size_that_is_no_size(connection: Connection, storage: Storage) -> None:
     for size in (-PAGE, 0.5, "4096", True, TOP):
-        answer = connection.say({"map": {"iova": 0, "size": size, "offset": 0}}, (storage.fd,))
+        answer = connection.say({"map": {"iova": 0, "size": size, "offset": 0}}, storage.fd)
         assert "integer" in answer
 
 
@@ -102,8 +103,8 @@ def test_a_map_needs_its_descriptor_and_a_vaddr_none(
 ) -> None:
     area = {"iova": 0, "size": PAGE}
     assert "descriptor" in connection.say({"map": area | {"offset": 0}})
-    assert "descriptor" in connection.say({"map": area | {"vaddr": 0}}, (storage.fd,))
-    assert "descriptor" in connection.say({"unmap": area}, (storage.fd,))
+    assert "descriptor" in connection.say({"map": area | {"vaddr": 0}}, storage.fd)
+    assert "descriptor" in connection.say({"unmap": area}, storage.fd)
 
 
 def test_an_unmap_that_fits_no_map(disk: Disk, storage: Storage) -> None:

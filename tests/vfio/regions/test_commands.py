@@ -6,18 +6,8 @@ import struct
 
 import pytest
 
-from tests.rig import (
-    CC,
-    ENDED,
-    FORMAT1,
-    NOP,
-    PROGRAM,
-    SLI,
-    SPND,
-    SUSPEND,
-    Rig,
-    ccws,
-)
+from lab.programs import BITS, CC, ENDED, FORMAT1, NOP, SLI, SPND, SUSPEND, ccws, command, orb
+from tests.rig import PROGRAM, Rig
 from vfioccw_fuse.client import RequestFailed
 from vfioccw_fuse.regions import constants as c
 from vfioccw_fuse.regions.layouts import CmdRegion
@@ -32,7 +22,6 @@ CODES = {
     "hsch": (0, 0, 0, 0, 1, 3),
     "csch": (0, 0, 0, 0, 0, 3),
 }
-BITS = {"hsch": 1 << 0, "csch": 1 << 1, "xsch": 1 << 2, "rsch": 1 << 3, "ssch": 1 << 4}
 ERRNOS = {0: 0, 1: errno.EBUSY, 2: errno.EBUSY, 3: errno.ENODEV}
 
 
@@ -45,7 +34,7 @@ def do(rig: Rig, instruction: str) -> int:
                 file.write(data)
         else:
             with (rig.path / "cmd_region").open("r+b", buffering=0) as file:
-                file.write(struct.pack("=I", BITS[instruction]))
+                file.write(command(BITS[instruction]))
     except OSError as refused:
         return refused.errno or -1
     return 0
@@ -54,7 +43,7 @@ def do(rig: Rig, instruction: str) -> int:
 def put_orb(rig: Rig) -> None:
     """Into the io region's orb_area alone: it only lands."""
     with (rig.path / "io_region").open("r+b", buffering=0) as file:
-        file.write(struct.pack(">IHBBI", 0xAB, FORMAT1 | SPND, 0xFF, 0, PROGRAM))
+        file.write(orb(PROGRAM, FORMAT1 | SPND, intparm=0xAB))
 
 
 @pytest.mark.parametrize("instruction", CODES)
@@ -161,9 +150,9 @@ def test_limit_mode_3_unknown_commands_and_wrong_sizes_are_einval(rig: Rig) -> N
     with pytest.raises(RequestFailed) as refused:
         rig.full.modify(schib._replace(pmcw_flags=schib.pmcw_flags | 0x0060))
     assert refused.value.errno == errno.EINVAL
-    for command in (0, 3, 1 << 7, 1 << 31):
+    for bits in (0, 3, 1 << 7, 1 << 31):
         with pytest.raises(RequestFailed) as refused:
-            rig.full.command("unknown", command)
+            rig.full.command("unknown", bits)
         assert refused.value.errno == errno.EINVAL
     with (
         (rig.path / "schib_region").open("r+b", buffering=0) as file,
@@ -187,7 +176,7 @@ def test_through_the_device_file_the_commands_are_the_same(rig: Rig) -> None:
     rig.situation("start pending")
     fd = os.open(rig.path / "device", os.O_RDWR)
     try:
-        os.pwrite(fd, struct.pack("=I", BITS["xsch"]), 1 << 10)
+        os.pwrite(fd, command(BITS["xsch"]), 1 << 10)
         assert rig.full.status().cc == 0
         assert os.pread(fd, 128, 4 << 10)[5] == 0
     finally:

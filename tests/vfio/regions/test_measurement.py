@@ -4,8 +4,9 @@ import time
 
 import pytest
 
+from lab.programs import CC, ENDED, FORMAT1, NOP, SLI, SPND, SUSPEND
 from lab.waits import until
-from tests.rig import CC, ENDED, FORMAT1, NOP, SLI, SPND, SUSPEND, Rig
+from tests.rig import Rig
 from vfioccw_fuse.regions import constants as c
 
 MS = 1_000_000

@@ -4,13 +4,13 @@ import errno
 
 import pytest
 
+from lab.programs import CC, ENDED, FBA_ID, NOP, SENSE_ID, SLI, ccws
 from lab.waits import SOON, until
-from tests.rig import CC, ENDED, NOP, SENSE_ID, SLI, Rig, ccws
+from tests.rig import Rig
 from vfioccw_fuse.regions import constants as c
 
 A, B, NONE = c.PROGRAM_HALF_A, c.PROGRAM_HALF_B, c.PROGRAM_HALF_NONE
 SIZE = c.PROGRAM_HALF_SIZE
-IDENTITY = bytes.fromhex("ff631001933600")
 DATA = 0x40
 
 
@@ -38,13 +38,13 @@ def test_half_b_is_written_while_half_a_runs_and_no_guest_storage_is_touched(rig
 
     first = rig.take()
     assert (first.scsw_dstat, first.scsw_cpa) == (ENDED, 8)
-    assert rig.full.read_half(A, 7, DATA) == IDENTITY
+    assert rig.full.read_half(A, 7, DATA) == FBA_ID
     assert rig.full.header().running == NONE
     rig.control("delay=0s")
     assert rig.full.start_half(B) == 0
     second = rig.take()
     assert (second.scsw_dstat, second.scsw_cpa) == (ENDED, 16)
-    assert rig.full.read_half(B, 7, DATA) == IDENTITY
+    assert rig.full.read_half(B, 7, DATA) == FBA_ID
     assert written(rig) == 0
 
 
@@ -59,7 +59,7 @@ def test_double_buffering_in_a_loop_loses_no_program(rig: Rig) -> None:
         irb = rig.take()
         assert irb.scsw_dstat == ENDED
         count = 1 if number == 0 else 1 + (number - 1) % 7
-        assert rig.full.read_half(now, 8, DATA) == IDENTITY[:count].ljust(8, b"\0")
+        assert rig.full.read_half(now, 8, DATA) == FBA_ID[:count].ljust(8, b"\0")
     assert rig.full.status().starts == 50
     assert written(rig) == 0
 
@@ -102,7 +102,7 @@ def test_data_may_reach_to_the_halfs_last_byte_and_no_further(rig: Rig) -> None:
     rig.full.write_half(A, ccws((SENSE_ID, SLI, 7, SIZE - 7)))
     assert rig.full.start_half(A) == 0
     assert rig.take().scsw_dstat == ENDED
-    assert rig.full.read_half(A, 7, SIZE - 7) == IDENTITY
+    assert rig.full.read_half(A, 7, SIZE - 7) == FBA_ID
     assert rig.full.read_half(B, 16) == b"\xaa" * 16
 
 

@@ -7,8 +7,9 @@ import threading
 
 import pytest
 
+from lab.programs import NOP, SLI
 from lab.waits import SOON
-from tests.rig import NOP, SLI, Rig
+from tests.rig import Rig
 from vfioccw_fuse.regions import codec
 from vfioccw_fuse.regions import constants as c
 from vfioccw_fuse.regions.layouts import StatusRegion

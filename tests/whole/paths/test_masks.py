@@ -5,7 +5,8 @@ import errno
 import pytest
 
 from lab.mounts import vfioccw
-from tests.rig import ENDED, NOP, SLI, Rig
+from lab.programs import ENDED, NOP, SLI, START, orb, request
+from tests.rig import PROGRAM, Rig, rigged
 from vfioccw_fuse.regions import constants as c
 
 FRESH = {"lpm": "c0", "pam": "c0", "pom": "ff", "pim": "c0", "lpum": "00", "pnom": "00"}
@@ -61,10 +62,8 @@ def test_a_start_without_its_path_is_eacces_while_another_is_left_then_enodev(ri
 
 def ssch(rig: Rig, lpm: int) -> None:
     """A start by the io region; OSError with its errno as it is."""
-    import struct
-
     with (rig.path / "io_region").open("r+b", buffering=0) as file:
-        file.write(struct.pack(">IHBBIHH", 0, 0x0080, lpm, 0, 0x2000, 0, 0x4000))
+        file.write(request(START, orb(PROGRAM, lpm=lpm), 16))
 
 
 def test_paths_that_failed_all_end_a_start_with_deferred_condition_code_3(rig: Rig) -> None:
@@ -102,8 +101,6 @@ def test_what_runs_on_a_path_that_is_varied_off_goes_on(rig: Rig) -> None:
 
 
 def test_a_subchannel_may_have_eight_paths_of_its_own(mount, tmp_path) -> None:
-    from tests.rig import rigged
-
     chpids = "+".join(f"{chpid:02x}" for chpid in range(0xA0, 0xA8))
     system = mount(f"chpids={chpids}")
     with rigged(system) as rig:

@@ -3,7 +3,6 @@
 import errno
 import os
 import re
-import struct
 import threading
 from pathlib import Path
 
@@ -11,8 +10,9 @@ import pytest
 
 from lab.mounts import MountedSystem, make_image, vfioccw
 from lab.processes import ASLEEP_IN_THE_MOUNT, files_of, sleeps_in
+from lab.programs import BITS, ENDED, NOP, SLI, START, command, request
 from lab.waits import SOON, until
-from tests.rig import ENDED, NOP, SLI, Rig, rigged
+from tests.rig import Rig, rigged
 from tests.whole.paths.test_masks import chp
 from vfioccw_fuse.cli.asking import ask
 from vfioccw_fuse.regions import constants as c
@@ -170,7 +170,7 @@ def test_removal_wakes_who_waits_and_refuses_open_files(rig: Rig) -> None:
     waiting.join(SOON)
     assert seen == [errno.ENODEV]
     assert not rig.path.exists()
-    for fd, data in ((io, bytes(14) + b"\x40\0"), (cmd, struct.pack("=I", 2))):
+    for fd, data in ((io, request(START, size=16)), (cmd, command(BITS["csch"]))):
         with pytest.raises(OSError, match="Input/output error") as refused:
             os.pwrite(fd, data, 0)
         assert refused.value.errno == errno.EIO

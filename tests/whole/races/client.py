@@ -11,15 +11,19 @@ import errno
 import json
 import os
 import random
-import struct
 import sys
 import time
 from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
 
+from lab import programs
+from lab.client import Client
+from lab.programs import BITS, CLEAR, FORMAT1, HALT, IO_REGION, NOP, SLI, START
 from vfioccw_fuse.regions import codec
 from vfioccw_fuse.regions import constants as c
 
-START, HALT, CLEAR = 0x4000, 0x2000, 0x1000
 PROGRAMS = {
     "nop": (0x2000, 0x0080),
     "chain with pci": (0x2100, 0x0080),
@@ -29,7 +33,6 @@ PROGRAMS = {
     "prefetched": (0x2000, 0x00C0),
 }
 """Address and ORB flags; the test has put them there."""
-BITS = {"hsch": 1, "csch": 2, "xsch": 4, "rsch": 8, "ssch": 16, "ssch_a": 32, "ssch_b": 64}
 WEIGHTS = {
     "start": 30, "halt by fctl": 4, "clear by fctl": 4, "hsch": 6, "csch": 6, "xsch": 10,
     "rsch": 8, "ssch": 6, "ssch_a": 3, "ssch_b": 3, "reset": 1, "read irb": 40, "irq": 15,
@@ -49,81 +52,75 @@ CONTROLS = (
 )
 
 
-class Client:
+class Racer(Client):
     """Its open files, what it did, and the last status that it saw."""
 
-    def __init__(self, path: str, seed: int) -> None:
+    FILES: ClassVar[Mapping[str, int]] = {
+        "io_region": os.O_RDWR,
+        "cmd_region": os.O_RDWR,
+        "schib_region": os.O_RDWR,
+        "program_region": os.O_RDWR,
+        "status_region": os.O_RDONLY,
+        "io_irq": os.O_RDONLY | os.O_NONBLOCK,
+        "reset": os.O_WRONLY,
+        "control": os.O_WRONLY,
+    }
+
+    def __init__(self, path: Path, seed: int) -> None:
+        super().__init__(path)
         self.random = random.Random(seed)
-        self.path = path
         self.done: Counter[str] = Counter()
         self.events = 0
         self.sequence = -1
         self.wrong: list[str] = []
-        self.fds = {
-            name: os.open(os.path.join(path, name), flags)
-            for name, flags in {
-                "io_region": os.O_RDWR,
-                "cmd_region": os.O_RDWR,
-                "schib_region": os.O_RDWR,
-                "program_region": os.O_RDWR,
-                "status_region": os.O_RDONLY,
-                "io_irq": os.O_RDONLY | os.O_NONBLOCK,
-                "reset": os.O_WRONLY,
-                "control": os.O_WRONLY,
-            }.items()
-        }
 
     def step(self) -> None:
         [what] = self.random.choices(list(WEIGHTS), weights=list(WEIGHTS.values()))
         match what:
             case "start":
                 cpa, ctrl0 = PROGRAMS[self.random.choice(list(PROGRAMS))]
-                self.request("start", START, cpa, ctrl0)
+                self.ask("start", START, cpa, ctrl0)
             case "halt by fctl":
-                self.request("halt", HALT)
+                self.ask("halt", HALT)
             case "clear by fctl":
-                self.request("clear", CLEAR)
+                self.ask("clear", CLEAR)
             case "reset":
-                self.write("reset", "reset", b"1")
+                self.send("reset", "reset", b"1")
             case "read irb":
-                os.pread(self.fds["io_region"], 96, 24)
+                self.irb()
             case "irq":
                 self.take_events()
             case "status":
                 self.look()
             case "stsch":
-                os.pread(self.fds["schib_region"], 52, 0)
+                self.schib()
             case "msch":
-                schib = os.pread(self.fds["schib_region"], 52, 0)
-                self.write("msch", "schib_region", schib)
+                self.send("msch", "schib_region", self.schib())
             case "control":
                 words = self.random.choice(CONTROLS)
-                self.write("control", "control", words.encode())
+                self.send("control", "control", words.encode())
             case "half":
                 half = self.random.choice((16, 512))
-                program = struct.pack(">BBHI", 0x03, 0x20, 1, 0)
-                self.write("half", "program_region", program, half)
+                program = programs.ccw(NOP, SLI, 1, 0)
+                self.send("half", "program_region", program, half)
             case command:
                 name = {"hsch": "halt", "csch": "clear"}.get(command, command)
                 name = "start" if name.startswith("ssch") else name
-                self.write(name, "cmd_region", struct.pack("=I", BITS[command]))
+                self.send(name, "cmd_region", programs.command(BITS[command]))
 
-    def request(self, name: str, fctl: int, cpa: int = 0x2000, ctrl0: int = 0x0080) -> None:
-        orb = struct.pack(">IHBBI", 0, ctrl0, 0xFF, 0, cpa)
-        self.write(name, "io_region", (orb + struct.pack(">HH", 0, fctl)).ljust(124, b"\0"))
+    def ask(self, name: str, fctl: int, cpa: int = 0x2000, ctrl0: int = FORMAT1) -> None:
+        """A request in the io region; its ORB stays there, for SSCH by the cmd region."""
+        orb = programs.orb(cpa, ctrl0)
+        self.send(name, "io_region", programs.request(fctl, orb, IO_REGION))
 
-    def write(self, name: str, region: str, data: bytes, at: int = 0) -> None:
-        try:
-            os.pwrite(self.fds[region], data, at)
-        except OSError as refused:
-            number = refused.errno or 0
-            if number in UNMOUNTED:
-                raise
-            self.done[f"{name}: {errno.errorcode[number]}"] += 1
-            if number != errno.EBUSY or name in ("clear", "reset", "control"):
-                self.wrong.append(f"{name}: {errno.errorcode[number]}")
-        else:
-            self.done[name] += 1
+    def send(self, name: str, region: str, data: bytes, at: int = 0) -> None:
+        """Write, and put down what came of it; OSError when the mount has ended."""
+        number = self.write(region, data, at)
+        if number in UNMOUNTED:
+            raise OSError(number, os.strerror(number))
+        self.done[f"{name}: {errno.errorcode[number]}" if number else name] += 1
+        if number and (number != errno.EBUSY or name in ("clear", "reset", "control")):
+            self.wrong.append(f"{name}: {errno.errorcode[number]}")
 
     def take_events(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -143,8 +140,8 @@ class Client:
 
 
 def main() -> None:
-    path, seconds, seed = sys.argv[1], float(sys.argv[2]), int(sys.argv[3])
-    client = Client(path, seed)
+    path, seconds, seed = Path(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])
+    client = Racer(path, seed)
     print("open", flush=True)
     end = time.monotonic() + seconds
     ended = None

@@ -6,9 +6,10 @@ import pytest
 import trio
 import trio.testing
 
+from lab.programs import CC, ENDED, NOP, PCI, SENSE_ID, SLI
 from lab.waits import until
 from tests.css.machine import DATA, PROGRAM, Machine
-from tests.rig import CC, ENDED, NOP, PCI, SENSE_ID, SLI, Rig
+from tests.rig import Rig
 from vfioccw_fuse.css.executor import TrioExecutor
 from vfioccw_fuse.devices.options import Behaviour
 from vfioccw_fuse.regions import constants as c

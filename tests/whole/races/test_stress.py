@@ -23,8 +23,9 @@ from typing import Any
 import pytest
 
 from lab.mounts import IMPORTS, PROJECT, MountedSystem, make_image, mount, vfioccw
+from lab.programs import CC, ENDED, NOP, PCI, SENSE_ID, SLI, START, SUSPEND, ccws, orb, request
 from lab.waits import SOON, until
-from tests.rig import CC, ENDED, NOP, PCI, SENSE_ID, SLI, SUSPEND, Rig, ccws, rigged
+from tests.rig import Rig, rigged
 from vfioccw_fuse.regions import constants as c
 
 CLIENTS = 6
@@ -256,13 +257,11 @@ def test_one_of_many_that_start_at_the_same_moment_is_accepted(mnt: MountedSyste
             answers: list[str] = []
 
             def start(barrier: threading.Barrier = barrier, said: list[str] = answers) -> None:
-                import struct
-
                 fd = os.open(rig.path / "io_region", os.O_RDWR)
-                request = struct.pack(">IHBBIHH", 0, 0x0080, 0xFF, 0, 0x2000, 0, 0x4000)
+                data = request(START, orb(0x2000), 16)
                 barrier.wait()
                 try:
-                    os.pwrite(fd, request, 0)
+                    os.pwrite(fd, data, 0)
                     said.append("accepted")
                 except OSError as refused:
                     said.append(refused.strerror or "")

@@ -12,8 +12,22 @@ from pathlib import Path
 
 import pytest
 
-START, HALT, CLEAR = 0x4000, 0x2000, 0x1000
-NOP = bytes.fromhex("0320000100000000")
+from lab import programs
+from lab.client import name_of
+from lab.programs import (
+    BITS,
+    CLEAR,
+    FORMAT1,
+    HALT,
+    IO_REGION,
+    IRB_AT,
+    NOP,
+    PREFETCH,
+    SLI,
+    START,
+    Irb,
+)
+
 PROGRAM = 0x2000
 ENDED = 0x0C00
 Seen = dict[str, object]
@@ -30,25 +44,22 @@ def opened(path: Path, flags: int = os.O_RDWR) -> Iterator[int]:
 
 def io_request(fctl: int) -> bytes:
     """struct ccw_io_region with an ORB for the program, and fctl."""
-    orb = struct.pack(">IHBBI", 0xC0FFEE, 0x00C0, 0xFF, 0, PROGRAM)
-    return (orb + struct.pack(">HH", 0, fctl)).ljust(124, b"\0")
+    return programs.request(fctl, programs.orb(PROGRAM, FORMAT1 | PREFETCH), IO_REGION)
 
 
 def send(fd: int, data: bytes, offset: int = 0) -> str:
     try:
         os.pwrite(fd, data, offset)
     except OSError as refused:
-        number = refused.errno or 0
-        return "EOPNOTSUPP" if number == errno.EOPNOTSUPP else errno.errorcode[number]
+        return name_of(refused.errno or 0)
     return "accepted"
 
 
 def interruption(io: int, irq: int, at: int = 0) -> tuple[int, int]:
     """Wait for it as for an eventfd; fctl and unit with subchannel status of the IRB."""
     assert int.from_bytes(os.read(irq, 8), "little") == 1
-    irb = os.pread(io, 124, at)[24:120]
-    _, ctrl, _, status = struct.unpack_from(">HHIH", irb)
-    return ctrl & 0x7000, status
+    irb = Irb.of(os.pread(io, IO_REGION, at)[IRB_AT:120])
+    return irb.ctrl & 0x7000, irb.dstat << 8 | irb.cstat
 
 
 def start_only_client(sch: Path) -> Seen:
@@ -83,14 +94,14 @@ def async_client(sch: Path) -> Seen:
     (sch / "control").write_text("fault=hang")
     with opened(sch / "device") as fd, opened(sch / "io_irq", os.O_RDONLY) as irq:
         seen: Seen = {}
-        for name, command in (("halt", 1), ("clear", 2)):
+        for name in ("halt", "clear"):
             seen[f"start before {name}"] = send(fd, io_request(START))
-            sent = send(fd, struct.pack("=II", command, 0), 1 << 10)
+            sent = send(fd, programs.command(BITS[f"{name[0]}sch"], 8), 1 << 10)
             seen[name] = sent, interruption(fd, irq)
         schib = os.pread(fd, 52, 2 << 10)
         seen["devno"], seen["scsw"] = schib[6:8].hex(), schib[30:32].hex()
         seen["crw"] = os.pread(fd, 8, 3 << 10)
-        seen["two commands"] = send(fd, struct.pack("=II", 3, 0), 1 << 10)
+        seen["two commands"] = send(fd, programs.command(3, 8), 1 << 10)
     return seen
 
 
@@ -108,7 +119,7 @@ def test_a_client_of_an_older_interface_sees_the_same_on_full(mount, written_for
         system = mount(f"--interface={interface}")
         with system.storage.open("r+b") as storage:
             storage.seek(PROGRAM)
-            storage.write(NOP)
+            storage.write(programs.ccw(NOP, SLI, 1, 0))
         seen.append(CLIENTS[written_for](system.subchannel))
     assert seen[0] == seen[1]
     flat = repr(seen[0])
