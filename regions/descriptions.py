@@ -3,14 +3,15 @@
 `vfioccw decode`, the `state` and `trace` files and the errors of the client all speak from here.
 The `describe_*` functions take bytes and give rows of (field, value, meaning); the `line_*`
 functions take a value of `layouts` and give one line, cheap enough for a trace of every CCW.
-Bits are named as the Principles of Operation names them (chapters 15 to 17), commands as the
-devices' manuals do; sense data follows the kernel's `dasd_3990_erp.c`.
+Bits are named as the Principles of Operation names them (chapters 15 to 17).  What a device calls
+its commands and sense bits stands with the device and comes here as its `DeviceWords`.
 
-It reads bytes through `codec` alone and knows neither regions nor who asked.
+It reads bytes through `codec` alone and knows neither regions nor devices nor who asked.
 """
 
 import functools
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
@@ -30,6 +31,31 @@ class Row(NamedTuple):
     """Hexadecimal, as many digits as the field has."""
     meaning: str
     """Words, `, ` between them; empty when there is nothing to say."""
+
+
+def _nothing_further(sense: bytes) -> list[Row]:
+    return []
+
+
+@dataclass(frozen=True, eq=False)  # hashed by identity: a key of the caches below
+class DeviceWords:
+    """What people call a device's commands and sense bits.
+
+    Each device type declares its own, beside its command codes.
+    """
+
+    commands: Mapping[int, str] = field(default_factory=dict)
+    """Command code to name, beside the commands that every device has."""
+    sense0: tuple[tuple[int, str], ...] = ()
+    """Bits of sense byte 0, mask and name, that the device uses in its own way."""
+    sense1: tuple[tuple[int, str], ...] = ()
+    """Bits of sense byte 1; empty: the byte gets no words."""
+    further: Callable[[bytes], list[Row]] = _nothing_further
+    """Rows for bytes 2 and up of sense data, which it gets whole."""
+
+
+EVERY_DEVICE = DeviceWords()
+"""What all devices have in common, for a device of which no more is known."""
 
 
 # ------------------------------------------------------------------------------ words for the bits
@@ -258,190 +284,27 @@ def paths_in_words(mask: int) -> str:
 
 # ------------------------------------------------------------------------------- names of commands
 
-_COMMON = {
-    c.CCW_CMD_NOOP: "no-operation",
-    c.CCW_CMD_BASIC_SENSE: "sense",
-    c.CCW_CMD_TIC: "transfer in channel",
-    c.CCW_CMD_RDC: "read device characteristics",
-    c.CCW_CMD_SENSE_ID: "sense id",
-    c.CCW_CMD_RCD: "read configuration data",
-}
-
-_DASD = {
-    c.CCW_CMD_READ_IPL: "read IPL",
-    c.CCW_CMD_STLCK: "unconditional reserve",
-    c.CCW_CMD_RELEASE: "device release",
-    c.DASD_ECKD_CCW_RESERVE: "device reserve",
-    c.CCW_CMD_SENSE_PGID: "sense path group id",
-    c.CCW_CMD_SUSPEND_RECONN: "suspend multipath reconnection",
-    c.CCW_CMD_SET_PGID: "set path group id",
-    c.DASD_ECKD_CCW_READ_BUFFERED_LOG: "read and reset buffered log",
-    c.DASD_ECKD_CCW_DEFINE_EXTENT: "define extent",
-}
-
-_FBA = {
-    c.DASD_FBA_CCW_WRITE: "write",
-    c.DASD_FBA_CCW_READ: "read",
-    c.DASD_FBA_CCW_LOCATE: "locate",
-}
-
-_ECKD = {
-    c.DASD_ECKD_CCW_WRITE: "write data",
-    c.DASD_ECKD_CCW_READ: "read data",
-    c.DASD_ECKD_CCW_SEEK: "seek",
-    c.DASD_ECKD_CCW_WRITE_HOME_ADDRESS: "write home address",
-    c.DASD_ECKD_CCW_READ_HOME_ADDRESS: "read home address",
-    c.DASD_ECKD_CCW_SEEK_CYLINDER: "seek cylinder",
-    c.DASD_ECKD_CCW_WRITE_KD: "write key and data",
-    c.DASD_ECKD_CCW_READ_KD: "read key and data",
-    c.DASD_ECKD_CCW_SPACE_COUNT: "space count",
-    c.DASD_ECKD_CCW_ERASE: "erase",
-    c.DASD_ECKD_CCW_READ_COUNT: "read count",
-    c.DASD_ECKD_CCW_RECALIBRATE: "recalibrate",
-    c.DASD_ECKD_CCW_WRITE_RECORD_ZERO: "write record zero",
-    c.DASD_ECKD_CCW_READ_RECORD_ZERO: "read record zero",
-    c.DASD_ECKD_CCW_SEEK_HEAD: "seek head",
-    c.DASD_ECKD_CCW_WRITE_CKD: "write count, key and data",
-    c.DASD_ECKD_CCW_READ_CKD: "read count, key and data",
-    c.DASD_ECKD_CCW_SET_FILE_MASK: "set file mask",
-    c.DASD_ECKD_CCW_READ_SECTOR: "read sector",
-    c.DASD_ECKD_CCW_SET_SECTOR: "set sector",
-    c.DASD_ECKD_CCW_PSF: "perform subsystem function",
-    c.DASD_ECKD_CCW_SEARCH_KEY_EQ: "search key equal",
-    c.DASD_ECKD_CCW_SEARCH_ID_EQ: "search id equal",
-    c.DASD_ECKD_CCW_SEARCH_HA_EQ: "search home address equal",
-    c.DASD_ECKD_CCW_RSSD: "read subsystem data",
-    c.DASD_ECKD_CCW_LOCATE_RECORD: "locate record",
-    c.DASD_ECKD_CCW_SEARCH_KEY_HI: "search key high",
-    c.DASD_ECKD_CCW_LOCATE_RECORD_EXT: "locate record extended",
-    c.DASD_ECKD_CCW_SEARCH_ID_HI: "search id high",
-    c.DASD_ECKD_CCW_SNSS: "sense subsystem status",
-    c.DASD_ECKD_CCW_READ_MULTIPLE_CKD: "read multiple count, key and data",
-    c.DASD_ECKD_CCW_SEARCH_KEY_EQ_HI: "search key equal or high",
-    c.DASD_ECKD_CCW_SEARCH_ID_EQ_HI: "search id equal or high",
-    c.DASD_ECKD_CCW_WRITE_MT: "write update data",
-    c.DASD_ECKD_CCW_READ_MT: "read data, multitrack",
-    c.DASD_ECKD_CCW_WRITE_KD_MT: "write update key and data",
-    c.DASD_ECKD_CCW_READ_KD_MT: "read key and data, multitrack",
-    c.DASD_ECKD_CCW_READ_COUNT_MT: "read count, multitrack",
-    c.DASD_ECKD_CCW_WRITE_FULL_TRACK: "write full track",
-    c.DASD_ECKD_CCW_WRITE_CKD_MT: "write count, key and data next track",
-    c.DASD_ECKD_CCW_READ_CKD_MT: "read count, key and data, multitrack",
-    c.DASD_ECKD_CCW_WRITE_TRACK_DATA: "write track data",
-    c.DASD_ECKD_CCW_READ_TRACK_DATA: "read track data",
-    c.DASD_ECKD_CCW_READ_TRACK: "read track",
-    c.DASD_ECKD_CCW_PFX: "prefix",
-    c.DASD_ECKD_CCW_PFX_READ: "prefix with read",
-    c.DASD_ECKD_CCW_DSO: "define subsystem operation",
-    c.DASD_ECKD_CCW_RSCK: "reset allegiance",
-}
-
-_TAPE = {
-    c.TAPE_WRITE: "write",
-    c.TAPE_READ_FORWARD: "read forward",
-    c.TAPE_REWIND: "rewind",
-    c.TAPE_READ_BACKWARD: "read backward",
-    c.TAPE_REWIND_UNLOAD: "rewind unload",
-    c.TAPE_READ_BUFFER: "read buffer",
-    c.TAPE_ERASE_GAP: "erase gap",
-    c.TAPE_WRITE_TAPE_MARK: "write tape mark",
-    c.TAPE_READ_BLOCK_ID: "read block id",
-    c.TAPE_READ_BUFFERED_LOG: "read buffered log",
-    c.TAPE_BACKSPACE_BLOCK: "backspace block",
-    c.TAPE_BACKSPACE_FILE: "backspace file",
-    c.CCW_CMD_SENSE_PGID: "sense path group id",
-    c.TAPE_FORSPACE_BLOCK: "forward space block",
-    c.TAPE_RSSD: "read subsystem data",
-    c.TAPE_FORSPACE_FILE: "forward space file",
-    c.TAPE_SYNC: "synchronize",
-    c.TAPE_READ_MESSAGE_ID: "read message id",
-    c.TAPE_LOCATE: "locate block",
-    c.TAPE_SET_INTERFACE_ID: "set interface id",
-    c.TAPE_PSF: "perform subsystem function",
-    c.TAPE_DATA_SECURITY_ERASE: "data security erase",
-    c.TAPE_LOAD_DISPLAY: "load display",
-    c.CCW_CMD_SET_PGID: "set path group id",
-    c.TAPE_ASSIGN: "assign",
-    c.TAPE_UNASSIGN: "unassign",
-    c.TAPE_MODE_SET: "mode set",
-    c.TAPE_CONTROL_ACCESS: "control access",
-}
-
-_READER = {c.UREC_READ: "read card"}
-
-_PUNCH = {c.UREC_WRITE_NO_SPACE: "punch card"}
-
-_PRINTER = {
-    c.UREC_WRITE_NO_SPACE: "write without spacing",
-    c.UREC_WRITE_SPACE_1: "write, space 1",
-    c.UREC_SPACE_1: "space 1",
-    c.UREC_WRITE_SPACE_2: "write, space 2",
-    c.UREC_SPACE_2: "space 2",
-    c.UREC_WRITE_SPACE_3: "write, space 3",
-    c.UREC_SPACE_3: "space 3",
-    # Bit 0 of a carriage command means channel, bits 1-4 which of the twelve.
-    **{0x81 | channel << 3: f"write, skip to channel {channel}" for channel in range(1, 13)},
-    **{0x83 | channel << 3: f"skip to channel {channel}" for channel in range(1, 13)},
-}
-
-_CONSOLE = {
-    c.CONS_WRITE: "write",
-    c.CONS_WRITE_CR: "write, carriage return",
-    c.CONS_READ_INQUIRY: "read inquiry",
-    c.CONS_ALARM: "audible alarm",
-}
-
-COMMANDS: Mapping[str, Mapping[int, str]] = MappingProxyType(
+COMMANDS: Mapping[int, str] = MappingProxyType(
     {
-        "": _COMMON,
-        "fba": _COMMON | _DASD | _FBA,
-        "eckd": _COMMON | _DASD | _ECKD,
-        "tape": _COMMON | _TAPE,
-        "reader": _COMMON | _READER,
-        "punch": _COMMON | _PUNCH,
-        "printer": _COMMON | _PRINTER,
-        "console": _COMMON | _CONSOLE,
+        c.CCW_CMD_NOOP: "no-operation",
+        c.CCW_CMD_BASIC_SENSE: "sense",
+        c.CCW_CMD_TIC: "transfer in channel",
+        c.CCW_CMD_RDC: "read device characteristics",
+        c.CCW_CMD_SENSE_ID: "sense id",
+        c.CCW_CMD_RCD: "read configuration data",
     }
 )
-"""Command code to name, by device class; the empty class has what every device understands."""
-
-_CLASSES: Mapping[str, str] = {
-    "0671": "fba",
-    "3310": "fba",
-    "3370": "fba",
-    "9313": "fba",
-    "9332": "fba",
-    "9335": "fba",
-    "9336": "fba",
-    "3380": "eckd",
-    "3390": "eckd",
-    "3420": "tape",
-    "3480": "tape",
-    "3490": "tape",
-    "3590": "tape",
-    "3505": "reader",
-    "3525": "punch",
-    "1403": "printer",
-    "3215": "console",
-}
-
-
-def class_of(device: str) -> str:
-    """The device class of a device type ("3390" is "eckd"); a class is its own.
-
-    Empty, the class of what all devices have in common, for a type that is not known.
-    """
-    return _CLASSES.get(device, device if device in COMMANDS else "")
+"""Command code to name: what every device understands."""
 
 
 @functools.lru_cache(maxsize=512)
-def command_name(code: int, device: str = "") -> str:
-    """The name of a command code for a device class or type.
+def command_name(code: int, device: DeviceWords = EVERY_DEVICE) -> str:
+    """The name of a command code.
 
-    A code that the class does not know is named after what the channel makes of it: "read",
+    A code that the device does not know is named after what the channel makes of it: "read",
     "write", "control", "sense", "read backward", and "invalid command" for a low digit of zero.
     """
-    known = COMMANDS[class_of(device)].get(code)
+    known = device.commands.get(code) or COMMANDS.get(code)
     if known:
         return known
     if code & 0x0F == 0:
@@ -500,8 +363,8 @@ def describe_orb(data: bytes, order: str = "big") -> list[Row]:
     ]
 
 
-def describe_ccw(data: bytes, format: int = 1, device: str = "") -> list[Row]:
-    """The 8 bytes of a CCW of format 0 or 1 for a device class or type.
+def describe_ccw(data: bytes, format: int = 1, device: DeviceWords = EVERY_DEVICE) -> list[Row]:
+    """The 8 bytes of a CCW of format 0 or 1, its command as *device* names it.
 
     ValueError for another length or format.
     """
@@ -579,8 +442,8 @@ def sense_of(irb: Irb) -> bytes:
     return irb.ecw[: irb.esw_erw >> c.ERW_SCNT_SHIFT & c.ERW_SCNT_MASK]
 
 
-def describe_irb(data: bytes, device: str = "") -> list[Row]:
-    """The 96 bytes of an IRB, its sense data as that of a device class or type.
+def describe_irb(data: bytes, device: DeviceWords = EVERY_DEVICE) -> list[Row]:
+    """The 96 bytes of an IRB, its sense data in the words of *device*.
 
     ValueError for another length.
     """
@@ -686,123 +549,28 @@ _SENSE0 = (
     (c.SNS0_OVERRUN, "overrun"),
 )
 
-# The two bits that every device uses in its own way.
-_SENSE0_OWN: Mapping[str, tuple[tuple[int, str], ...]] = {
-    "eckd": ((c.SNS0_INCOMPL_DOMAIN, "incomplete domain"),),
-    "tape": ((0x02, "deferred unit check"), (0x01, "assigned elsewhere")),
-    "printer": ((0x01, "channel 9"),),
-}
 
-_SENSE1: Mapping[str, tuple[tuple[int, str], ...]] = {
-    "eckd": (
-        (c.SNS1_PERM_ERR, "permanent error"),
-        (c.SNS1_INV_TRACK_FORMAT, "invalid track format"),
-        (c.SNS1_EOC, "end of cylinder"),
-        (c.SNS1_MESSAGE_TO_OPER, "message to operator"),
-        (c.SNS1_NO_REC_FOUND, "no record found"),
-        (c.SNS1_FILE_PROTECTED, "file protected"),
-        (c.SNS1_WRITE_INHIBITED, "write inhibited"),
-        (c.SNS1_IMPRECISE_END, "imprecise ending"),
-    ),
-    "fba": (
-        (c.SNS1_PERM_ERR, "permanent error"),
-        (c.SNS1_MESSAGE_TO_OPER, "message to operator"),
-        (c.SNS1_NO_REC_FOUND, "no record found"),
-        (c.SNS1_FILE_PROTECTED, "file protected"),
-        (c.SNS1_WRITE_INHIBITED, "write inhibited"),
-    ),
-    "tape": (
-        (c.SENSE_LOCATE_FAILURE, "locate failure"),
-        (c.SENSE_DRIVE_ONLINE, "drive online"),
-        (c.SENSE_RECORD_SEQUENCE_ERR, "record sequence error"),
-        (c.SENSE_BEGINNING_OF_TAPE, "beginning of tape"),
-        (c.SENSE_WRITE_MODE, "write mode"),
-        (c.SENSE_WRITE_PROTECT, "write protected"),
-        (c.SENSE_NOT_CAPABLE, "not capable"),
-    ),
-}
-
-_ECKD_FORMATS: Mapping[int, str] = {
-    0x0: "program or system check",
-    0x1: "device equipment check",
-    0x2: "device equipment check",
-    0x3: "storage-control equipment check",
-    0x4: "data check",
-    0x5: "data check with displacement",
-    0x6: "usage statistics or overrun",
-    0x7: "device connection or control check",
-    0x8: "additional device equipment check",
-    0x9: "device read, write or seek check",
-    0xF: "cache storage check",
-}
-
-_ECKD_MESSAGES_0: Mapping[int, str] = {
-    0x0: "no message",
-    0x1: "invalid command",
-    0x2: "invalid command sequence",
-    0x3: "CCW count less than required",
-    0x4: "invalid parameter",
-    0x5: "diagnostic of special command violates the file mask",
-    0x7: "channel returned with incorrect retry CCW",
-    0x8: "reset notification",
-    0x9: "storage path restart",
-    0xB: "invalid defective or alternate track pointer",
-    0xC: "DPS installation check",
-    0xE: "command invalid on secondary address",
-    0xF: "status not as required",
-}
-
-
-def _bits_set(table: tuple[tuple[int, str], ...], value: int) -> str:
-    """The words of the bits of one sense byte; a bit that has none as `bit 0x02`."""
+def bits_set(table: tuple[tuple[int, str], ...], value: int) -> str:
+    """The words of the bits of one sense byte, by (mask, words); a bit without: `bit 0x02`."""
     said = [words for mask, words in table if value & mask]
     named = sum(mask for mask, _ in table)
     said += [f"bit {1 << n:#04x}" for n in range(7, -1, -1) if value & ~named & 1 << n]
     return ", ".join(said)
 
 
-def _sense0(value: int, device_class: str) -> str:
-    return _bits_set(_SENSE0 + _SENSE0_OWN.get(device_class, ()), value)
-
-
-def _eckd_rows(data: bytes) -> list[Row]:
-    """Bytes 2 and up of a disk's sense data, in brief."""
-    rows = []
-    if len(data) > 2:
-        table = ((c.SNS2_ENV_DATA_PRESENT, "environmental data present"),)
-        rows.append(Row("byte 2", f"{data[2]:02x}", _bits_set(table, data[2])))
-    if len(data) > 27 and not data[27] & 0x80:
-        # Bit 0 of byte 27 tells whether the first 24 bytes are in the older, 24-byte form.
-        rows.append(Row("byte 25", f"{data[25]:02x}", "program action code"))
-    elif len(data) > 7:
-        form, message = data[7] >> 4, data[7] & 0x0F
-        words = f"format {form:X}: {_ECKD_FORMATS.get(form, 'reserved')}"
-        if form == 0:
-            words += f", {_ECKD_MESSAGES_0.get(message, f'message {message:X}')}"
-        else:
-            words += f", message {message:X}"
-        rows.append(Row("byte 7", f"{data[7]:02x}", words))
-    if len(data) > 31:
-        cylinder, head = int.from_bytes(data[29:31]), data[31]
-        rows.append(Row("29-31", data[29:32].hex(), f"cylinder {cylinder}, head {head}"))
-    return rows
-
-
-def describe_sense(data: bytes, device: str = "") -> list[Row]:
-    """Sense data, 1 to 32 bytes, of a device class or type; byte 0 alone if that is not known.
+def describe_sense(data: bytes, device: DeviceWords = EVERY_DEVICE) -> list[Row]:
+    """Sense data, 1 to 32 bytes, in the words of *device*.
 
     ValueError for no byte, or more than 32.
     """
     if not 1 <= len(data) <= c.SENSE_MAX_COUNT:
         raise ValueError(f"sense data is 1 to {c.SENSE_MAX_COUNT} bytes, these are {len(data)}")
-    device_class = class_of(device)
-    rows = [Row("byte 0", f"{data[0]:02x}", _sense0(data[0], device_class) or "no error")]
+    words = bits_set(_SENSE0 + device.sense0, data[0]) or "no error"
+    rows = [Row("byte 0", f"{data[0]:02x}", words)]
     if len(data) > 1:
-        table = _SENSE1.get(device_class)
-        words = _bits_set(table, data[1]) if table else ""
+        words = bits_set(device.sense1, data[1]) if device.sense1 else ""
         rows.append(Row("byte 1", f"{data[1]:02x}", words))
-    if device_class == "eckd":
-        rows += _eckd_rows(data)
+    rows += device.further(data)
     rows.append(Row("all", data.hex(), f"{len(data)} bytes"))
     return rows
 
@@ -837,7 +605,7 @@ def line_orb(orb: Orb) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def line_ccw(ccw: Ccw0 | Ccw1, device: str = "") -> str:
+def line_ccw(ccw: Ccw0 | Ccw1, device: DeviceWords = EVERY_DEVICE) -> str:
     """A CCW in one line, op/flags/count first: `42/80/512 at 00002000: read, CD`."""
     line = f"{ccw.cmd:02x}/{ccw.flags:02x}/{ccw.count} at {ccw.cda:08x}: "
     line += command_name(ccw.cmd, device)
@@ -861,7 +629,7 @@ def line_scsw(scsw: Scsw) -> str:
     return "; ".join(part for part in parts if part) or "idle"
 
 
-def line_irb(irb: Irb, device: str = "") -> str:
+def line_irb(irb: Irb, device: DeviceWords = EVERY_DEVICE) -> str:
     """An IRB in one line: its SCSW, the path, and the sense data if it carries some."""
     line = line_scsw(_scsw_of(irb, 0))
     if used := irb.esw_logout >> c.ESW_LPUM_SHIFT & 0xFF:
@@ -878,13 +646,12 @@ def line_crw(crw: Crw) -> str:
     return f"{line}: {source}" if source else line
 
 
-def line_sense(data: bytes, device: str = "") -> str:
+def line_sense(data: bytes, device: DeviceWords = EVERY_DEVICE) -> str:
     """Sense data in one line: `sense 80 00: command reject`; "no sense data" for no byte."""
     if not data:
         return "no sense data"
-    device_class = class_of(device)
-    said = [_sense0(data[0], device_class)]
-    if len(data) > 1 and (table := _SENSE1.get(device_class)):
-        said.append(_bits_set(table, data[1]))
+    said = [bits_set(_SENSE0 + device.sense0, data[0])]
+    if len(data) > 1 and device.sense1:
+        said.append(bits_set(device.sense1, data[1]))
     words = ", ".join(one for one in said if one) or "no error"
     return f"sense {data[:2].hex(' ')}: {words}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 from pathlib import Path
 
@@ -24,7 +25,9 @@ FLOORS = (
 )
 """From the ground up. Rooms on one floor do not know each other."""
 BESIDE = f"{PACKAGE}.client"
-"""The client stands on `regions` alone; only the command line may use it."""
+"""The client stands on `regions` and the devices' codes; only the command line may use it."""
+CATALOG = f"{PACKAGE}.devices.catalog"
+CODES = re.compile(rf"{PACKAGE}\.devices\.\w+\.codes")
 TOP_LEVEL = {"pyproject.toml", PACKAGE, "regions", "tests", "scripts", "README.md", "LICENSE"}
 
 FILES = sorted(
@@ -135,8 +138,9 @@ def test_docstrings_mark_code_by_one_backtick(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", [p for p in FILES if room_of(module_of(p)) == BESIDE], ids=named)
-def test_the_client_imports_regions_and_itself_alone(path: Path) -> None:
-    assert {room_of(name) for name in ours(imports_in(path))} <= {REGIONS, BESIDE}
+def test_the_client_imports_regions_codes_of_devices_and_itself_alone(path: Path) -> None:
+    rest = {name for name in ours(imports_in(path)) if room_of(name) not in (REGIONS, BESIDE)}
+    assert all(name == CATALOG or CODES.fullmatch(name) for name in rest), rest
 
 
 def test_the_fsm_is_a_table_that_knows_no_trio_no_fuse_no_construct() -> None:

@@ -8,6 +8,7 @@ from lab.mounts import command
 from lab.waits import SOON
 from tests.cli.commands import complaint, run
 from vfioccw_fuse.cli.drive import command_code
+from vfioccw_fuse.devices.catalog import words_of
 
 
 @pytest.mark.parametrize(
@@ -27,7 +28,7 @@ from vfioccw_fuse.cli.drive import command_code
     ],
 )
 def test_commands_have_names_and_numbers(name, kind, code):
-    assert command_code(name, kind) == code
+    assert command_code(name, words_of(kind)) == code
 
 
 def test_an_unknown_command_is_a_value_error():

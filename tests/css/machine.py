@@ -15,7 +15,7 @@ import trio
 from vfioccw_fuse.css.channel import ChannelProgram, Pause
 from vfioccw_fuse.css.subchannel import Subchannel
 from vfioccw_fuse.devices.base import CE, DE, SM, DataTransfer, Device, NotReady, UnitCheck, command
-from vfioccw_fuse.devices.fba import Fba
+from vfioccw_fuse.devices.fba.device import Fba
 from vfioccw_fuse.devices.options import Behaviour, DeviceSpec
 from vfioccw_fuse.memory.backing import BuiltInStorage
 from vfioccw_fuse.memory.space import AddressSpace, StorageKeys

@@ -31,7 +31,7 @@ from tests.css.machine import (
 )
 from vfioccw_fuse.css.executor import TrioExecutor
 from vfioccw_fuse.css.subchannel import Subchannel
-from vfioccw_fuse.devices.fba import Fba
+from vfioccw_fuse.devices.fba.device import Fba
 from vfioccw_fuse.devices.options import Behaviour, DeviceSpec, Fault
 from vfioccw_fuse.regions import constants as c
 

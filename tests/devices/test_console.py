@@ -22,7 +22,7 @@ from tests.devices.tape.rig import (
     ccw,
     spec,
 )
-from vfioccw_fuse.devices.console import OUTPUT_KEPT, Console3215, Keyboard
+from vfioccw_fuse.devices.console.device import OUTPUT_KEPT, Console3215, Keyboard
 from vfioccw_fuse.errors import UserError
 
 WRITE, WRITE_RETURN, READ, ALARM, NOP, SENSE_ID = 0x01, 0x09, 0x0A, 0x0B, 0x03, 0xE4

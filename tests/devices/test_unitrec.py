@@ -22,7 +22,9 @@ from tests.devices.tape.rig import (
     ccw,
     spec,
 )
-from vfioccw_fuse.devices.unitrec import Printer1403, Punch3525, Reader3505
+from vfioccw_fuse.devices.unitrec.printer import Printer1403
+from vfioccw_fuse.devices.unitrec.punch import Punch3525
+from vfioccw_fuse.devices.unitrec.reader import Reader3505
 from vfioccw_fuse.errors import UserError
 
 NOP, SENSE_ID, RDC = 0x03, 0xE4, 0x64

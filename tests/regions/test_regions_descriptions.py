@@ -4,9 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vfioccw_fuse.devices.catalog import DECODED, TYPES, words_of
 from vfioccw_fuse.regions import codec
 from vfioccw_fuse.regions import descriptions as d
 from vfioccw_fuse.regions.layouts import BITS, Ccw0, Ccw1, Crw, Irb, Orb, Scsw
+
+DEVICES = ["", *TYPES, *DECODED]
 
 
 def words(rows: list[d.Row]) -> dict[str, str]:
@@ -83,7 +86,7 @@ class TestOrb:
 class TestCcw:
     def test_fba_read_chain(self):
         lines = [
-            d.line_ccw(codec.CCW1.parse(bytes.fromhex(ccw)), "9336")
+            d.line_ccw(codec.CCW1.parse(bytes.fromhex(ccw)), words_of("9336"))
             for ccw in (
                 "6340001000002000",
                 "4340000800002010",
@@ -104,7 +107,7 @@ class TestCcw:
         )
 
     def test_rows_of_a_ccw_with_indirect_data(self):
-        rows = d.describe_ccw(bytes.fromhex("8644100000004000"), device="3390")
+        rows = d.describe_ccw(bytes.fromhex("8644100000004000"), device=words_of("3390"))
         assert words(rows) == {
             "cmd": "read data, multitrack",
             "flags": "chain command, indirect data addressing",
@@ -158,7 +161,7 @@ class TestCommandNames:
         ],
     )
     def test_of_a_device(self, code, device, name):
-        assert d.command_name(code, device) == name
+        assert d.command_name(code, words_of(device)) == name
 
     @pytest.mark.parametrize(
         ("code", "name"),
@@ -177,12 +180,12 @@ class TestCommandNames:
         assert d.command_name(code) == name
 
     def test_every_device_names_every_code(self):
-        for device in d.COMMANDS:
-            assert all(d.command_name(code, device) for code in range(256))
+        for device in DEVICES:
+            assert all(d.command_name(code, words_of(device)) for code in range(256))
 
     def test_an_unknown_device_has_the_common_names(self):
-        assert d.class_of("8232") == ""
-        assert d.command_name(0xE4, "8232") == "sense id"
+        assert words_of("8232") is d.EVERY_DEVICE
+        assert d.command_name(0xE4, words_of("8232")) == "sense id"
 
 
 class TestIrb:
@@ -203,14 +206,14 @@ class TestIrb:
         )
 
     def test_unit_check_with_concurrent_sense(self):
-        said = words(d.describe_irb(UNIT_CHECK_IRB, "3390"))
+        said = words(d.describe_irb(UNIT_CHECK_IRB, words_of("3390")))
         assert said["scsw.flags"] == ("ESW format 0, format-1 CCWs, prefetch, extended control")
         assert said["esw.logout"] == "format 0, last path used 80"
         assert said["esw.erw"] == "concurrent sense, sense count 32"
         assert said["ecw"] == "32 bytes of sense data"
         assert said["sense.byte 0"] == "command reject"
         assert said["sense.byte 7"] == "format 0: program or system check, invalid command"
-        line = d.line_irb(codec.IRB.parse(UNIT_CHECK_IRB), "3390")
+        line = d.line_irb(codec.IRB.parse(UNIT_CHECK_IRB), words_of("3390"))
         assert line.endswith(
             "unit check; cpa 00001008 count 0; path 80; sense 80 00: command reject"
         )
@@ -343,25 +346,25 @@ class TestSense:
         ],
     )
     def test_line(self, data, device, line):
-        assert d.line_sense(bytes.fromhex(data), device) == line
+        assert d.line_sense(bytes.fromhex(data), words_of(device)) == line
 
     def test_eckd_formats_and_the_failing_track(self):
         data = bytearray(32)
         data[0:2], data[7], data[27], data[29:32] = b"\x81\x00", 0x03, 0x80, b"\x00\x02\x03"
-        said = words(d.describe_sense(bytes(data), "3390"))
+        said = words(d.describe_sense(bytes(data), words_of("3390")))
         assert said["byte 7"] == "format 0: program or system check, CCW count less than required"
         assert said["29-31"] == "cylinder 2, head 3"
         data[7] = 0x45
-        assert words(d.describe_sense(bytes(data), "eckd"))["byte 7"] == (
+        assert words(d.describe_sense(bytes(data), words_of("eckd")))["byte 7"] == (
             "format 4: data check, message 5"
         )
         data[27] = 0
-        said = words(d.describe_sense(bytes(data), "eckd"))
+        said = words(d.describe_sense(bytes(data), words_of("eckd")))
         assert said["byte 25"] == "program action code"
         assert "byte 7" not in said
 
     def test_fba_has_24_bytes(self):
-        said = words(d.describe_sense(b"\x80" + bytes(23), "fba"))
+        said = words(d.describe_sense(b"\x80" + bytes(23), words_of("fba")))
         assert said == {"byte 0": "command reject", "byte 1": "", "all": "24 bytes"}
 
 
@@ -429,13 +432,13 @@ def test_any_bytes_can_be_described(what, size, data):
         assert "\n" not in row.meaning
 
 
-@given(raw=st.binary(min_size=1, max_size=32), device=st.sampled_from(sorted(d.COMMANDS)))
+@given(raw=st.binary(min_size=1, max_size=32), device=st.sampled_from(DEVICES))
 def test_any_sense_data_can_be_described(raw, device):
-    assert d.describe_sense(raw, device)[-1].value == raw.hex()
-    assert d.line_sense(raw, device)
+    assert d.describe_sense(raw, words_of(device))[-1].value == raw.hex()
+    assert d.line_sense(raw, words_of(device))
 
 
-@given(raw=st.binary(min_size=96, max_size=96), device=st.sampled_from(sorted(d.COMMANDS)))
+@given(raw=st.binary(min_size=96, max_size=96), device=st.sampled_from(DEVICES))
 def test_any_irb_fits_on_one_line(raw, device):
-    assert "\n" not in d.line_irb(codec.IRB.parse(raw), device)
+    assert "\n" not in d.line_irb(codec.IRB.parse(raw), words_of(device))
     assert d.line_orb(Orb._make(codec.ORB.parse(raw)))

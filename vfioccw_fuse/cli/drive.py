@@ -14,6 +14,7 @@ import click
 from ..client import Program, Step, Subchannel
 from ..client.program import ALL_PATHS
 from ..client.subchannel import concludes, ended_well, transferred
+from ..devices.catalog import words_of
 from ..errors import UserError
 from ..regions import codec, descriptions
 from ..regions.constants import (
@@ -36,6 +37,7 @@ from ..regions.constants import (
     SCSW_FCTL_START_FUNC,
     SCSW_STCTL_STATUS_PEND,
 )
+from ..regions.descriptions import EVERY_DEVICE, DeviceWords
 from ..regions.layouts import Irb, Orb
 from . import EXIT_FAILURE, EXIT_OK
 from .output import show_rows
@@ -167,14 +169,14 @@ def ssch_command(
     if not 0 <= lpm <= 0xFF or not 0 <= intparm <= 0xFFFFFFFF:
         raise click.UsageError("--lpm has 8 bits, --intparm 32.")
     with opened(subchannel) as sub:
-        kind = _kind(subchannel)
+        device = _words(subchannel)
         with Program(sub.storage, fmt=fmt, prefetch=prefetch, idaw=idaw) as built:
             steps: list[Step] = []
             if orb is not None:
                 block = codec.ORB.parse(_hex(orb, "--orb", ORB_SIZE))
             else:
                 if ccws:
-                    steps = _build(built, ccws, kind)
+                    steps = _build(built, ccws, device)
                     cpa = built.cpa
                 elif program is not None:
                     cpa = _place(built, _hex(program, "--program"))
@@ -190,7 +192,7 @@ def ssch_command(
                 return EXIT_FAILURE
             if no_wait:
                 return EXIT_OK
-            irb = _show_interruptions(sub, SCSW_FCTL_START_FUNC, timeout, kind)
+            irb = _show_interruptions(sub, SCSW_FCTL_START_FUNC, timeout, device)
             if irb is None:
                 return EXIT_FAILURE
             for number, step, data in _received(irb, steps):
@@ -198,7 +200,7 @@ def ssch_command(
                 for line in dump(data):
                     click.echo(line)
             if irb.scsw_dstat & SCSW_DSTAT_UNIT_CHECK and not no_sense:
-                _show_sense(sub, irb, kind)
+                _show_sense(sub, irb, device)
             return EXIT_OK if ended_well(irb) else EXIT_FAILURE
 
 
@@ -268,7 +270,7 @@ def tsch_command(subchannel: str, timeout: float) -> int:
     with opened(subchannel) as sub:
         if not sub.wait(timeout):
             raise UserError(f"{subchannel}: no interruption within {timeout:g} s")
-        _show_irb("interruption", sub.result(), _kind(subchannel))
+        _show_irb("interruption", sub.result(), _words(subchannel))
     return EXIT_OK
 
 
@@ -286,7 +288,7 @@ def _ending(
         return EXIT_FAILURE
     if no_wait:
         return EXIT_OK
-    irb = _show_interruptions(sub, function, timeout, _kind(path))
+    irb = _show_interruptions(sub, function, timeout, _words(path))
     return EXIT_OK if irb is not None else EXIT_FAILURE
 
 
@@ -306,10 +308,14 @@ def _say_cc(sub: Subchannel, instruction: str, cc: int) -> bool:
     return cc == 0
 
 
-def _kind(path: str) -> str:
-    """Give the device class of the subchannel `path` for names of commands; empty if unknown."""
-    words = read_state(path).get("device", "").split()
-    return next((kind for word in words[:2] if (kind := descriptions.class_of(word))), "")
+def _words(path: str) -> DeviceWords:
+    """Give what the commands and sense bits of the device behind the subchannel `path` are called.
+
+    `state` says what it is: "fba 9336 disk.img".
+    """
+    said = read_state(path).get("device", "").split()
+    found = (words_of(word) for word in said[:2])
+    return next((words for words in found if words is not EVERY_DEVICE), EVERY_DEVICE)
 
 
 def _hex(text: str, option: str, size: int | None = None) -> bytes:
@@ -333,13 +339,13 @@ def _place(built: Program, data: bytes) -> int:
     return room.address
 
 
-def _build(built: Program, specs: tuple[str, ...], kind: str) -> list[Step]:
+def _build(built: Program, specs: tuple[str, ...], device: DeviceWords) -> list[Step]:
     """Build and place the program that `--ccw` describes; UsageError for a bad description."""
     steps: list[Step] = []
     jumps: list[tuple[Step, int]] = []
     for number, spec in enumerate(specs, 1):
         try:
-            step, jump = _append(built, spec, kind, last=number == len(specs))
+            step, jump = _append(built, spec, device, last=number == len(specs))
         except ValueError as wrong:
             raise click.UsageError(f"--ccw {spec}: {wrong}") from None
         steps.append(step)
@@ -356,13 +362,15 @@ def _build(built: Program, specs: tuple[str, ...], kind: str) -> list[Step]:
     return steps
 
 
-def _append(built: Program, spec: str, kind: str, *, last: bool) -> tuple[Step, int | None]:
+def _append(
+    built: Program, spec: str, device: DeviceWords, *, last: bool
+) -> tuple[Step, int | None]:
     """Append the CCW `spec`; give it and the number of the CCW that a TIC goes to, if it does.
 
     ValueError says what is wrong with `spec`.
     """
     name, *words = (word.strip() for word in spec.split(","))
-    code = command_code(name, kind)
+    code = command_code(name, device)
     flags = 0
     count: int | None = None
     data: bytes | int | None = None
@@ -396,8 +404,8 @@ def _append(built: Program, spec: str, kind: str, *, last: bool) -> tuple[Step, 
     return built.ccw(code, flags, count, data), None
 
 
-def command_code(name: str, kind: str = "") -> int:
-    """Give the command code that `name` means for a device class: hexadecimal, or a name.
+def command_code(name: str, device: DeviceWords = EVERY_DEVICE) -> int:
+    """Give the command code that `name` means for a device: hexadecimal, or a name.
 
     Names are those that `decode` shows, with `-` for blanks, and a few short ones. ValueError
     if there is none.
@@ -407,7 +415,7 @@ def command_code(name: str, kind: str = "") -> int:
         return ALIASES[low]
     known = {
         words.replace(",", "").replace(" ", "-"): code
-        for code, words in descriptions.COMMANDS[descriptions.class_of(kind)].items()
+        for code, words in {**descriptions.COMMANDS, **device.commands}.items()
     }
     if low in known:
         return known[low]
@@ -416,7 +424,9 @@ def command_code(name: str, kind: str = "") -> int:
     raise ValueError(f"{name!r} is no command code in hexadecimal and no name of a command")
 
 
-def _show_interruptions(sub: Subchannel, function: int, timeout: float, kind: str) -> Irb | None:
+def _show_interruptions(
+    sub: Subchannel, function: int, timeout: float, device: DeviceWords
+) -> Irb | None:
     """Take and show interruptions up to the one that concludes `function`, and give its IRB.
 
     None, and a line that says so, if another client took it. UserError after `timeout` seconds.
@@ -426,7 +436,7 @@ def _show_interruptions(sub: Subchannel, function: int, timeout: float, kind: st
         left = began + timeout - time.monotonic()
         if sub.wait(max(0.0, min(_SLICE, left))):
             irb = sub.result()
-            _show_irb(f"interruption after {(time.monotonic() - began) * 1e3:.1f} ms", irb, kind)
+            _show_irb(f"interruption after {(time.monotonic() - began) * 1e3:.1f} ms", irb, device)
             if concludes(irb, function):
                 return irb
         elif left <= 0:
@@ -447,10 +457,10 @@ def _taken_by_another(sub: Subchannel, function: int) -> bool:
     return not ctrl & (function | SCSW_STCTL_STATUS_PEND)
 
 
-def _show_irb(heading: str, irb: Irb, kind: str) -> None:
+def _show_irb(heading: str, irb: Irb, device: DeviceWords) -> None:
     """Print an IRB: in one line, then the fields that say something."""
-    click.echo(f"{heading}: {descriptions.line_irb(irb, kind)}")
-    show_rows(descriptions.describe_irb(codec.IRB.pack(irb), kind), all_rows=False)
+    click.echo(f"{heading}: {descriptions.line_irb(irb, device)}")
+    show_rows(descriptions.describe_irb(codec.IRB.pack(irb), device), all_rows=False)
 
 
 def _received(irb: Irb, steps: list[Step]) -> Iterator[tuple[int, Step, bytes]]:
@@ -472,11 +482,11 @@ def _is_input(code: int) -> bool:
     return code & 0x03 == 0x02 or code & 0x0F in (0x04, 0x0C)
 
 
-def _show_sense(sub: Subchannel, irb: Irb, kind: str) -> None:
+def _show_sense(sub: Subchannel, irb: Irb, device: DeviceWords) -> None:
     """Print the sense data that explains a unit check, by a Basic Sense if `irb` has none."""
     if descriptions.sense_of(irb):
         return  # the table of the IRB shows it
     sense = sub.sense()
-    click.echo(f"sense, by a Basic Sense that followed: {descriptions.line_sense(sense, kind)}")
+    click.echo(f"sense, by a Basic Sense that followed: {descriptions.line_sense(sense, device)}")
     if sense:
-        show_rows(descriptions.describe_sense(sense, kind))
+        show_rows(descriptions.describe_sense(sense, device))

@@ -180,6 +180,7 @@ def _one_by_one(structure: str, data: bytes) -> list[bytes]:
 
 def _describe(structure: str, data: bytes, order: str, fmt: int, device: str) -> "list[Row]":
     """Describe `data` with the options that go with `structure`; ValueError if it is wrong."""
+    from ..devices.catalog import words_of
     from ..regions import descriptions
 
     match structure:
@@ -188,11 +189,11 @@ def _describe(structure: str, data: bytes, order: str, fmt: int, device: str) ->
         case "scsw":
             return descriptions.describe_scsw(data, order)
         case "ccw":
-            return descriptions.describe_ccw(data, fmt, device)
+            return descriptions.describe_ccw(data, fmt, words_of(device))
         case "irb":
-            return descriptions.describe_irb(data, device)
+            return descriptions.describe_irb(data, words_of(device))
         case "sense":
-            return descriptions.describe_sense(data, device)
+            return descriptions.describe_sense(data, words_of(device))
         case _:
             return descriptions.DESCRIBERS[structure](data)
 

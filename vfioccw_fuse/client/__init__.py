@@ -1,8 +1,10 @@
 """The other side of the mount: drives a subchannel through its files, as QEMU's vfio-ccw does.
 
-A client knows the files of a mount and the layouts in `regions`, and nothing of the server: no
-other package of this project is imported here. What it does is what QEMU does with a vfio-ccw
-device (`hw/vfio/ccw.c`, `hw/s390x/css.c`): a subchannel that works here works there.
+A client knows the files of a mount, the layouts in `regions` and what each device type's commands
+and sense bits are (`devices.*.codes`, and `devices.catalog` to find them), and nothing of the
+server: no device model and no other package of this project is imported here. What it does is
+what QEMU does with a vfio-ccw device (`hw/vfio/ccw.c`, `hw/s390x/css.c`): a subchannel that works
+here works there.
 
     >>> from vfioccw_fuse.client import FbaDisk, Subchannel
     >>> with Subchannel("/tmp/m/0.0.0313") as subchannel:

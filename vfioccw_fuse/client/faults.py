@@ -1,6 +1,7 @@
 """What can go wrong for a client, one exception for each thing that it may want to tell apart."""
 
 from ..regions import descriptions
+from ..regions.descriptions import EVERY_DEVICE, DeviceWords
 from ..regions.layouts import Irb
 
 
@@ -46,10 +47,10 @@ class NoInterruption(ClientError):
 class ProgramFailed(ClientError):
     """A channel program ended otherwise than with channel end and device end alone."""
 
-    def __init__(self, irb: Irb, sense: bytes, device: str = "") -> None:
+    def __init__(self, irb: Irb, sense: bytes, device: DeviceWords = EVERY_DEVICE) -> None:
         """`irb` concluded the program; `sense` is what the device gave after a unit check.
 
-        `device`: its type or class, for the words (see `regions.descriptions.class_of`).
+        `device`: what its commands and sense bits are called.
         """
         words = descriptions.line_irb(irb, device)
         if sense and not descriptions.sense_of(irb):

@@ -10,6 +10,7 @@ from typing import NamedTuple, Self
 
 from construct import Bytes, Int8ub, Int16ub, Int32ub, Struct
 
+from ..devices.fba import codes
 from ..regions import codec
 from ..regions.codec import Buffer
 from ..regions.constants import (
@@ -144,7 +145,7 @@ class FbaDisk:
                 f"{subchannel.path}: not an FBA disk with blocks of {BLOCK} bytes "
                 f"(command {CCW_CMD_RDC:02x} says {data[:8].hex()})"
             )
-        subchannel.device = "fba"
+        subchannel.words = codes.WORDS
         self.blocks = told.blocks
         """Blocks of the disk."""
         self._program = Program(subchannel.storage)

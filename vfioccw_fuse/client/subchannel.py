@@ -24,6 +24,7 @@ from typing import Literal, NamedTuple, Self
 
 from construct import Int8ub, Int16ub, Struct
 
+from ..devices.catalog import words_of
 from ..regions import codec, descriptions
 from ..regions.constants import (
     CCW_CMD_BASIC_SENSE,
@@ -191,8 +192,8 @@ class Subchannel:
         """
         self.path = os.path.abspath(path)
         """The subchannel's directory, absolute."""
-        self.device = ""
-        """Type or class of the device, for the words of errors; `sense_id` sets it."""
+        self.words = descriptions.EVERY_DEVICE
+        """What the device's sense bits are called in errors; `sense_id` sets it."""
         self._host_order = order == "host"
         self._orb = codec.ORB_HOST if self._host_order else codec.ORB
         self._request_scsw = codec.SCSW_HOST if self._host_order else codec.SCSW
@@ -394,7 +395,7 @@ class Subchannel:
                 self.clear_and_wait()
             raise
         if not ended_well(irb):
-            raise ProgramFailed(irb, self._sense_of(irb), self.device)
+            raise ProgramFailed(irb, self._sense_of(irb), self.words)
         return irb
 
     def clear_and_wait(self, timeout: float = _CLEAR_WITHIN) -> Irb:
@@ -416,7 +417,7 @@ class Subchannel:
         """Execute Sense ID: say what the device is."""
         data = self._read_by_one_ccw(CCW_CMD_SENSE_ID, _MOST_SENSE_ID)
         told = SENSE_ID.parse(data.ljust(SENSE_ID.size, b"\0"))
-        self.device = f"{told.dev_type or told.cu_type:04x}"
+        self.words = words_of(f"{told.dev_type or told.cu_type:04x}")
         return told
 
     def rdc(self) -> bytes:

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..regions import codec, descriptions
+from ..regions.descriptions import EVERY_DEVICE, DeviceWords
 from ..regions.layouts import Ccw1, Orb
 
 
 class Trace:
     """Writes one line for each instruction, CCW and interruption."""
 
-    def __init__(self, write: Callable[[str, str], None], device: str = "") -> None:
+    def __init__(
+        self, write: Callable[[str, str], None], device: DeviceWords = EVERY_DEVICE
+    ) -> None:
         """*write* gets what it was (an instruction's name, "ccw", "irb") and the words for it.
 
-        *device* is a device type, for the names of its commands.
+        *device*: what its commands and sense bits are called.
         """
         self._write = write
         self._device = device

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, TypeVar
 
 from ..regions import constants as c
+from ..regions.descriptions import EVERY_DEVICE, DeviceWords
 from .options import DeviceSpec, Option, Options
 
 if TYPE_CHECKING:
@@ -142,6 +143,8 @@ class Device:
     """What it is, in a few words for people, e.g. "fixed-block disk"."""
     takes: ClassVar[str] = ""
     """What its medium is, e.g. "raw image of 512-byte blocks"."""
+    words: ClassVar[DeviceWords] = EVERY_DEVICE
+    """What people call its commands and sense bits."""
     sense_length: ClassVar[int] = 32
     """Bytes of sense data that the Sense command offers."""
     sense_id: bytes = b""

@@ -273,7 +273,7 @@ async def _run(
                 )
                 if trace is not None:
                     sch.observer = Trace(
-                        lambda what, text: trace(f"       {what} {text}"), spec.type
+                        lambda what, text: trace(f"       {what} {text}"), device.words
                     )
                 sch.pmcw.chars = int(bool(source["device"].get("csense")))
                 sch.enable()

@@ -77,7 +77,7 @@ class Tracer:
         from ..css.trace import Trace
 
         self._start = time.monotonic()
-        trace = Trace(self._line, self._device.sch.device.type_name)
+        trace = Trace(self._line, self._device.sch.device.words)
         self._device.driver.trace = self._device.sch.observer = trace
 
     def stop(self) -> None:

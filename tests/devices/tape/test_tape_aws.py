@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vfioccw_fuse.devices.tape import AwsTape, MediumError, Trouble
+from vfioccw_fuse.devices.tape.aws import AwsTape, MediumError, Trouble
 from vfioccw_fuse.errors import UserError
 
 BLOCKS: list[bytes | None] = [b"A" * 80, b"B" * 4096, None, b"C" * 18, None, None]

@@ -23,8 +23,12 @@ from tests.devices.tape.rig import (
     ccw,
     spec,
 )
-from vfioccw_fuse.devices.tape import AwsTape, Tape3420, Tape3480, Tape3490, TapeDrive
 from vfioccw_fuse.devices.tape import drive as drive_module
+from vfioccw_fuse.devices.tape.aws import AwsTape
+from vfioccw_fuse.devices.tape.drive import TapeDrive
+from vfioccw_fuse.devices.tape.t3420 import Tape3420
+from vfioccw_fuse.devices.tape.t3480 import Tape3480
+from vfioccw_fuse.devices.tape.t3490 import Tape3490
 from vfioccw_fuse.errors import UserError
 
 NOP, SENSE, SENSE_ID = 0x03, 0x04, 0xE4

@@ -6,6 +6,7 @@ from typing import ClassVar, Final
 
 from ...errors import UserError
 from ..options import READONLY, DeviceSpec, Option, Options, Owner
+from . import codes
 from .control import Control
 from .control_unit import CONTROL_UNITS, DEFAULT, ControlUnit
 from .image import CkdImage
@@ -38,6 +39,7 @@ class Eckd3390(Control, Search, Read, Write, Subsystem):
     description = "ECKD disk"
     takes = "CKD image, as the Hercules tools read and write it"
     options = Options(READONLY, CU, SERIAL)
+    words = codes.WORDS
 
     def __init__(
         self,

@@ -22,6 +22,7 @@ from ...errors import UserError
 from ...regions import constants as c
 from ..base import ENDED, UE, DataTransfer, Device, NotReady, UnitCheck, command
 from ..options import READONLY, DeviceSpec, Option, Options, Owner
+from . import codes
 from .aws import EARLY_WARNING, AwsTape, MediumError
 from .sense import TROUBLES, Condition, DriveState, unit_status
 
@@ -73,6 +74,7 @@ class TapeDrive(Device):
     subchannel is removed and added, or mounted, again. A clear or a reset does not move the tape.
     """
 
+    words = codes.WORDS
     longest_block: ClassVar[int] = 65535
     """Bytes of the longest block that the control unit writes."""
     description = "tape drive"

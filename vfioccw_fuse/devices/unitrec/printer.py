@@ -23,6 +23,7 @@ from ..base import (
     command,
 )
 from ..options import DeviceSpec
+from . import codes
 from .output import Output
 
 LINE: Final = 132
@@ -68,6 +69,7 @@ class Printer1403(Device):
     type_name = "1403"
     description = "printer"
     takes = "plain file, printed at its end"
+    words = codes.PRINTER
     sense_length = 2
 
     def __init__(self, name: str, paper: Output) -> None:

@@ -9,6 +9,7 @@ from typing import Final
 
 from ..base import DataTransfer, Device, command
 from ..options import DeviceSpec
+from . import codes
 from .output import Output
 
 CARD: Final = 80
@@ -23,6 +24,7 @@ class Punch3525(Device):
     type_name = "3525"
     description = "card punch"
     takes = "file of 80-byte cards, added at its end"
+    words = codes.PUNCH
     sense_length = 1
     sense_id = bytes.fromhex("ff 3505 01 3525 01")
 

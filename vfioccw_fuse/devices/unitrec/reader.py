@@ -28,6 +28,7 @@ from ..base import (
     command,
 )
 from ..options import READONLY, DeviceSpec, Option, Options, Owner, parse_flag
+from . import codes
 
 CARD: Final = 80
 """Bytes of a card, one a column."""
@@ -131,6 +132,7 @@ class Reader3505(Device):
     type_name = "3505"
     description = "card reader"
     takes = "file of 80-byte cards, or a text with ascii"
+    words = codes.READER
     sense_length = 4
     sense_id = bytes.fromhex("ff 2821 01 3505 01")
     options = Options(READONLY, EBCDIC, ASCII, EOF)

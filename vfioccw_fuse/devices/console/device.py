@@ -24,9 +24,9 @@ from typing import Final
 
 import trio
 
-from ..errors import UserError
-from ..regions import constants as c
-from .base import (
+from ...errors import UserError
+from ...regions import constants as c
+from ..base import (
     ATTENTION,
     ENDED,
     SENSE_INTERVENTION_REQUIRED,
@@ -38,7 +38,8 @@ from .base import (
     UnitCheck,
     command,
 )
-from .options import DeviceSpec
+from ..options import DeviceSpec
+from . import codes
 
 NO_LINK: Final = "-"
 """Instead of a path: no symbolic link is made."""
@@ -221,6 +222,7 @@ class Console3215(Device):
     type_name = "3215"
     description = "console"
     takes = "a pseudo-terminal; the path is a symlink to it, or - for none"
+    words = codes.WORDS
     sense_length = 1
     sense_id = bytes.fromhex("ff 3215 00 3215 00")
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 from typing import ClassVar, Final, NoReturn
 
-from ..errors import UserError
-from ..regions import constants as c
-from .base import (
+from ...errors import UserError
+from ...regions import constants as c
+from ..base import (
     SENSE_COMMAND_REJECT,
     SENSE_EQUIPMENT_CHECK,
     DataTransfer,
@@ -21,7 +21,8 @@ from .base import (
     UnitCheck,
     command,
 )
-from .options import READONLY, DeviceSpec, Options
+from ..options import READONLY, DeviceSpec, Options
+from . import codes
 
 BLOCK: Final = 512
 """Bytes of a block."""
@@ -52,6 +53,7 @@ class Fba(Device):
     description = "fixed-block disk"
     takes = "raw image of 512-byte blocks"
     options = Options(READONLY)
+    words = codes.WORDS
     sense_length = 24
     model: ClassVar[str] = "9336"
     device_type: ClassVar[int] = 0x11
