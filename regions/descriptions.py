@@ -289,7 +289,10 @@ COMMANDS: Mapping[int, str] = MappingProxyType(
         c.CCW_CMD_NOOP: "no-operation",
         c.CCW_CMD_BASIC_SENSE: "sense",
         c.CCW_CMD_TIC: "transfer in channel",
+        c.CCW_CMD_SENSE_PGID: "sense path group id",
+        c.CCW_CMD_SUSPEND_RECONN: "suspend multipath reconnection",
         c.CCW_CMD_RDC: "read device characteristics",
+        c.CCW_CMD_SET_PGID: "set path group id",
         c.CCW_CMD_SENSE_ID: "sense id",
         c.CCW_CMD_RCD: "read configuration data",
     }

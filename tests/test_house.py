@@ -27,7 +27,8 @@ FLOORS = (
 BESIDE = f"{PACKAGE}.client"
 """The client stands on `regions` and the devices' codes; only the command line may use it."""
 CATALOG = f"{PACKAGE}.devices.catalog"
-CODES = re.compile(rf"{PACKAGE}\.devices\.\w+\.codes")
+CODES = re.compile(rf"{PACKAGE}\.devices\.(dasd|\w+\.codes)")
+"""Where device types have their command codes and the layouts of their parameters."""
 TOP_LEVEL = {"pyproject.toml", PACKAGE, "regions", "tests", "scripts", "README.md", "LICENSE"}
 
 FILES = sorted(
@@ -185,9 +186,17 @@ def test_nothing_below_the_presentation_knows_fuse(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["css", "devices", "memory", "vfio", "scenario", "fuse"])
-def test_only_regions_parses_bytes_by_construct(name: str) -> None:
+def test_only_regions_and_codes_of_devices_parse_bytes_by_construct(name: str) -> None:
     for path in (PROJECT / PACKAGE / name).rglob("*.py"):
+        if CODES.fullmatch(module_of(path)):
+            continue
         assert not {n for n in imports_in(path) if n.split(".")[0] == "construct"}, path
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if CODES.fullmatch(module_of(p))], ids=named)
+def test_codes_of_devices_stand_on_regions_alone(path: Path) -> None:
+    shared = f"{PACKAGE}.devices.dasd"
+    assert all(room_of(name) == REGIONS or name == shared for name in ours(imports_in(path)))
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,9 @@ from collections.abc import Callable
 import click
 
 from ..client import FbaDisk, Program, Subchannel, Unsupported
-from ..client.fba import BLOCK, MOST_BLOCKS
+from ..client.fba import MOST_BLOCKS
 from ..client.irq import IrqEventfd, IrqFile
+from ..devices.fba.codes import BLOCK
 from ..errors import UserError
 from ..regions import codec
 from ..regions.constants import (

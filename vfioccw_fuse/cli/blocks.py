@@ -10,7 +10,8 @@ from typing import BinaryIO
 import click
 
 from ..client import FbaDisk
-from ..client.fba import BLOCK, MOST_BLOCKS
+from ..client.fba import MOST_BLOCKS
+from ..devices.fba.codes import BLOCK
 from ..errors import UserError
 from .subchannels import opened
 

@@ -6,122 +6,23 @@ program and its buffer are laid out once; a request changes the extent and what 
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple, Self
+from typing import Self
 
-from construct import Bytes, Int8ub, Int16ub, Int32ub, Struct
-
+from ..devices import dasd
 from ..devices.fba import codes
-from ..regions import codec
+from ..devices.fba.codes import BLOCK, DefineExtent, Locate
 from ..regions.codec import Buffer
 from ..regions.constants import (
     CCW_CMD_RDC,
     CCW_FLAG_CC,
     CCW_FLAG_DC,
-    DASD_FBA_CCW_DEFINE_EXTENT,
-    DASD_FBA_CCW_LOCATE,
-    DASD_FBA_CCW_READ,
-    DASD_FBA_CCW_WRITE,
 )
 from .faults import Unsupported
 from .program import Program
 from .subchannel import PROGRAM_WITHIN, Subchannel
 
-BLOCK = 512
-"""Bytes of a block."""
 MOST_BLOCKS = 96
 """The most blocks of one channel program, as Linux limits them."""
-_FBA_CLASS = 0x21  # device class of every FBA disk in its characteristics
-_PERMIT_READS = 0x40  # mask byte of Define Extent: no writes
-_PERMIT_WRITES = 0x00  # all but format writes
-_OPERATION_READ = 0x06
-_OPERATION_WRITE = 0x05
-
-
-class DefineExtent(NamedTuple):
-    """The data of Define Extent (`struct DE_fba_data`): the blocks a program may touch."""
-
-    mask: int
-    """What is permitted: bits 0-1 00 updates, 01 no writes."""
-    zero: int
-    """Must be zero."""
-    block_size: int
-    """Bytes of a block."""
-    location: int
-    """Physical number of the extent's first block."""
-    begin: int
-    """The number that this block has in the program, 0 here."""
-    end: int
-    """The number of the last block in the program, `begin` based."""
-
-
-class Locate(NamedTuple):
-    """The data of Locate (`struct LO_fba_data`): what is read or written next."""
-
-    operation: int
-    """Low four bits: 5 write, 6 read."""
-    auxiliary: int
-    """Zero."""
-    blocks: int
-    """How many."""
-    block: int
-    """Number of the first, as Define Extent numbers them."""
-
-
-class Characteristics(NamedTuple):
-    """What Read Device Characteristics tells of an FBA disk, 32 bytes."""
-
-    modes: int
-    """Operation modes; 0x10: data chaining is allowed."""
-    features: int
-    """Features."""
-    device_class: int
-    """0x21."""
-    unit_type: int
-    """0x11 for a 9336."""
-    block_size: int
-    """Bytes of a block."""
-    blocks_per_cycle: int
-    """Blocks of a cyclical group."""
-    blocks_per_position: int
-    """Blocks of an access position."""
-    blocks: int
-    """Blocks of the disk."""
-    rest: bytes
-    """Alternate blocks and the like."""
-
-
-DEFINE_EXTENT = codec.Codec(
-    Struct(
-        "mask" / Int8ub,
-        "zero" / Int8ub,
-        "block_size" / Int16ub,
-        "location" / Int32ub,
-        "begin" / Int32ub,
-        "end" / Int32ub,
-    ),
-    DefineExtent,
-)
-"""16 bytes, big endian."""
-LOCATE = codec.Codec(
-    Struct("operation" / Int8ub, "auxiliary" / Int8ub, "blocks" / Int16ub, "block" / Int32ub),
-    Locate,
-)
-"""8 bytes, big endian."""
-CHARACTERISTICS = codec.Codec(
-    Struct(
-        "modes" / Int8ub,
-        "features" / Int8ub,
-        "device_class" / Int8ub,
-        "unit_type" / Int8ub,
-        "block_size" / Int16ub,
-        "blocks_per_cycle" / Int32ub,
-        "blocks_per_position" / Int32ub,
-        "blocks" / Int32ub,
-        "rest" / Bytes(14),
-    ),
-    Characteristics,
-)
-"""32 bytes, big endian."""
 
 
 class FbaDisk:
@@ -139,8 +40,8 @@ class FbaDisk:
         self._subchannel = subchannel
         self._timeout = timeout
         data = subchannel.rdc()
-        told = CHARACTERISTICS.parse(data.ljust(CHARACTERISTICS.size, b"\0"))
-        if told.device_class != _FBA_CLASS or told.block_size != BLOCK:
+        told = codes.CHARACTERISTICS.parse(data.ljust(codes.CHARACTERISTICS.size, b"\0"))
+        if told.device_class != codes.CLASS or told.block_size != BLOCK:
             raise Unsupported(
                 f"{subchannel.path}: not an FBA disk with blocks of {BLOCK} bytes "
                 f"(command {CCW_CMD_RDC:02x} says {data[:8].hex()})"
@@ -150,13 +51,13 @@ class FbaDisk:
         """Blocks of the disk."""
         self._program = Program(subchannel.storage)
         self._extent = self._program.ccw(
-            DASD_FBA_CCW_DEFINE_EXTENT, CCW_FLAG_CC, DEFINE_EXTENT.size
+            dasd.DEFINE_EXTENT, CCW_FLAG_CC, codes.DEFINE_EXTENT_DATA.size
         )
-        self._locate = self._program.ccw(DASD_FBA_CCW_LOCATE, CCW_FLAG_CC, LOCATE.size)
+        self._locate = self._program.ccw(codes.LOCATE, CCW_FLAG_CC, codes.LOCATE_DATA.size)
         # One area for all blocks, so that a request's data is one piece.
         self._data = self._program.room(MOST_BLOCKS * BLOCK)
         self._chain = [
-            self._program.ccw(DASD_FBA_CCW_READ, CCW_FLAG_DC, BLOCK, self._data, at=number * BLOCK)
+            self._program.ccw(codes.READ, CCW_FLAG_DC, BLOCK, self._data, at=number * BLOCK)
             for number in range(MOST_BLOCKS)
         ]
         self._program.lay_out()
@@ -181,7 +82,7 @@ class FbaDisk:
         self._check(first, count)
         while count:
             blocks = min(count, MOST_BLOCKS)
-            self._execute(_OPERATION_READ, first, blocks)
+            self._execute(codes.READ_DATA, first, blocks)
             yield self._data.view[: blocks * BLOCK]
             first += blocks
             count -= blocks
@@ -199,7 +100,7 @@ class FbaDisk:
         while rest:
             blocks = min(len(rest) // BLOCK, MOST_BLOCKS)
             self._data.view[: blocks * BLOCK] = rest[: blocks * BLOCK]
-            self._execute(_OPERATION_WRITE, first, blocks)
+            self._execute(codes.WRITE_AND_VERIFY, first, blocks)
             first += blocks
             rest = rest[blocks * BLOCK :]
 
@@ -215,12 +116,12 @@ class FbaDisk:
 
     def _execute(self, operation: int, first: int, blocks: int) -> None:
         """Move `blocks` blocks, at most 96, from `first` on between the buffer and the disk."""
-        reading = operation == _OPERATION_READ
-        DEFINE_EXTENT.pack_into(
+        reading = operation == codes.READ_DATA
+        codes.DEFINE_EXTENT_DATA.pack_into(
             self._extent.view,
             0,
             DefineExtent(
-                mask=_PERMIT_READS if reading else _PERMIT_WRITES,
+                mask=codes.MASK_INHIBIT_WRITES if reading else codes.MASK_INHIBIT_FORMAT,
                 zero=0,
                 block_size=BLOCK,
                 location=first,
@@ -228,9 +129,9 @@ class FbaDisk:
                 end=blocks - 1,
             ),
         )
-        LOCATE.pack_into(self._locate.view, 0, Locate(operation, 0, blocks, 0))
+        codes.LOCATE_DATA.pack_into(self._locate.view, 0, Locate(operation, 0, blocks, 0))
         # The command of a data chain is its first CCW's; the last one ends the chain.
-        self._set(0, cmd=DASD_FBA_CCW_READ if reading else DASD_FBA_CCW_WRITE)
+        self._set(0, cmd=codes.READ if reading else codes.WRITE)
         if blocks != self._length:
             if self._length:
                 self._set(self._length - 1, flags=CCW_FLAG_DC)

@@ -27,11 +27,6 @@ ATTENTION: Final = c.SCSW_DSTAT_ATTENTION
 ENDED: Final = CE | DE
 """Unit status of a command that ended normally: channel end and device end together."""
 
-SENSE_COMMAND_REJECT: Final = 0x80
-SENSE_INTERVENTION_REQUIRED: Final = 0x40
-SENSE_EQUIPMENT_CHECK: Final = 0x10
-SENSE_DATA_CHECK: Final = 0x08
-
 
 class DataTransfer(Protocol):
     """The channel's side of one command: all CCWs that are data-chained to it."""
@@ -184,7 +179,8 @@ class Device:
     def execute(self, code: int, io: DataTransfer) -> int:
         """Do one command; gives the unit status. A code without a handler is command reject.
 
-        Raises NotReady when the device waits for its operator; no data has moved then.
+        Raises NotReady when the device has to wait and TurnOver when it has worked long: the
+        command goes on when it is called again, and what has moved before stays moved.
         """
         handler = self.commands.get(code)
         try:
@@ -198,7 +194,7 @@ class Device:
 
     def reject(self, code: int) -> UnitCheck:
         """What refuses command *code*; devices with richer sense data override it."""
-        return UnitCheck(bytes([SENSE_COMMAND_REJECT]))
+        return UnitCheck(bytes([c.SNS0_CMD_REJECT]))
 
     def take_sense(self) -> bytes:
         """The sense data, `sense_length` bytes, which this resets (Sense, or concurrent sense)."""

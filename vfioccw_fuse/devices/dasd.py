@@ -1,4 +1,7 @@
-"""What disks of both families have: their common commands."""
+"""The command codes that disks of both families have, and what people call them.
+
+Names are the kernel's (`dasd_eckd.h`, `dasd_fba.h`).
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,21 @@ from typing import Final
 
 from ..regions import constants as c
 
+SLCK: Final = 0x14
+"""Unconditional Reserve ("steal lock")."""
+DEFINE_EXTENT: Final = 0x63
+RELEASE: Final = 0x94
+READ_BUFFERED_LOG: Final = 0xA4
+RESERVE: Final = 0xB4
+
 COMMANDS: Final = MappingProxyType(
     {
         c.CCW_CMD_READ_IPL: "read IPL",
-        c.CCW_CMD_STLCK: "unconditional reserve",
-        c.CCW_CMD_RELEASE: "device release",
-        c.DASD_ECKD_CCW_RESERVE: "device reserve",
-        c.CCW_CMD_SENSE_PGID: "sense path group id",
-        c.CCW_CMD_SUSPEND_RECONN: "suspend multipath reconnection",
-        c.CCW_CMD_SET_PGID: "set path group id",
-        c.DASD_ECKD_CCW_READ_BUFFERED_LOG: "read and reset buffered log",
-        c.DASD_ECKD_CCW_DEFINE_EXTENT: "define extent",
+        SLCK: "unconditional reserve",
+        DEFINE_EXTENT: "define extent",
+        RELEASE: "device release",
+        READ_BUFFERED_LOG: "read and reset buffered log",
+        RESERVE: "device reserve",
     }
 )
 """Command code to name."""

@@ -1,18 +1,25 @@
-"""The commands of a 3215, and what people call them."""
+"""The 3215: command codes and words for people, as its manual has them (GA24-3550)."""
 
 from __future__ import annotations
 
 from types import MappingProxyType
+from typing import Final
 
-from ...regions import constants as c
 from ...regions.descriptions import DeviceWords
 
-_COMMANDS = {
-    c.CONS_WRITE: "write",
-    c.CONS_WRITE_CR: "write, carriage return",
-    c.CONS_READ_INQUIRY: "read inquiry",
-    c.CONS_ALARM: "audible alarm",
-}
+WRITE: Final = 0x01
+WRITE_RETURN: Final = 0x09
+READ_INQUIRY: Final = 0x0A
+AUDIBLE_ALARM: Final = 0x0B
 
-WORDS = DeviceWords(commands=MappingProxyType(_COMMANDS))
-"""A 3215's."""
+WORDS: Final = DeviceWords(
+    commands=MappingProxyType(
+        {
+            WRITE: "write",
+            WRITE_RETURN: "write, carriage return",
+            READ_INQUIRY: "read inquiry",
+            AUDIBLE_ALARM: "audible alarm",
+        }
+    )
+)
+"""Those of a 3215."""

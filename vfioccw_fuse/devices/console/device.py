@@ -29,7 +29,6 @@ from ...regions import constants as c
 from ..base import (
     ATTENTION,
     ENDED,
-    SENSE_INTERVENTION_REQUIRED,
     UC,
     UE,
     DataTransfer,
@@ -299,25 +298,25 @@ class Console3215(Device):
                 raise OSError
             self.terminal.send(text)
         except OSError:
-            raise UnitCheck(bytes([SENSE_INTERVENTION_REQUIRED]), UC) from None
+            raise UnitCheck(bytes([c.SNS0_INTERVENTION_REQ]), UC) from None
 
-    @command(0x01)
+    @command(codes.WRITE)
     def write(self, io: DataTransfer) -> int | None:
         """Write without carrier return."""
         self._print(printed(io.take(WRITE_LIMIT, variable=True)))
         return None
 
-    @command(c.UREC_WRITE_SPACE_1)
+    @command(codes.WRITE_RETURN)
     def write_return(self, io: DataTransfer) -> int | None:
         """Write with automatic carrier return."""
         self._print(printed(io.take(WRITE_LIMIT, variable=True)) + "\r\n")
         return None
 
-    @command(0x0A)
+    @command(codes.READ_INQUIRY)
     def read_inquiry(self, io: DataTransfer) -> int | None:
         """Read Inquiry: a line from the operator, waited for; unit exception for CANCEL."""
         if self.terminal.closed:
-            raise UnitCheck(bytes([SENSE_INTERVENTION_REQUIRED]), UC)
+            raise UnitCheck(bytes([c.SNS0_INTERVENTION_REQ]), UC)
         if not self._keyboard.lines:
             self._awaited = trio.Event()
             raise NotReady(self._awaited)
@@ -327,7 +326,7 @@ class Console3215(Device):
         io.give(b"" if line is None else line.encode("cp037", "replace"))
         return ENDED | UE if line is None else None
 
-    @command(0x0B)
+    @command(codes.AUDIBLE_ALARM)
     def audible_alarm(self, io: DataTransfer) -> int | None:
         """Audible Alarm: rings the terminal's bell."""
         self._print(BELL)

@@ -12,9 +12,8 @@ from typing import ClassVar, Final, NoReturn
 
 from ...errors import UserError
 from ...regions import constants as c
+from .. import dasd
 from ..base import (
-    SENSE_COMMAND_REJECT,
-    SENSE_EQUIPMENT_CHECK,
     DataTransfer,
     Device,
     TurnOver,
@@ -24,26 +23,11 @@ from ..base import (
 from ..options import READONLY, DeviceSpec, Options
 from . import codes
 
-BLOCK: Final = 512
-"""Bytes of a block."""
-
-MASK_CONTROL: Final = 0xC0
-MASK_INHIBIT_FORMAT: Final = 0x00
-MASK_INHIBIT_WRITES: Final = 0x40
-MASK_RESERVED: Final = 0x30
-
-OPERATION: Final = 0x0F
-OPERATION_RESERVED: Final = 0xE0
-WRITE_DATA: Final = 0x01
-READ_REPLICATED: Final = 0x02
-FORMAT_DEFECTIVE: Final = 0x04
-WRITE_AND_VERIFY: Final = 0x05
-READ_DATA: Final = 0x06
-OPERATIONS: Final = frozenset(
-    {WRITE_DATA, READ_REPLICATED, FORMAT_DEFECTIVE, WRITE_AND_VERIFY, READ_DATA}
-)
-
-SENSE1_WRITE_INHIBITED: Final = 0x02
+READS: Final = (codes.READ_DATA, codes.READ_REPLICATED)
+"""Operations of Locate that prepare a Read."""
+WRITES: Final = (codes.WRITE_DATA, codes.WRITE_AND_VERIFY, codes.FORMAT_DEFECTIVE)
+"""Operations of Locate that prepare a Write."""
+OPERATIONS: Final = frozenset({*READS, *WRITES})
 
 
 class Fba(Device):
@@ -81,13 +65,13 @@ class Fba(Device):
         """Attach the image; UserError if there is none, or it is not a multiple of 512 bytes."""
         readonly = spec.get(READONLY, False)
         fd, size = open_image(spec.path, readonly)
-        if size == 0 or size % BLOCK:
+        if size == 0 or size % codes.BLOCK:
             os.close(fd)
             raise UserError(
                 f"{spec.path}: {size} bytes is not a disk of 512-byte blocks; "
                 "its size must be a multiple of 512 and not 0"
             )
-        return cls(spec.path, fd, size // BLOCK, readonly)
+        return cls(spec.path, fd, size // codes.BLOCK, readonly)
 
     def close(self) -> None:
         """Close the image."""
@@ -100,7 +84,7 @@ class Fba(Device):
         self._moved = 0
 
     def _refuse(self, byte1: int = 0) -> NoReturn:
-        raise UnitCheck(bytes([SENSE_COMMAND_REJECT, byte1]))
+        raise UnitCheck(bytes([c.SNS0_CMD_REJECT, byte1]))
 
     def execute(self, code: int, io: DataTransfer) -> int:
         """As `Device.execute`; what was located is good for the next command only."""
@@ -112,40 +96,38 @@ class Fba(Device):
             self._located = None
         return status
 
-    @command(c.DASD_FBA_CCW_DEFINE_EXTENT)
+    @command(dasd.DEFINE_EXTENT)
     def define_extent(self, io: DataTransfer) -> int | None:
-        """Define Extent: mask, then at 4 the first block, at 8 and 12 the first and last within."""
-        data = io.take(16)
-        if self._extent is not None or len(data) < 16:
+        """Define Extent: what is permitted on which blocks."""
+        data = io.take(codes.DEFINE_EXTENT_DATA.size)
+        if self._extent is not None or len(data) < codes.DEFINE_EXTENT_DATA.size:
             self._refuse()
-        mask = data[0]
-        first = int.from_bytes(data[4:8], "big")
-        low = int.from_bytes(data[8:12], "big")
-        high = int.from_bytes(data[12:16], "big")
-        if mask & MASK_RESERVED or high < low or first + high - low >= self.blocks:
+        asked = codes.DEFINE_EXTENT_DATA.parse(data)
+        if asked.mask & codes.MASK_RESERVED or asked.end < asked.begin:
             self._refuse()
-        self._mask = mask & MASK_CONTROL
-        self._extent = (first, low, high)
+        if asked.location + asked.end - asked.begin >= self.blocks:
+            self._refuse()
+        self._mask = asked.mask & codes.MASK_PERMISSION
+        self._extent = (asked.location, asked.begin, asked.end)
         return None
 
-    @command(c.DASD_FBA_CCW_LOCATE)
+    @command(codes.LOCATE)
     def locate(self, io: DataTransfer) -> int | None:
         """Locate: operation, replication count, block count, first block within the extent."""
-        data = io.take(8)
-        if self._extent is None or len(data) < 8:
+        data = io.take(codes.LOCATE_DATA.size)
+        if self._extent is None or len(data) < codes.LOCATE_DATA.size:
             self._refuse()
-        operation = data[0] & OPERATION
-        repetition = data[1]
-        count = int.from_bytes(data[2:4], "big")
-        block = int.from_bytes(data[4:8], "big")
+        asked, repetition, count, block = codes.LOCATE_DATA.parse(data)
+        operation = asked & codes.OPERATION
         first, low, high = self._extent
-        if data[0] & OPERATION_RESERVED or operation not in OPERATIONS or not count:
+        if asked & codes.OPERATION_RESERVED or operation not in OPERATIONS or not count:
             self._refuse()
-        if operation in (WRITE_DATA, WRITE_AND_VERIFY) and self._mask == MASK_INHIBIT_WRITES:
+        writes = operation in (codes.WRITE_DATA, codes.WRITE_AND_VERIFY)
+        if writes and self._mask == codes.MASK_INHIBIT_WRITES:
             self._refuse()
-        if operation == FORMAT_DEFECTIVE and self._mask == MASK_INHIBIT_FORMAT:
+        if operation == codes.FORMAT_DEFECTIVE and self._mask == codes.MASK_INHIBIT_FORMAT:
             self._refuse()
-        if operation == READ_REPLICATED and (repetition == 0 or repetition % count):
+        if operation == codes.READ_REPLICATED and (repetition == 0 or repetition % count):
             self._refuse()
         if block < low or block + count - 1 > high:
             self._refuse()
@@ -159,10 +141,10 @@ class Fba(Device):
             self._refuse()
         return self._located[1:]
 
-    @command(c.DASD_FBA_CCW_READ)
+    @command(codes.READ)
     def read(self, io: DataTransfer) -> int | None:
         """Read the blocks that Locate named."""
-        block, count = self._take_located(READ_DATA, READ_REPLICATED)
+        block, count = self._take_located(*READS)
         return self._give_blocks(io, block, count)
 
     @command(c.CCW_CMD_READ_IPL)
@@ -174,62 +156,63 @@ class Fba(Device):
         return self._give_blocks(io, 0, 1)
 
     def _give_blocks(self, io: DataTransfer, block: int, count: int) -> int | None:
-        size = count * BLOCK
-        start = block * BLOCK
+        size = count * codes.BLOCK
+        start = block * codes.BLOCK
         try:
             self._moved += io.give_file(self._fd, start + self._moved, size - self._moved)
             short = self._moved < size and os.fstat(self._fd).st_size < start + size
         except OSError:
             short = True
         if short:
-            raise UnitCheck(bytes([SENSE_EQUIPMENT_CHECK]))
+            raise UnitCheck(bytes([c.SNS0_EQUIPMENT_CHECK]))
         if io.weary:
             raise TurnOver
         self._moved = 0
         return None
 
-    @command(c.DASD_FBA_CCW_WRITE)
+    @command(codes.WRITE)
     def write(self, io: DataTransfer) -> int | None:
         """Write the blocks that Locate named; a block that is only begun is filled with zeros."""
-        block, count = self._take_located(WRITE_DATA, WRITE_AND_VERIFY, FORMAT_DEFECTIVE)
+        block, count = self._take_located(*WRITES)
         if self.readonly:
-            self._refuse(SENSE1_WRITE_INHIBITED)
+            self._refuse(codes.SENSE1_WRITE_INHIBITED)
         try:
-            start, size = block * BLOCK, count * BLOCK
+            start, size = block * codes.BLOCK, count * codes.BLOCK
             self._moved += io.take_file(self._fd, start + self._moved, size - self._moved)
             if io.weary:
                 raise TurnOver
-            if self._moved % BLOCK:
-                os.pwrite(self._fd, bytes(-self._moved % BLOCK), start + self._moved)
+            if self._moved % codes.BLOCK:
+                os.pwrite(self._fd, bytes(-self._moved % codes.BLOCK), start + self._moved)
         except OSError:
-            raise UnitCheck(bytes([SENSE_EQUIPMENT_CHECK])) from None
+            raise UnitCheck(bytes([c.SNS0_EQUIPMENT_CHECK])) from None
         self._moved = 0
         return None
 
-    @command(c.DASD_FBA_CCW_RDC)
+    @command(c.CCW_CMD_RDC)
     def read_device_characteristics(self, io: DataTransfer) -> int | None:
-        """Read Device Characteristics: 32 bytes, the capacity at 14."""
+        """Read Device Characteristics: 32 bytes, with the capacity."""
         io.give(self.characteristics())
         return None
 
     def characteristics(self) -> bytes:
-        """The 32 bytes of device characteristics, as Linux's dasd_fba.h reads them."""
-        return b"".join((
-            bytes([0x30, 0x08, 0x21, self.device_type]),
-            BLOCK.to_bytes(2, "big"),
-            self.blocks_per_group.to_bytes(4, "big"),
-            self.blocks_per_access_position.to_bytes(4, "big"),
-            self.blocks.to_bytes(4, "big"),
-            bytes(14),
-        ))  # fmt: skip
+        """The 32 bytes of device characteristics."""
+        told = codes.Characteristics(
+            modes=0x30,
+            features=0x08,
+            unit_type=self.device_type,
+            blocks_per_cycle=self.blocks_per_group,
+            blocks_per_position=self.blocks_per_access_position,
+            blocks=self.blocks,
+        )
+        return codes.CHARACTERISTICS.pack(told)
 
-    @command(c.CCW_CMD_STLCK, c.DASD_ECKD_CCW_RESERVE, c.CCW_CMD_RELEASE)
+    @command(dasd.SLCK, dasd.RESERVE, dasd.RELEASE)
     def reserve(self, io: DataTransfer) -> int | None:
         """Reserve and release: there is one system, so only the sense data is given."""
         io.give(self.take_sense())
         return None
 
-    @command(c.DASD_FBA_CCW_READ_BUFFERED_LOG)
+    @command(dasd.READ_BUFFERED_LOG)
     def read_and_reset_buffered_log(self, io: DataTransfer) -> int | None:
         """Read and Reset Buffered Log: no errors are logged."""
         io.give(bytes(self.sense_length))

@@ -1,9 +1,9 @@
 """What every tape drive does: motion, reading, writing, and saying what went wrong.
 
 A program may move a tape over a million blocks with one command. Such a motion is done in slices:
-after each the handler raises `NotReady` with an event that has already happened, so that other
-subchannels have their turn and a halt or clear gets through; called again, it goes on from where
-the tape is. A halt in the middle leaves the tape there, as on a drive.
+after each the handler raises `TurnOver`, so that other subchannels have their turn and a halt or
+clear gets through; called again, it goes on from where the tape is. A halt in the middle leaves the
+tape there, as on a drive.
 
 Sources: the descriptions of the 3803/3420 (GA32-0020) and 3490 (GA32-0127), Linux's tape_std, and
 the recorded programs.
@@ -20,7 +20,7 @@ import trio
 
 from ...errors import UserError
 from ...regions import constants as c
-from ..base import ENDED, UE, DataTransfer, Device, NotReady, UnitCheck, command
+from ..base import ENDED, UE, DataTransfer, Device, NotReady, TurnOver, UnitCheck, command
 from ..options import READONLY, DeviceSpec, Option, Options, Owner
 from . import codes
 from .aws import EARLY_WARNING, AwsTape, MediumError
@@ -74,7 +74,6 @@ class TapeDrive(Device):
     subchannel is removed and added, or mounted, again. A clear or a reset does not move the tape.
     """
 
-    words = codes.WORDS
     longest_block: ClassVar[int] = 65535
     """Bytes of the longest block that the control unit writes."""
     description = "tape drive"
@@ -174,9 +173,7 @@ class TapeDrive(Device):
         for _ in range(SLICE):
             if not step():
                 return
-        turn = trio.Event()
-        turn.set()
-        raise NotReady(turn)
+        raise TurnOver
 
     def locate(self, tape: AwsTape, block: int) -> None:
         """Go to block number *block*, in slices; unit check when the tape ends before."""
@@ -220,14 +217,14 @@ class TapeDrive(Device):
         self.loaded()
         return None
 
-    @command(c.TAPE_READ_FORWARD)
+    @command(codes.READ_FORWARD)
     def read(self, io: DataTransfer) -> int | None:
         """Read: the next block; a tape mark gives no data and unit exception."""
         data = self.loaded().read()
         io.give(b"" if data is None else data)
         return ENDED | UE if data is None else None
 
-    @command(c.TAPE_READ_BACKWARD)
+    @command(codes.READ_BACKWARD)
     def read_backward(self, io: DataTransfer) -> int | None:
         """Read Backward: the block before, its last byte at the CCW's data address.
 
@@ -238,7 +235,7 @@ class TapeDrive(Device):
         io.give(b"" if data is None else data, backward=True)
         return ENDED | UE if data is None else None
 
-    @command(c.TAPE_WRITE)
+    @command(codes.WRITE)
     def write(self, io: DataTransfer) -> int | None:
         """Write one block, as long as the CCWs' counts."""
         tape = self.writable()
@@ -249,34 +246,34 @@ class TapeDrive(Device):
             tape.write(data)
         return self.written(tape)
 
-    @command(c.TAPE_WRITE_TAPE_MARK)
+    @command(codes.WRITE_TAPE_MARK)
     def write_tape_mark(self, io: DataTransfer) -> int | None:
         """Write Tape Mark."""
         tape = self.writable()
         tape.write_mark()
         return self.written(tape)
 
-    @command(c.TAPE_ERASE_GAP)
+    @command(codes.ERASE_GAP)
     def erase_gap(self, io: DataTransfer) -> int | None:
         """Erase Gap: there are no gaps in the file, so nothing moves."""
         return self.written(self.writable())
 
-    @command(c.TAPE_DATA_SECURITY_ERASE)
+    @command(codes.DATA_SECURITY_ERASE)
     def data_security_erase(self, io: DataTransfer) -> int | None:
         """Data Security Erase: everything behind here; it must follow Erase Gap."""
-        if self.previous != c.TAPE_ERASE_GAP:
+        if self.previous != codes.ERASE_GAP:
             self.loaded()
             raise self.check(Condition.REJECTED)
         self.writable().erase()
         return None
 
-    @command(c.TAPE_REWIND)
+    @command(codes.REWIND)
     def rewind(self, io: DataTransfer) -> int | None:
         """Rewind to the load point."""
         self.loaded().rewind()
         return None
 
-    @command(c.TAPE_REWIND_UNLOAD)
+    @command(codes.REWIND_UNLOAD)
     def rewind_unload(self, io: DataTransfer) -> int | None:
         """Rewind Unload: the drive is empty then, which it says with a unit check."""
         self.loaded()
@@ -285,24 +282,24 @@ class TapeDrive(Device):
         check.status |= self.unload_status
         raise check
 
-    @command(c.TAPE_FORSPACE_BLOCK)
+    @command(codes.FORSPACE_BLOCK)
     def forward_space_block(self, io: DataTransfer) -> int | None:
         """Forward Space Block; unit exception when it was a tape mark."""
         return None if self.loaded().space_forward() else ENDED | UE
 
-    @command(c.TAPE_BACKSPACE_BLOCK)
+    @command(codes.BACKSPACE_BLOCK)
     def backspace_block(self, io: DataTransfer) -> int | None:
         """Backspace Block; unit exception when it was a tape mark."""
         return None if self.loaded().space_backward() else ENDED | UE
 
-    @command(c.TAPE_FORSPACE_FILE)
+    @command(codes.FORSPACE_FILE)
     def forward_space_file(self, io: DataTransfer) -> int | None:
         """Forward Space File: behind the next tape mark, without unit exception."""
         tape = self.loaded()
         self.move(tape, tape.space_forward)
         return None
 
-    @command(c.TAPE_BACKSPACE_FILE)
+    @command(codes.BACKSPACE_FILE)
     def backspace_file(self, io: DataTransfer) -> int | None:
         """Backspace File: before the tape mark before; the load point is a unit check."""
         tape = self.loaded()

@@ -10,7 +10,7 @@ from typing import Final
 
 from ...regions import constants as c
 
-ID_SIZE: Final = 11
+ID_SIZE: Final = c.PGID_SIZE - 1
 """Bytes of a path-group id and of a password."""
 NO_ID: Final = bytes(ID_SIZE)
 

@@ -15,32 +15,10 @@ from typing import Final
 from ...regions import constants as c
 from ..base import (
     ENDED,
-    SENSE_COMMAND_REJECT,
-    SENSE_DATA_CHECK,
-    SENSE_EQUIPMENT_CHECK,
-    SENSE_INTERVENTION_REQUIRED,
     UC,
 )
+from . import codes
 from .aws import Trouble
-
-SENSE1_READY: Final = 0x40
-"""3420: tape unit status A, the drive is ready. 3480: the drive is online."""
-SENSE1_NOT_READY: Final = 0x20
-"""3420: tape unit status B, the drive is not ready."""
-SENSE1_LOAD_POINT: Final = 0x08
-"""The tape is at the load point."""
-SENSE1_FILE_PROTECT: Final = 0x02
-"""The tape may not be written, or there is none."""
-
-SENSE4_TAPE_INDICATE: Final = 0x20
-"""3420: the end-of-tape marker has been passed."""
-
-FORMAT_DRIVE: Final = 0x20
-"""3480 sense byte 7: drive and control unit error information."""
-FORMAT_BUFFERED_LOG: Final = 0x21
-"""3480 sense byte 7: buffered log."""
-FORMAT_END_OF_VOLUME: Final = 0x22
-"""3480 sense byte 7: end-of-volume statistics."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,29 +40,29 @@ class Condition(enum.Enum):
 
     NONE = _Meaning(0, (0, 0), 0, 0x00, ENDED)
     """Nothing is wrong: what Sense gives without a unit check before it."""
-    UNLOADED = _Meaning(SENSE_INTERVENTION_REQUIRED, (0, 0), SENSE_INTERVENTION_REQUIRED, 0x43, UC)
+    UNLOADED = _Meaning(c.SNS0_INTERVENTION_REQ, (0, 0), c.SNS0_INTERVENTION_REQ, 0x43, UC)
     """There is no tape."""
-    REJECTED = _Meaning(SENSE_COMMAND_REJECT, (4, 0x01), SENSE_COMMAND_REJECT, 0x27, UC)
+    REJECTED = _Meaning(c.SNS0_CMD_REJECT, (4, 0x01), c.SNS0_CMD_REJECT, 0x27, UC)
     """The command or its place in the program is not valid."""
-    PROTECTED = _Meaning(SENSE_COMMAND_REJECT, (0, 0), SENSE_COMMAND_REJECT, 0x30)
+    PROTECTED = _Meaning(c.SNS0_CMD_REJECT, (0, 0), c.SNS0_CMD_REJECT, 0x30)
     """A command that writes met a protected tape."""
-    BLOCK_TOO_LONG = _Meaning(SENSE_COMMAND_REJECT, (0, 0), SENSE_COMMAND_REJECT, 0x4E)
+    BLOCK_TOO_LONG = _Meaning(c.SNS0_CMD_REJECT, (0, 0), c.SNS0_CMD_REJECT, 0x4E)
     """The block to be written is longer than the control unit's limit."""
     LOAD_POINT = _Meaning(0, (0, 0), 0, 0x39)
     """Backward motion at the load point, or to it."""
-    READ_CHECK = _Meaning(SENSE_DATA_CHECK, (3, 0xC0), SENSE_DATA_CHECK, 0x23)
+    READ_CHECK = _Meaning(c.SNS0_DATA_CHECK, (3, 0xC0), c.SNS0_DATA_CHECK, 0x23)
     """A block cannot be read."""
-    WRITE_CHECK = _Meaning(SENSE_DATA_CHECK, (3, 0x60), SENSE_DATA_CHECK, 0x25)
+    WRITE_CHECK = _Meaning(c.SNS0_DATA_CHECK, (3, 0x60), c.SNS0_DATA_CHECK, 0x25)
     """A block cannot be written."""
-    VOID = _Meaning(SENSE_EQUIPMENT_CHECK, (7, 0x60), SENSE_DATA_CHECK, 0x31)
+    VOID = _Meaning(c.SNS0_EQUIPMENT_CHECK, (7, 0x60), c.SNS0_DATA_CHECK, 0x31)
     """Nothing is recorded where a block was expected; a 3420 winds the tape off its reel."""
-    TORN = _Meaning(SENSE_EQUIPMENT_CHECK, (7, 0x60), SENSE_EQUIPMENT_CHECK, 0x36)
+    TORN = _Meaning(c.SNS0_EQUIPMENT_CHECK, (7, 0x60), c.SNS0_EQUIPMENT_CHECK, 0x36)
     """The recording ends inside a block."""
-    END_OF_TAPE = _Meaning(SENSE_EQUIPMENT_CHECK, (7, 0x60), SENSE_EQUIPMENT_CHECK, 0x38)
+    END_OF_TAPE = _Meaning(c.SNS0_EQUIPMENT_CHECK, (7, 0x60), c.SNS0_EQUIPMENT_CHECK, 0x38)
     """The physical end of the tape."""
-    NOT_LOCATED = _Meaning(SENSE_EQUIPMENT_CHECK, (7, 0x60), SENSE_EQUIPMENT_CHECK, 0x44)
+    NOT_LOCATED = _Meaning(c.SNS0_EQUIPMENT_CHECK, (7, 0x60), c.SNS0_EQUIPMENT_CHECK, 0x44)
     """Locate Block did not find its block."""
-    HAS_UNLOADED = _Meaning(SENSE_INTERVENTION_REQUIRED, (0, 0), SENSE_INTERVENTION_REQUIRED, 0x2B)
+    HAS_UNLOADED = _Meaning(c.SNS0_INTERVENTION_REQ, (0, 0), c.SNS0_INTERVENTION_REQ, 0x2B)
     """Rewind Unload has done its work: not an error, but it ends with unit check."""
 
 
@@ -127,14 +105,14 @@ def sense_3420(condition: Condition, drive: DriveState) -> bytes:
     at, value = meaning.extra_3420
     sense[at] |= value
     if drive.loaded:
-        sense[0] &= ~SENSE_INTERVENTION_REQUIRED
-        sense[1] = SENSE1_READY
-        sense[1] |= SENSE1_LOAD_POINT if drive.at_load_point else 0
-        sense[1] |= SENSE1_FILE_PROTECT if drive.protected else 0
-        sense[4] |= SENSE4_TAPE_INDICATE if drive.end_of_tape else 0
+        sense[0] &= ~c.SNS0_INTERVENTION_REQ
+        sense[1] = codes.SENSE_TU_STATUS_A
+        sense[1] |= codes.SENSE_BEGINNING_OF_TAPE if drive.at_load_point else 0
+        sense[1] |= codes.SENSE_WRITE_PROTECT if drive.protected else 0
+        sense[4] |= codes.SENSE4_TAPE_INDICATE if drive.end_of_tape else 0
     else:
-        sense[0] |= SENSE_INTERVENTION_REQUIRED
-        sense[1] = SENSE1_NOT_READY | SENSE1_FILE_PROTECT
+        sense[0] |= c.SNS0_INTERVENTION_REQ
+        sense[1] = codes.SENSE_TU_STATUS_B | codes.SENSE_WRITE_PROTECT
     sense[5:7] = 0xC0, 0x03  # new subsystem; a 3420 model 6, 6250 bits an inch
     sense[13:17] = 0x80, 0x01, 0x00, 0x01  # 3803 model 2 and serial numbers
     sense[19:21] = 0xFF, 0xFF  # all drives of the string are attached
@@ -151,18 +129,20 @@ def sense_3480(
     meaning = condition.value
     sense = bytearray(32)
     sense[0] = meaning.sense0_3480
-    sense[1] = SENSE1_READY
+    sense[1] = codes.SENSE_DRIVE_ONLINE
     if drive.loaded:
-        sense[0] &= ~SENSE_INTERVENTION_REQUIRED
-        sense[1] |= SENSE1_LOAD_POINT if drive.at_load_point else 0
-        sense[1] |= SENSE1_FILE_PROTECT if drive.protected else 0
+        sense[0] &= ~c.SNS0_INTERVENTION_REQ
+        sense[1] |= codes.SENSE_BEGINNING_OF_TAPE if drive.at_load_point else 0
+        sense[1] |= codes.SENSE_WRITE_PROTECT if drive.protected else 0
     else:
-        sense[0] |= SENSE_INTERVENTION_REQUIRED
-        sense[1] |= SENSE1_FILE_PROTECT
+        sense[0] |= c.SNS0_INTERVENTION_REQ
+        sense[1] |= codes.SENSE_WRITE_PROTECT
     sense[2] = 0x20  # reported over channel adapter A
     sense[3] = meaning.era
-    sense[7] = FORMAT_END_OF_VOLUME if condition is Condition.HAS_UNLOADED else FORMAT_DRIVE
-    if sense[7] == FORMAT_DRIVE:
+    if condition is Condition.HAS_UNLOADED:
+        sense[7] = codes.FORMAT_END_OF_VOLUME
+    else:
+        sense[7] = codes.FORMAT_DRIVE
         sense[25] = 0x06  # data compaction is installed, and the bigger buffer
     sense[27] = unit << 4 | 0x0C
     sense[28] = device_number >> 12 & 0xFF

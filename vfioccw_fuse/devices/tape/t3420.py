@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from ...regions import constants as c
 from ..base import DataTransfer, command
+from . import codes
 from .drive import TapeDrive
 from .sense import CONTROL_UNIT_END, Condition, sense_3420
 
@@ -16,6 +17,7 @@ class Tape3420(TapeDrive):
     """A 3420 model 6 behind a 3803 model 2."""
 
     type_name = "3420"
+    words = codes.T3420
     sense_length = 24
     unload_status = CONTROL_UNIT_END
 
@@ -28,14 +30,14 @@ class Tape3420(TapeDrive):
         """Sense ID: a 3803 does not know it."""
         raise self.reject(c.CCW_CMD_SENSE_ID)
 
-    @command(0x13, 0x23, 0x2B, 0x33, 0x3B, 0x53, 0x63, 0x6B, 0x73, 0x7B, 0x93, 0xA3, 0xAB, 0xB3,
-             0xBB, 0xC3, 0xCB, 0xD3, 0xEB)  # fmt: skip
+    @command(*codes.MODE_SET_1, codes.MODE_SET_1600, codes.MODE_SET_800, codes.MODE_SET_6250,
+             codes.DIAGNOSTIC_MODE_SET)  # fmt: skip
     def mode_set(self, io: DataTransfer) -> int | None:
         """Mode Set 1 and 2: 7-track modes, 800, 1600 and 6250 bits an inch; all the same here."""
         return None
 
-    @command(0xD4, 0xF4)
+    @command(codes.SENSE_RELEASE, codes.SENSE_RESERVE)
     def sense_release_or_reserve(self, io: DataTransfer) -> int | None:
-        """Sense Release (D4), Sense Reserve (F4): sense data; there is no other host."""
+        """Sense Release, Sense Reserve: sense data; there is no other host."""
         io.give(self.take_sense())
         return None

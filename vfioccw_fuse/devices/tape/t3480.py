@@ -8,63 +8,23 @@ Tape-Write-Immediate wait for the disk.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping
-from typing import ClassVar, Final
+from typing import ClassVar
 
 from ...regions import constants as c
 from ..base import DataTransfer, command
+from . import codes
 from .aws import AwsTape
 from .drive import TapeDrive
 from .paths import ID_SIZE, PathGroup
-from .sense import FORMAT_BUFFERED_LOG, Condition, sense_3480
-
-MODE_SUPERVISOR_INHIBIT: Final = 0x10
-"""Mode Set: the commands of a supervisor are rejected for the rest of the program."""
-
-BLOCK_ID_WRAP: Final = 0x01000000
-"""The first byte of a block id: the physical reference, here always the same."""
-BLOCK_ID_NUMBER: Final = 0x003FFFFF
-"""The block number in a block id."""
-BLOCK_ID_FORMAT: Final = 0x00C00000
-"""The recording format in a block id; both bits are not valid."""
-
-DISPLAY_SIZE: Final = 17
-"""Bytes of Load Display: a control byte and two messages of eight characters."""
-DISPLAY_FUNCTION: Final = 0xE0
-DISPLAY_NO_CHANGE: Final = 0x60
-DISPLAY_RESET: Final = 0x80
-
-BUFFERED_LOG_SIZE: Final = 32
-
-PSF_MESSAGE_NOT_SUPPORTED: Final = 0x1C
-PSF_ACTIVATE_LOGGING: Final = 0x80
-PSF_DEACTIVATE_LOGGING: Final = 0x81
-PSF_ACTIVATE_ACCESS: Final = 0x82
-PSF_DEACTIVATE_ACCESS: Final = 0x83
-PSF_RESET_FENCED: Final = 0x90
-PSF_PIN: Final = 0xA1
-PSF_UNPIN: Final = 0xA2
-PSF_SIZES: Final[Mapping[int, int]] = {
-    PSF_MESSAGE_NOT_SUPPORTED: 20,
-    PSF_ACTIVATE_LOGGING: 3,
-    PSF_DEACTIVATE_LOGGING: 3,
-    PSF_ACTIVATE_ACCESS: 4,
-    PSF_DEACTIVATE_ACCESS: 4,
-    PSF_RESET_FENCED: 2,
-    PSF_PIN: 3,
-    PSF_UNPIN: 2,
-}
-"""Orders of Perform Subsystem Function and the bytes that each has."""
-ACCESS_WRITE_PROTECT: Final = 0x80
-ACCESS_KINDS: Final = 0x93
-"""Logical write protect, data compaction, data check recovery, extended recovery."""
+from .sense import Condition, sense_3480
 
 
 class Tape3480(TapeDrive):
     """A 3480 model D31 drive."""
 
     type_name = "3480"
+    words = codes.T3480
     sense_length = 24
     sense_id = bytes.fromhex("ff 3480 31 3480 31")
     unit = 0xF
@@ -74,7 +34,7 @@ class Tape3480(TapeDrive):
     """Of the drive and of its control unit."""
     record_ids: tuple[int, int] = (0x41, 0x80)
     """Ids for error records: MDR, OBR (Read Device Characteristics bytes 40 and 41)."""
-    psf_sizes: ClassVar[Mapping[int, int]] = PSF_SIZES
+    psf_sizes: ClassVar[Mapping[int, int]] = codes.PSF_SIZES
     """The orders of Perform Subsystem Function that the model knows, and their bytes."""
 
     def __init__(self, name: str, tape: AwsTape | None, device_number: int = 0) -> None:
@@ -109,41 +69,41 @@ class Tape3480(TapeDrive):
         self.accept(not self._supervisor_inhibited and (io.first or not alone))
 
     # ------------------------------------------------------------------------ blocks and tape
-    @command(c.TAPE_READ_BLOCK_ID)
+    @command(codes.READ_BLOCK_ID)
     def read_block_id(self, io: DataTransfer) -> int | None:
         """Read Block ID: where the tape is for the channel and, the same here, on the medium."""
-        number = self.loaded().block_number & BLOCK_ID_NUMBER
-        io.give(struct.pack(">II", BLOCK_ID_WRAP | number, BLOCK_ID_WRAP | number))
+        block = codes.BLOCK_ID_WRAP | self.loaded().block_number & codes.BLOCK_ID_NUMBER
+        io.give(codes.BLOCK_IDS.pack(codes.BlockIds(channel=block, device=block)))
         return None
 
-    @command(c.TAPE_LOCATE)
+    @command(codes.LOCATE)
     def locate_block(self, io: DataTransfer) -> int | None:
         """Locate Block: 4 bytes of block id."""
         tape = self.loaded()
         if self._locating is None:
-            data = io.take(4)
-            self.accept(len(data) == 4)
-            block_id = int.from_bytes(data, "big")
-            self.accept(block_id & BLOCK_ID_FORMAT != BLOCK_ID_FORMAT)
-            self._locating = block_id & BLOCK_ID_NUMBER
+            data = io.take(codes.BLOCK_ID.size)
+            self.accept(len(data) == codes.BLOCK_ID.size)
+            block_id = codes.BLOCK_ID.parse(data).block
+            self.accept(block_id & codes.BLOCK_ID_FORMAT != codes.BLOCK_ID_FORMAT)
+            self._locating = block_id & codes.BLOCK_ID_NUMBER
         self.locate(tape, self._locating)
         self._locating = None
         return None
 
-    @command(c.TAPE_SYNC)
+    @command(codes.SYNC)
     def synchronize_tape(self, io: DataTransfer) -> int | None:
         """Synchronize: wait until the disk has everything."""
         self.synchronize(self.loaded())
         return None
 
-    @command(0xC3)
+    @command(codes.SET_TAPE_WRITE_IMMEDIATE)
     def set_tape_write_immediate(self, io: DataTransfer) -> int | None:
         """Set Tape-Write-Immediate: as Synchronize, but an empty drive may have it."""
         if self.tape is not None:
             self.synchronize(self.tape)
         return None
 
-    @command(c.TAPE_READ_BUFFER)
+    @command(codes.READ_BUFFER)
     def read_buffer(self, io: DataTransfer) -> int | None:
         """Read Buffer: data that was not yet written, and there is never any."""
         self.loaded()
@@ -151,17 +111,16 @@ class Tape3480(TapeDrive):
         return None
 
     # --------------------------------------------------------------------- modes, paths, text
-    @command(c.TAPE_MODE_SET)
+    @command(codes.MODE_SET_DB)
     def mode_set(self, io: DataTransfer) -> int | None:
         """Mode Set: write-immediate and compaction change nothing; supervisor inhibit does."""
         self.accept(not self._supervisor_inhibited)
         data = io.take(1)
         self.accept(len(data) == 1)
-        self._supervisor_inhibited = data[0] & MODE_SUPERVISOR_INHIBIT != 0
+        self._supervisor_inhibited = data[0] & codes.MODE_SUPERVISOR_INHIBIT != 0
         return None
 
-    @command(0x13, 0x23, 0x2B, 0x33, 0x3B, 0x53, 0x63, 0x6B, 0x73, 0x7B, 0x93, 0xA3, 0xAB, 0xB3,
-             0xBB, 0xCB, 0xD3)  # fmt: skip
+    @command(*codes.MODE_SET_1, codes.MODE_SET_800, codes.MODE_SET_6250)
     def old_mode_set(self, io: DataTransfer) -> int | None:
         """Mode Set of older drives: nothing happens."""
         return None
@@ -186,37 +145,37 @@ class Tape3480(TapeDrive):
         self.accept(self._paths.set(io.path, io.take(1 + ID_SIZE)))
         return None
 
-    @command(c.TAPE_ASSIGN)
+    @command(codes.ASSIGN)
     def assign(self, io: DataTransfer) -> int | None:
         """Assign: 11 bytes, the group or zeros."""
         self.supervisor(io)
         self.accept(self._paths.assign(io.take(ID_SIZE)))
         return None
 
-    @command(c.TAPE_UNASSIGN)
+    @command(codes.UNASSIGN)
     def unassign(self, io: DataTransfer) -> int | None:
         """Unassign: 11 bytes that say nothing."""
         self.supervisor(io)
         self.accept(self._paths.unassign(io.take(ID_SIZE)))
         return None
 
-    @command(c.TAPE_CONTROL_ACCESS)
+    @command(codes.CONTROL_ACCESS)
     def control_access(self, io: DataTransfer) -> int | None:
         """Control Access: function and password, 12 bytes."""
         self.supervisor(io)
         self.accept(self._paths.control_access(io.take(1 + ID_SIZE)))
         return None
 
-    @command(c.TAPE_LOAD_DISPLAY)
+    @command(codes.LOAD_DISPLAY)
     def load_display(self, io: DataTransfer) -> int | None:
         """Load Display: what the operator reads on the drive."""
         self.supervisor(io)
-        data = io.take(DISPLAY_SIZE)
-        function = data[0] & DISPLAY_FUNCTION if data else DISPLAY_NO_CHANGE
-        if function == DISPLAY_RESET:
+        data = io.take(codes.DISPLAY_SIZE)
+        function = data[0] & codes.DISPLAY_FUNCTION if data else codes.DISPLAY_NO_CHANGE
+        if function == codes.DISPLAY_RESET:
             self.display = ("", "")
-        elif function != DISPLAY_NO_CHANGE:
-            text = data[1:].decode("cp037").ljust(DISPLAY_SIZE - 1)
+        elif function != codes.DISPLAY_NO_CHANGE:
+            text = data[1:].decode("cp037").ljust(codes.DISPLAY_SIZE - 1)
             shown = "".join(letter if letter.isprintable() else " " for letter in text)
             self.display = (shown[:8].rstrip(), shown[8:].rstrip())
         return None
@@ -230,20 +189,31 @@ class Tape3480(TapeDrive):
 
     def characteristics(self) -> bytes:
         """Unit types, features, ids for error records, longest block."""
-        unit = struct.pack(">HBHB", self.device_type, self.model, self.device_type, self.model)
-        data = bytearray(64)
-        data[0:6] = data[24:30] = unit
-        # Logical write protect, cartridge loader, data compaction; device class and type 80.
-        data[6:12] = bytes.fromhex("000002c0 8080")
-        data[40:42] = bytes(self.record_ids)
-        data[43:51] = struct.pack(">II", self.longest_block, self.longest_block)
-        return bytes(data)
+        mdr, obr = self.record_ids
+        told = codes.Characteristics(
+            cu_type=self.device_type,
+            cu_model=self.model,
+            device_type=self.device_type,
+            device_model=self.model,
+            facilities=0x2C0,
+            device_class=0x80,
+            device_code=0x80,
+            real_cu_type=self.device_type,
+            real_cu_model=self.model,
+            real_device_type=self.device_type,
+            real_device_model=self.model,
+            mdr=mdr,
+            obr=obr,
+            longest_read=self.longest_block,
+            longest_written=self.longest_block,
+        )
+        return codes.CHARACTERISTICS.pack(told)
 
-    @command(c.TAPE_READ_BUFFERED_LOG)
+    @command(codes.READ_BUFFERED_LOG)
     def read_buffered_log(self, io: DataTransfer) -> int | None:
         """Read Buffered Log: 32 bytes of counters, all zero."""
-        log = bytearray(self.build_sense(Condition.NONE).ljust(BUFFERED_LOG_SIZE, b"\0"))
-        log[7] = FORMAT_BUFFERED_LOG
+        log = bytearray(self.build_sense(Condition.NONE).ljust(codes.BUFFERED_LOG_SIZE, b"\0"))
+        log[7] = codes.FORMAT_BUFFERED_LOG
         io.give(bytes(log))
         return None
 
@@ -251,21 +221,21 @@ class Tape3480(TapeDrive):
     def perform(self, order: int, data: bytes) -> bool:
         """An order of Perform Subsystem Function; False rejects it."""
         parameter = data[2] if len(data) > 2 else 0
-        if order in (PSF_ACTIVATE_LOGGING, PSF_DEACTIVATE_LOGGING):
+        if order in (codes.PSF_ACTIVATE_LOGGING, codes.PSF_DEACTIVATE_LOGGING):
             return parameter in (1, 2)
-        if order in (PSF_ACTIVATE_ACCESS, PSF_DEACTIVATE_ACCESS):
-            if not parameter or parameter & ~ACCESS_KINDS:
+        if order in (codes.PSF_ACTIVATE_ACCESS, codes.PSF_DEACTIVATE_ACCESS):
+            if not parameter or parameter & ~codes.ACCESS_KINDS:
                 return False
-            if parameter & ACCESS_WRITE_PROTECT:
-                self.protected = order == PSF_ACTIVATE_ACCESS
+            if parameter & codes.ACCESS_WRITE_PROTECT:
+                self.protected = order == codes.PSF_ACTIVATE_ACCESS
             return True
-        if order == PSF_PIN:
+        if order == codes.PSF_PIN:
             return parameter in (0, 1)
-        if order == PSF_MESSAGE_NOT_SUPPORTED:
+        if order == codes.PSF_MESSAGE_NOT_SUPPORTED:
             return parameter in (1, 2) and data[6:8] == b"\0\0"
-        return order in (PSF_RESET_FENCED, PSF_UNPIN)
+        return order in (codes.PSF_RESET_FENCED, codes.PSF_UNPIN)
 
-    @command(c.TAPE_PSF)
+    @command(codes.PERFORM_SUBSYSTEM_FUNC)
     def perform_subsystem_function(self, io: DataTransfer) -> int | None:
         """Perform Subsystem Function: order, zero flags, parameters."""
         self.supervisor(io)

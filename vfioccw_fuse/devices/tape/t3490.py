@@ -2,44 +2,31 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping
-from typing import ClassVar, Final
+from typing import ClassVar
 
 from ...regions import constants as c
 from ..base import DataTransfer, command
+from . import codes
 from .aws import AwsTape
-from .t3480 import PSF_SIZES, Tape3480
-
-PSF_PREPARE_READ: Final = 0x18
-PREPARE_SIZE: Final = 12
-PREPARE_ATTENTION_MESSAGE: Final = 0x03
-"""The only sub-order of Prepare for Read Subsystem Data."""
-
-MESSAGE_NONE: Final = 0x00
-"""Format byte: there is no message."""
-MESSAGE_STATUS: Final = 0x02
-"""Format byte: the status of the operation that a message id names."""
-MESSAGE_DELAYED: Final = 0x01
-"""Message code: a delayed response."""
-
-NED_SIZE: Final = 32
-TYPE_TAPE: Final = bytes.fromhex("010200")
-"""Node element descriptor: an I/O device, a magnetic tape."""
-TYPE_CONTROL_UNIT: Final = bytes.fromhex("020000")
+from .t3480 import Tape3480
 
 
 class Tape3490(Tape3480):
     """A 3490 model C10 drive."""
 
     type_name = "3490"
+    words = codes.T3490
     sense_length = 32
     sense_id = bytes.fromhex("ff 3490 50 3490 50")
     unit = 0xE
     device_type = 0x3490
     model = 0x50
     record_ids = (0x42, 0x81)
-    psf_sizes: ClassVar[Mapping[int, int]] = {**PSF_SIZES, PSF_PREPARE_READ: PREPARE_SIZE}
+    psf_sizes: ClassVar[Mapping[int, int]] = {
+        **codes.PSF_SIZES,
+        codes.PSF_PREPARE_READ: codes.PREPARE.size,
+    }
 
     def __init__(self, name: str, tape: AwsTape | None, device_number: int = 0) -> None:
         super().__init__(name, tape, device_number)
@@ -50,46 +37,41 @@ class Tape3490(Tape3480):
         super().begin()
         self._prepared = b""
 
-    @command(0xCB)
+    @command(codes.MODE_SET_800)
     def not_a_mode_set(self, io: DataTransfer) -> int | None:
         """A mode of the 3420 and 3480 that the 3490 has no more."""
-        raise self.reject(0xCB)
+        raise self.reject(codes.MODE_SET_800)
 
-    @command(c.TAPE_SET_INTERFACE_ID)
+    @command(codes.SET_INTERFACE_ID)
     def set_interface_identifier(self, io: DataTransfer) -> int | None:
         """Set Interface Identifier: nothing happens."""
         return None
 
     def perform(self, order: int, data: bytes) -> bool:
         """The orders of the 3480, and Prepare for Read Subsystem Data."""
-        if order != PSF_PREPARE_READ:
+        if order != codes.PSF_PREPARE_READ:
             return super().perform(order, data)
-        if data[2:6] != bytes(4) or data[6] != PREPARE_ATTENTION_MESSAGE or data[7]:
+        asked = codes.PREPARE.parse(data)
+        if asked.reserved or asked.sub_order != codes.PREPARE_ATTENTION_MESSAGE or asked.sub_flags:
             return False
-        message = data[8:12]
-        if message == bytes(4):
-            self._prepared = struct.pack(">HBB4sB", 9, MESSAGE_NONE, 0, message, 0)
-        else:
-            # No operation is asynchronous here, so that the one asked for has ended long ago.
-            self._prepared = struct.pack(
-                ">HBB4sBB", 10, MESSAGE_STATUS, MESSAGE_DELAYED, message, 0, 0
-            )
+        # No operation is asynchronous here, so that the one asked for has ended long ago.
+        self._prepared = ended_message(asked.message) if asked.message else no_message()
         return True
 
-    @command(c.TAPE_RSSD)
+    @command(codes.READ_SUBSYSTEM_DATA)
     def read_subsystem_data(self, io: DataTransfer) -> int | None:
         """Read Subsystem Data: what Perform Subsystem Function just before it has prepared."""
         data, self._prepared = self._prepared, b""
-        self.accept(bool(data) and self.previous == c.TAPE_PSF)
+        self.accept(bool(data) and self.previous == codes.PERFORM_SUBSYSTEM_FUNC)
         io.give(data)
         return None
 
-    @command(c.TAPE_READ_MESSAGE_ID)
+    @command(codes.READ_MESSAGE_ID)
     def read_message_id(self, io: DataTransfer) -> int | None:
         """Read Message ID: chained to a write; its id is zero as nothing is asynchronous."""
         previous = self.previous
-        self.accept(previous is not None and previous & 3 == c.TAPE_WRITE)
-        io.give(struct.pack(">HBBIBB", 10, MESSAGE_STATUS, MESSAGE_DELAYED, 0, 0, 0))
+        self.accept(previous is not None and previous & 3 == codes.WRITE)
+        io.give(ended_message(0))
         return None
 
     @command(c.CCW_CMD_RCD)
@@ -101,10 +83,28 @@ class Tape3490(Tape3480):
     def configuration(self) -> bytes:
         """Node element descriptors of drive, control unit and token, and the general qualifier."""
         address = self.device_number & 0xF
-        node = "003490C10HRCZZ000000000000".encode("cp037")
-        drive = b"\xcc" + TYPE_TAPE + node + struct.pack(">H", address)
-        control_unit = b"\xc4" + TYPE_CONTROL_UNIT + node + bytes(2)
-        token = b"\xec" + bytes(3) + node + bytes(2)
-        # Interface id 0080; extended information tells the upper half of sixteen drives.
-        qualifier = struct.pack(">BBHB3xB", 0x80, 0x80, 0x0080, 0, address > 7)
-        return drive + control_unit + bytes(NED_SIZE) + token + qualifier.ljust(NED_SIZE, b"\0")
+        name = "003490C10HRCZZ000000000000".encode("cp037")
+        drive = codes.Node(0xCC, codes.NODE_TAPE, name, address)
+        control_unit = codes.Node(0xC4, codes.NODE_CONTROL_UNIT, name, 0)
+        token = codes.Node(0xEC, bytes(3), name, 0)
+        qualifier = codes.Qualifier(0x80, 0x80, interface=0x0080, extended=int(address > 7))
+        return b"".join((
+            codes.NODE.pack(drive),
+            codes.NODE.pack(control_unit),
+            bytes(codes.NODE.size),
+            codes.NODE.pack(token),
+            codes.QUALIFIER.pack(qualifier),
+        ))  # fmt: skip
+
+
+def no_message() -> bytes:
+    """What Read Subsystem Data gives when there is no message: 9 bytes."""
+    size = codes.MESSAGE.size + 1
+    return codes.MESSAGE.pack(codes.Message(size, codes.MESSAGE_NONE, 0, 0)).ljust(size, b"\0")
+
+
+def ended_message(message: int) -> bytes:
+    """The status of the operation of id *message*, which has ended: 10 bytes."""
+    size = codes.MESSAGE.size + 2
+    head = codes.Message(size, codes.MESSAGE_STATUS, codes.MESSAGE_DELAYED, message)
+    return codes.MESSAGE.pack(head).ljust(size, b"\0")

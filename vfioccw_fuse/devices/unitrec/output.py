@@ -9,7 +9,8 @@ import os
 import stat
 
 from ...errors import UserError
-from ..base import SENSE_EQUIPMENT_CHECK, UnitCheck
+from ...regions import constants as c
+from ..base import UnitCheck
 
 
 class Output:
@@ -45,7 +46,7 @@ class Output:
             written = -1
         if written != len(data):
             self._cut(start)
-            raise UnitCheck(bytes([SENSE_EQUIPMENT_CHECK]))
+            raise UnitCheck(bytes([c.SNS0_EQUIPMENT_CHECK]))
 
     def close(self) -> None:
         """Let the file go. What was written is with the operating system."""
@@ -57,11 +58,11 @@ class Output:
         try:
             return os.fstat(self._fd).st_size
         except OSError:
-            raise UnitCheck(bytes([SENSE_EQUIPMENT_CHECK])) from None
+            raise UnitCheck(bytes([c.SNS0_EQUIPMENT_CHECK])) from None
 
     def _cut(self, size: int) -> None:
         """A full disk took a part of a record: take that back, so that the records stay whole."""
         try:
             os.ftruncate(self._fd, size)
         except OSError:
-            raise UnitCheck(bytes([SENSE_EQUIPMENT_CHECK])) from None
+            raise UnitCheck(bytes([c.SNS0_EQUIPMENT_CHECK])) from None

@@ -36,25 +36,8 @@ CHANNELS: Final = {1: 1, 2: 7, 3: 13, 4: 19, 5: 25, 6: 31, 7: 37, 8: 43, 9: 63, 
                    12: 61}  # fmt: skip
 """The control tape: channel to line of the form."""
 
-SENSE_LOAD_CHECK: Final = 0x02
-"""The buffer was not loaded in full."""
-SENSE_CHANNEL_9: Final = 0x01
-"""The hole of channel 9 was passed."""
 CHECK_BITS_PRINTED: Final = 0x04
 """Check Read: this position was compared and printed."""
-
-SPACES: Final = (0x01, 0x09, 0x11, 0x19)
-"""Write and space 0, 1, 2 or 3 lines."""
-SKIPS: Final = tuple(0x81 + 8 * channel for channel in CHANNELS)
-"""Write and skip to channel 1 to 12."""
-SPACES_IMMEDIATE: Final = (0x0B, 0x13, 0x1B)
-SKIPS_IMMEDIATE: Final = tuple(0x83 + 8 * channel for channel in CHANNELS)
-DIAGNOSTIC_WRITES: Final = (0x05, 0x0D, 0x15, 0x1D, 0x8D, 0x95, 0x9D, 0xA5, 0xAD, 0xB5, 0xBD, 0xC5,
-                            0xCD, 0xD5, 0xDD, 0xE5)  # fmt: skip
-IS_SKIP: Final = 0x80
-"""Command bit: skip to a channel, not space some lines."""
-IS_CONTROL: Final = 0x02
-"""Command bit: move the carriage without printing."""
 
 
 def printable(data: bytes) -> str:
@@ -107,7 +90,7 @@ class Printer1403(Device):
 
     def _move(self) -> int:
         """Space or skip as the command says; gives the unit status."""
-        if self._code & IS_SKIP:
+        if self._code & codes.IS_SKIP:
             self._skip((self._code & 0x7F) >> 3)
             return ENDED
         return self._space(self._code >> 3)
@@ -121,14 +104,14 @@ class Printer1403(Device):
         if before < CHANNELS[12] <= after:
             status |= UE
         if before < CHANNELS[9] <= after:
-            raise UnitCheck(bytes([SENSE_CHANNEL_9]), status | UC)
+            raise UnitCheck(bytes([codes.SENSE_CHANNEL_9]), status | UC)
         return status
 
     def _skip(self, channel: int) -> None:
         target = CHANNELS[channel]
         here = target == self._line and not self._overprints
         self._overprints = False
-        if here and self._code & IS_CONTROL:
+        if here and self._code & codes.IS_CONTROL:
             return  # a Skip Immediate to where the carriage stands moves nothing
         text = ""
         if target <= self._line or self._fresh_form:
@@ -138,7 +121,7 @@ class Printer1403(Device):
         self._fresh_form = False
 
     # ------------------------------------------------------------------------------- commands
-    @command(*SPACES, *SKIPS)
+    @command(*codes.WRITES)
     def write(self, io: DataTransfer) -> int | None:
         """Write a line, then move the carriage."""
         data = io.take(LINE, variable=True)
@@ -147,42 +130,42 @@ class Printer1403(Device):
         self._put(text.upper() if self._folds else text)
         return self._move()
 
-    @command(*SPACES_IMMEDIATE, *SKIPS_IMMEDIATE)
+    @command(*codes.MOVES)
     def move_immediate(self, io: DataTransfer) -> int | None:
         """Space or skip without printing."""
         return self._move()
 
-    @command(*DIAGNOSTIC_WRITES)
+    @command(*codes.DIAGNOSTIC_WRITES)
     def diagnostic_write(self, io: DataTransfer) -> int | None:
         """Diagnostic Write: fills the print line buffer and prints nothing."""
         self._buffer = io.take(LINE, variable=True).ljust(LINE, b"\0")
         return None
 
-    @command(0x02)
+    @command(codes.DIAGNOSTIC_READ)
     def diagnostic_read(self, io: DataTransfer) -> int | None:
         """Diagnostic Read: the print line buffer."""
         io.give(self._buffer)
         return None
 
-    @command(0x06)
+    @command(codes.CHECK_READ)
     def check_read(self, io: DataTransfer) -> int | None:
         """Diagnostic Check Read: check bits of each print position."""
         io.give(bytes([CHECK_BITS_PRINTED]) * LINE)
         return None
 
-    @command(0xEB)
+    @command(codes.UCS_GATE_LOAD)
     def ucs_gate_load(self, io: DataTransfer) -> int | None:
         """UCS Gate Load: the load of the character set buffer may follow in this program."""
         self._gate_open = True
         return None
 
-    @command(0xF3)
+    @command(codes.LOAD_UCS_FOLD)
     def load_ucs_fold(self, io: DataTransfer) -> int | None:
         """Load UCS Buffer and Fold: small letters print as capitals."""
         self._load_ucs(io, folds=True)
         return None
 
-    @command(0xFB)
+    @command(codes.LOAD_UCS)
     def load_ucs(self, io: DataTransfer) -> int | None:
         """Load UCS Buffer."""
         self._load_ucs(io, folds=False)
@@ -193,11 +176,11 @@ class Printer1403(Device):
         if not self._gate_open:
             raise self.reject(self._code)
         if len(io.take(UCS_SIZE)) < UCS_SIZE:
-            raise UnitCheck(bytes([SENSE_LOAD_CHECK]))
+            raise UnitCheck(bytes([codes.SENSE_LOAD_CHECK]))
         self._folds = folds
         self._fresh_form = True
 
-    @command(0x73, 0x7B)
+    @command(codes.BLOCK_DATA_CHECK, codes.ALLOW_DATA_CHECK)
     def set_data_check(self, io: DataTransfer) -> int | None:
         """Block Data Check (73), Allow Data Check (7B): no character is ever unprintable."""
         return None

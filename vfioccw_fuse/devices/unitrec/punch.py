@@ -41,7 +41,7 @@ class Punch3525(Device):
         """Let the file go."""
         self._stacker.close()
 
-    @command(0x01, 0x41, 0x81)
+    @command(*codes.PUNCHES)
     def write_feed_select_stacker(self, io: DataTransfer) -> int | None:
         """Write, Feed, Select Stacker: one card; columns that the program leaves out are blank."""
         self._stacker.write(io.take(CARD).ljust(CARD, BLANK))

@@ -16,11 +16,9 @@ import stat
 from typing import Final, Protocol
 
 from ...errors import UserError
+from ...regions import constants as c
 from ..base import (
     ENDED,
-    SENSE_DATA_CHECK,
-    SENSE_EQUIPMENT_CHECK,
-    SENSE_INTERVENTION_REQUIRED,
     UE,
     DataTransfer,
     Device,
@@ -34,17 +32,10 @@ CARD: Final = 80
 """Bytes of a card, one a column."""
 BLANK: Final = 0x40
 """An EBCDIC blank."""
-SENSE1_RETRY: Final = 0x10
-"""The command is to be tried again when the intervention is over."""
 LINE_LIMIT: Final = 4096
 """Bytes in which the end of a text line is looked for."""
 
-NO_CARDS: Final = bytes([SENSE_INTERVENTION_REQUIRED, SENSE1_RETRY])
-
-READS: Final = tuple(code for code in range(256) if code & 0x17 == 0x02)
-"""Read, Feed, Select Stacker and Read Only: stacker, data mode and format bits are free."""
-FEEDS: Final = tuple(code for code in range(256) if code & 0x37 == 0x23)
-"""Feed, Select Stacker."""
+NO_CARDS: Final = bytes([c.SNS0_INTERVENTION_REQ, codes.SENSE1_RETRY])
 
 
 EBCDIC: Final = Option(
@@ -117,7 +108,7 @@ class TextFile:
         self._offset += len(line) + len(newline)
         columns = line.rstrip(b"\r").decode("utf-8", "replace").expandtabs(8)
         if len(columns) > CARD:
-            raise UnitCheck(bytes([SENSE_DATA_CHECK]))
+            raise UnitCheck(bytes([c.SNS0_DATA_CHECK]))
         return columns.encode("cp037", "replace").ljust(CARD, bytes([BLANK]))
 
     @property
@@ -179,13 +170,13 @@ class Reader3505(Device):
             self.sense = NO_CARDS
         return super().take_sense()
 
-    @command(*READS)
+    @command(*codes.READS)
     def read(self, io: DataTransfer) -> int | None:
         """Read a card, and feed the next."""
         try:
             card = self._hopper.next()
         except OSError:
-            raise UnitCheck(bytes([SENSE_EQUIPMENT_CHECK])) from None
+            raise UnitCheck(bytes([c.SNS0_EQUIPMENT_CHECK])) from None
         if card is not None:
             self._ran_empty = False
             io.give(card)
@@ -197,7 +188,7 @@ class Reader3505(Device):
         self._ran_empty = True
         raise UnitCheck(NO_CARDS)
 
-    @command(*FEEDS)
+    @command(*codes.FEEDS)
     def feed(self, io: DataTransfer) -> int | None:
         """Feed, Select Stacker: the card was fed when it was read."""
         return None
