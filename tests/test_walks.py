@@ -6,7 +6,6 @@ import json
 import os
 import re
 import socket
-import struct
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -17,8 +16,9 @@ import pyfuse3
 import pytest
 import trio
 
-from tests.css.machine import BLOCK, BLOCKS, CC, DATA, MEMORY, PROGRAM, ccw_bytes
-from tests.mounted import PROJECT
+from lab import programs
+from lab.mounts import PROJECT
+from tests.css.machine import BLOCK, BLOCKS, DATA, MEMORY, PROGRAM
 from vfioccw_fuse.css.executor import TrioExecutor
 from vfioccw_fuse.devices.catalog import attach
 from vfioccw_fuse.fuse.blocked import BlockedRequests
@@ -121,18 +121,18 @@ async def visitor(
     system.close()
 
 
+def start_of(program: int) -> bytes:
+    """The request that starts the program at *program*, with prefetch."""
+    ctrl0 = c.ORB_CTRL0_MASK_FMT | c.ORB_CTRL0_MASK_PFCH
+    return programs.request(programs.START, programs.orb(program, ctrl0))
+
+
 def reading(space: AddressSpace) -> bytes:
     """Lay out a program that reads block 1; gives the request that starts it."""
-    space.write(PARAMETERS, struct.pack(">B3xIIIBBHI", 0x40, 0, 0, BLOCKS - 1, 0x06, 0, 1, 1))
-    space.write(
-        PROGRAM,
-        ccw_bytes(0x63, CC, 16, PARAMETERS)
-        + ccw_bytes(0x43, CC, 8, PARAMETERS + 16)
-        + ccw_bytes(0x42, 0, BLOCK, DATA),
-    )
-    ctrl0 = c.ORB_CTRL0_MASK_FMT | c.ORB_CTRL0_MASK_PFCH
-    orb = struct.pack(">IHBBI", 1, ctrl0, 0xFF, 0, PROGRAM)
-    return orb + struct.pack(">HH8x", 0, c.SCSW_FCTL_START_FUNC)
+    space.write(PARAMETERS, programs.extent(BLOCKS) + programs.locate(programs.READING, 1, 1))
+    read = (programs.READ, 0, BLOCK, DATA)
+    space.write(PROGRAM, programs.ccws(*programs.located(PARAMETERS), read))
+    return start_of(PROGRAM)
 
 
 async def test_a_start_goes_to_the_device_and_back_as_the_walks_say(visitor: Visitor) -> None:
@@ -150,6 +150,21 @@ async def test_a_start_goes_to_the_device_and_back_as_the_walks_say(visitor: Vis
     both = Called()
     both.steps = program.steps + read.steps
     both.assert_walks("An interruption")
+
+
+async def test_an_option_goes_as_the_walk_says(
+    storage: BuiltInStorage, nursery: trio.Nursery
+) -> None:
+    with Called() as called:
+        system = System(
+            TrioExecutor(nursery), lambda: AddressSpace([storage.range()]), Interface.FULL
+        )
+        spec = parse_device(f"3215@{SCHID}:-,delay=3s")
+        device = system.add(spec, attach(spec))
+        device.regions[0].write(0, start_of(PROGRAM))
+    assert device.sch.behaviour.delay == 3
+    system.close()
+    called.assert_walks("An option")
 
 
 async def test_a_map_goes_as_the_walk_says(visitor: Visitor, nursery: trio.Nursery) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.mounted import PROJECT, SOON, MountedSystem
+from lab.mounts import PROJECT, MountedSystem
+from lab.waits import SOON
 from vfioccw_fuse.regions.state import is_attached, parse_state
 
 README = (PROJECT / "regions" / "README.md").read_text()
