@@ -12,14 +12,15 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from lab.client import Client, errno_of, write_file
+from lab.client import PROGRAM, Client, errno_of, write_file
 from lab.mounts import MountedSystem, mount
 from lab.processes import ASLEEP_IN_THE_MOUNT, sleeps_in
-from lab.programs import ENDED, HALT, NOP, PROGRAM, SLI, START, orb, request
+from lab.programs import ENDED, HALT, NOP, SLI, START, orb, request
 from lab.waits import SOON, until
 from vfioccw_fuse.client import Program, Subchannel
 from vfioccw_fuse.regions.state import parse_state
@@ -67,9 +68,8 @@ def test_others_get_eagain_until_the_start_goes_on(client: Client) -> None:
     starter = Starter(client)
     with open(client.directory / "device", "r+b", buffering=0) as device:
         for fctl in (START, HALT, 0):
-            assert (
-                errno_of(lambda f=fctl: os.pwrite(device.fileno(), request(f), 0)) == errno.EAGAIN
-            )
+            write = partial(os.pwrite, device.fileno(), request(fctl), 0)
+            assert errno_of(write) == errno.EAGAIN
         assert client.command(1) == errno.EAGAIN
         assert client.write("schib_region", client.schib()) == errno.EAGAIN
         assert starter.ended() == 0
