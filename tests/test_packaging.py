@@ -1,0 +1,172 @@
+"""What is built and installed: the package `vfioccw_fuse` and no other name."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[1]
+NEIGHBOURS = Path(sys.prefix) / "neighbours"
+"""Where scripts/setup puts the wheel of another project's top-level `regions`."""
+BUILD_SDIST = "import sys; from setuptools import build_meta; build_meta.build_sdist(sys.argv[1])"
+FIND = "import importlib.util; print(importlib.util.find_spec('regions').origin)"
+
+
+def run(*words: str | Path, cwd: Path) -> str:
+    """What the command prints; a failure shows all that it said."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+    done = subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def pip(*words: str | Path, cwd: Path, python: Path = Path(sys.executable)) -> None:
+    """Run pip without an index on the environment of *python*."""
+    run(sys.executable, "-m", "pip", "--python", python, "--no-input",
+        "--disable-pip-version-check", *words, cwd=cwd)  # fmt: skip
+
+
+def checkout(target: Path) -> None:
+    """Copy what git knows of this tree, links as links."""
+    listed = run("git", "ls-files", "-z", cwd=PROJECT).split("\0")
+    for name in filter(None, listed):
+        if os.path.lexists(PROJECT / name):
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(PROJECT / name, target / name, follow_symlinks=False)
+
+
+def wheel_of(source: Path, target: Path) -> Path:
+    pip("wheel", "--no-index", "--no-deps", "--no-build-isolation", "--wheel-dir", target, source,
+        cwd=target.parent)  # fmt: skip
+    (wheel,) = target.glob("*.whl")
+    return wheel
+
+
+def names_in(wheel: Path) -> set[str]:
+    with zipfile.ZipFile(wheel) as archive:
+        return set(archive.namelist())
+
+
+@dataclass(frozen=True)
+class Built:
+    """What was built from a checkout of its own."""
+
+    source: Path
+    sdist: Path
+    wheel: Path
+    wheel_of_sdist: Path
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    folder = tmp_path_factory.mktemp("packaging")
+    source = folder / "source"
+    checkout(source)
+    run(sys.executable, "-c", BUILD_SDIST, folder / "sdist", cwd=source)
+    (sdist,) = (folder / "sdist").glob("*.tar.gz")
+    return Built(
+        source, sdist, wheel_of(source, folder / "wheel"), wheel_of(sdist, folder / "again")
+    )
+
+
+@pytest.fixture(scope="module")
+def theirs() -> Path:
+    found = sorted(NEIGHBOURS.glob("regions-*.whl"))
+    assert found, "no wheel to install beside ours: run scripts/setup"
+    return found[-1]
+
+
+@pytest.fixture
+def python(tmp_path: Path) -> Path:
+    """The Python of a new environment that has what vfioccw depends on, but not vfioccw."""
+    dependencies = tmp_path / "dependencies"
+    dependencies.mkdir()
+    for entry in Path(sysconfig.get_path("purelib")).iterdir():
+        if "vfioccw" not in entry.name:
+            (dependencies / entry.name).symlink_to(entry)
+    run(sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv", cwd=tmp_path)
+    python = tmp_path / "venv" / "bin" / "python"
+    (site_packages(python) / "dependencies.pth").write_text(f"{dependencies}\n")
+    return python
+
+
+def site_packages(python: Path) -> Path:
+    (found,) = python.parents[1].glob("lib/python*/site-packages")
+    return found
+
+
+def test_the_wheel_has_one_package(built: Built) -> None:
+    top = {name.split("/")[0] for name in names_in(built.wheel)}
+    assert {name for name in top if not name.endswith(".dist-info")} == {"vfioccw_fuse"}
+
+
+@pytest.mark.parametrize("pattern", ["regions/*.py", "regions/README.md", "regions/py.typed"])
+def test_the_wheel_has_regions_below_the_package(built: Built, pattern: str) -> None:
+    wanted = {
+        f"vfioccw_fuse/{path.relative_to(built.source)}" for path in built.source.glob(pattern)
+    }
+    assert wanted
+    assert wanted <= names_in(built.wheel)
+
+
+@pytest.mark.parametrize("pattern", ["**/*.py", "py.typed", "qemu/preload/*.[ch]"])
+def test_the_wheel_has_every_file_of_the_package(built: Built, pattern: str) -> None:
+    package = built.source / "vfioccw_fuse"
+    wanted = {str(path.relative_to(built.source)) for path in package.glob(pattern)}
+    assert wanted
+    assert wanted <= names_in(built.wheel)
+
+
+def test_a_wheel_built_from_the_sdist_is_the_same(built: Built) -> None:
+    assert names_in(built.wheel_of_sdist) == names_in(built.wheel)
+
+
+def test_the_sdist_has_no_link(built: Built) -> None:
+    with tarfile.open(built.sdist) as archive:
+        assert not [member.name for member in archive if member.issym() or member.islnk()]
+
+
+def assert_theirs_is_untouched(python: Path, theirs: Path) -> None:
+    found = Path(run(python, "-c", FIND, cwd=python.parents[2]).strip())
+    assert found == site_packages(python) / "regions" / "__init__.py"
+    with zipfile.ZipFile(theirs) as archive:
+        for name in archive.namelist():
+            if name.startswith("regions/") and not name.endswith("/"):
+                installed = (site_packages(python) / name).read_bytes()
+                packed = archive.read(name)
+                assert hashlib.sha256(installed).digest() == hashlib.sha256(packed).digest(), name
+
+
+@pytest.mark.parametrize("first", ["ours", "theirs"])
+@pytest.mark.parametrize("kind", ["wheel", "editable"])
+def test_it_lives_beside_another_package_named_regions(
+    built: Built, theirs: Path, python: Path, tmp_path: Path, kind: str, first: str
+) -> None:
+    ours = [built.wheel] if kind == "wheel" else ["--editable", built.source]
+    for words in [ours, [theirs]] if first == "ours" else [[theirs], ours]:
+        pip("install", "--no-index", "--no-deps", "--no-build-isolation", *words,
+            cwd=tmp_path, python=python)  # fmt: skip
+
+    where = "import vfioccw_fuse.regions.codec as codec; print(codec.__file__)"
+    package = site_packages(python) if kind == "wheel" else built.source
+    found = Path(run(python, "-c", where, cwd=tmp_path).strip())
+    assert found == package / "vfioccw_fuse" / "regions" / "codec.py"
+    assert_theirs_is_untouched(python, theirs)
+
+    command = python.parent / "vfioccw"
+    assert "0.1.0" in run(command, "--version", cwd=tmp_path)
+    assert "count 13" in run(command, "decode", "scsw", "00c04007000100100c00000d", cwd=tmp_path)
+
+    pip("uninstall", "--yes", "vfioccw", cwd=tmp_path, python=python)
+    assert not command.exists()
+    assert_theirs_is_untouched(python, theirs)
