@@ -11,10 +11,9 @@ When it looks: 100 ms after a request was read while others wait, because a FUSE
 such request, again as long as something is unclear, and every second to be safe. An idle mount
 without blocked requests never wakes up.
 
-Where it looks: at the thread that opened the file. If that one is gone or does not wait, the reader
-is another thread, or a child that inherited the descriptor: then at the threads of all processes,
-and for those held in a request, which files they have open. File names come from readlink(2) on
-/proc/PID/fd alone: a stat(2) there would be a request to ourselves.
+Where it looks (`signals` does): at the thread that opened the file. If that one is gone or does not
+wait, the reader is another thread, or a child that inherited the descriptor: then at the threads of
+all processes.
 
 What cannot be known:
 
@@ -29,17 +28,16 @@ What cannot be known:
 
 from __future__ import annotations
 
-import enum
 import errno
 import math
-import os
-import signal
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import pyfuse3
 import trio
+
+from .signals import ThreadState, distance, examine, examine_all, glance_at
 
 if TYPE_CHECKING:
     from .workers import Workers
@@ -241,23 +239,23 @@ class BlockedRequests:
         for waiter in known:
             waiters.setdefault(waiter.opener.tid, []).append(waiter)
         if len(waiters) <= INLINE_THREADS:
-            glances = _glance_at(waiters)
+            glances = glance_at(waiters)
         else:
             glances = await trio.to_thread.run_sync(
-                _glance_at, list(waiters), abandon_on_cancel=True
+                glance_at, list(waiters), abandon_on_cancel=True
             )
         # A thread waits in one request at a time: further ones of the same opener are others'.
         accounted = {
             waiter
             for tid, state in glances.items()
-            if state is not _State.ELSEWHERE
+            if state is not ThreadState.ELSEWHERE
             for waiter in waiters[tid][:1]
         }
-        held = {tid for tid, state in glances.items() if state is _State.HELD}
+        held = {tid for tid, state in glances.items() if state is ThreadState.HELD}
         unsettled = bool(held)
         if held:
             found = await trio.to_thread.run_sync(
-                _examine, held, self._root, abandon_on_cancel=True
+                examine, held, self._root, abandon_on_cancel=True
             )
             threads = {thread.tid: thread for thread in found}
             for tid in held:
@@ -283,7 +281,7 @@ class BlockedRequests:
         """Look at all processes for those who wait in these requests, except the threads *done*."""
         started = self._last_scan = trio.current_time()
         self._scans += 1
-        threads = await trio.to_thread.run_sync(_examine_all, self._root, abandon_on_cancel=True)
+        threads = await trio.to_thread.run_sync(examine_all, self._root, abandon_on_cancel=True)
         ended = trio.current_time()
         self._next_scan = ended + min(LOOK_SHARE * (ended - started), SAFETY_S)
         unsettled = False
@@ -296,157 +294,9 @@ class BlockedRequests:
             if possible and thread.tid not in done:
                 unsettled = True
                 if thread.interrupted:
-                    self._interrupt(min(possible, key=lambda w: _distance(w.opener, thread)))
+                    self._interrupt(min(possible, key=lambda w: distance(w.opener.tid, thread)))
         return unsettled
 
     def _interrupt(self, waiter: Waiter) -> None:
         self._interrupted += 1
         waiter.fail(errno.EINTR)
-
-
-# The rest reads /proc and touches nothing above. All but _glance_at runs in a thread of its own:
-# /proc/TID/syscall waits for an execve(2) there, which may wait for us to answer its close(2).
-
-
-class _State(enum.Enum):
-    ELSEWHERE = enum.auto()
-    """Gone, running, or waiting for something that is not a FUSE server."""
-    WAITING = enum.auto()
-    """Waiting in a request, and no signal came."""
-    HELD = enum.auto()
-    """Waiting in a request, in state D: a signal came, or something that feels like one."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Held:
-    """A thread in state `_State.HELD`."""
-
-    tid: int
-    pid: int
-    names: frozenset[str]
-    """Which of our files it may be waiting in; not empty."""
-    interrupted: bool
-    """Whether it has a signal to deliver."""
-
-
-_DEFAULT_IGNORED: Final = sum(
-    1 << (number - 1) for number in (signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH)
-)
-"""Signals that do nothing unless they are caught (signal(7)), as bits of /proc's masks."""
-
-
-def _glance_at(tids: Iterable[int]) -> dict[int, _State]:
-    """What these threads are doing."""
-    return {tid: _state(_read(f"/proc/{tid}/status"), tid) for tid in tids}
-
-
-def _examine(tids: Iterable[int], root: str) -> list[_Held]:
-    """Those of the threads that are held in a request to a file below the mount point *root*."""
-    found = []
-    for tid in tids:
-        status = _read(f"/proc/{tid}/status")
-        if _state(status, tid) is _State.HELD and (names := _names(tid, root)):
-            pid = int(_field(status, b"Tgid"))
-            interrupted = bool(_deliverable(status)) or _stopping(pid)
-            found.append(_Held(tid, pid, names, interrupted))
-    return found
-
-
-def _examine_all(root: str) -> list[_Held]:
-    """The same for all threads of all processes but our own."""
-    own = str(os.getpid())
-    pids = [entry for entry in _listdir("/proc") if entry.isdecimal() and entry != own]
-    return _examine((int(tid) for pid in pids for tid in _listdir(f"/proc/{pid}/task")), root)
-
-
-def _state(status: bytes, tid: int) -> _State:
-    """What the thread *tid* is doing, by its /proc/TID/status."""
-    letter = _field(status, b"State")[:1]
-    if letter not in (b"S", b"D"):
-        return _State.ELSEWHERE
-    # Where it sleeps; the kernel may be built without telling.
-    place = _read(f"/proc/{tid}/wchan")
-    if place not in (b"", b"0") and b"request_wait_answer" not in place and b"fuse" not in place:
-        return _State.ELSEWHERE
-    return _State.WAITING if letter == b"S" else _State.HELD
-
-
-def _deliverable(status: bytes) -> int:
-    """The pending signals that would be delivered, from a /proc/TID/status."""
-    pending, shared, blocked, ignored, caught = (
-        int(_field(status, name) or b"0", 16)
-        for name in (b"SigPnd", b"ShdPnd", b"SigBlk", b"SigIgn", b"SigCgt")
-    )
-    # A tracer makes even ignored signals pending; they interrupt nothing.
-    return (pending | shared) & ~blocked & ~ignored & ~(_DEFAULT_IGNORED & ~caught)
-
-
-def _stopping(pid: int) -> bool:
-    """Whether the process stops (Ctrl-Z) and waits for its last threads to do so too.
-
-    The stop signal was then taken by another thread, and is no longer pending.
-    """
-    states = (
-        _field(_read(f"/proc/{pid}/task/{tid}/status"), b"State")[:1]
-        for tid in _listdir(f"/proc/{pid}/task")
-    )
-    return b"T" in states
-
-
-def _names(tid: int, root: str) -> frozenset[str]:
-    """The files of the mount that the thread may be waiting in, as paths below the mount point."""
-    # The descriptor is the first argument of every read call, and sendfile's second.
-    for argument in _read(f"/proc/{tid}/syscall").split()[1:3]:
-        name = _name(f"/proc/{tid}/fd/{int(argument, 16)}", root)
-        if name is not None:
-            return frozenset((name,))
-    directory = f"/proc/{tid}/fd"
-    names = (_name(f"{directory}/{fd}", root) for fd in _listdir(directory))
-    return frozenset(name for name in names if name is not None)
-
-
-def _name(link: str, root: str) -> str | None:
-    """What the link of a descriptor points to, if that is below the mount point *root*."""
-    try:
-        path = os.readlink(link)
-    except OSError:
-        return None
-    return path.removeprefix(root) if path.startswith(root + "/") else None
-
-
-def _distance(opener: Opener, thread: _Held) -> int:
-    """How far a reading thread is from the opener: the same, of the same process, another."""
-    if opener.tid == thread.tid:
-        return 0
-    return 1 if os.path.exists(f"/proc/{thread.pid}/task/{opener.tid}") else 2
-
-
-def _field(status: bytes, name: bytes) -> bytes:
-    """The value of a line of /proc/TID/status; empty if it is not there."""
-    start = status.find(b"\n" + name + b":")
-    if start < 0:
-        return b""
-    start += len(name) + 2
-    return status[start : status.find(b"\n", start)].strip()
-
-
-def _read(path: str) -> bytes:
-    """A file of /proc; empty if it cannot be read, because the thread is gone or another user's."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return b""
-    try:
-        return os.read(fd, 8192)
-    except OSError:
-        return b""
-    finally:
-        os.close(fd)
-
-
-def _listdir(path: str) -> Sequence[str]:
-    """A directory of /proc; empty if it cannot be read."""
-    try:
-        return os.listdir(path)
-    except OSError:
-        return ()

@@ -1,0 +1,167 @@
+"""Who of the waiting threads has a signal: what /proc says of them (proc(5)).
+
+A thread that waits in a FUSE request is in state S, and in state D once a signal came for it. Where
+we look: at a thread, at the threads of all processes, and for those held in a request at which
+files they have open. File names come from readlink(2) on /proc/PID/fd alone: a stat(2) there would
+be a request to ourselves.
+
+Nothing here knows a request. All but `glance_at` runs in a thread of its own: /proc/TID/syscall
+waits for an execve(2) there, which may wait for us to answer its close(2).
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+import signal
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+
+class ThreadState(enum.Enum):
+    """What a thread is doing, as far as it matters here."""
+
+    ELSEWHERE = enum.auto()
+    """Gone, running, or waiting for something that is not a FUSE server."""
+    WAITING = enum.auto()
+    """Waiting in a request, and no signal came."""
+    HELD = enum.auto()
+    """Waiting in a request, in state D: a signal came, or something that feels like one."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldThread:
+    """A thread in state `ThreadState.HELD`."""
+
+    tid: int
+    """Its id."""
+    pid: int
+    """The id of its process."""
+    names: frozenset[str]
+    """Which of our files it may be waiting in; not empty."""
+    interrupted: bool
+    """Whether it has a signal to deliver."""
+
+
+_DEFAULT_IGNORED: Final = sum(
+    1 << (number - 1) for number in (signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH)
+)
+"""Signals that do nothing unless they are caught (signal(7)), as bits of /proc's masks."""
+
+
+def glance_at(tids: Iterable[int]) -> dict[int, ThreadState]:
+    """What these threads are doing."""
+    return {tid: _state(_read(f"/proc/{tid}/status"), tid) for tid in tids}
+
+
+def examine(tids: Iterable[int], root: str) -> list[HeldThread]:
+    """Those of the threads that are held in a request to a file below the mount point *root*."""
+    found = []
+    for tid in tids:
+        status = _read(f"/proc/{tid}/status")
+        if _state(status, tid) is ThreadState.HELD and (names := _names(tid, root)):
+            pid = int(_field(status, b"Tgid"))
+            interrupted = bool(deliverable(status)) or _stopping(pid)
+            found.append(HeldThread(tid, pid, names, interrupted))
+    return found
+
+
+def examine_all(root: str) -> list[HeldThread]:
+    """The same for all threads of all processes but our own."""
+    own = str(os.getpid())
+    pids = [entry for entry in _listdir("/proc") if entry.isdecimal() and entry != own]
+    return examine((int(tid) for pid in pids for tid in _listdir(f"/proc/{pid}/task")), root)
+
+
+def _state(status: bytes, tid: int) -> ThreadState:
+    """What the thread *tid* is doing, by its /proc/TID/status."""
+    letter = _field(status, b"State")[:1]
+    if letter not in (b"S", b"D"):
+        return ThreadState.ELSEWHERE
+    # Where it sleeps; the kernel may be built without telling.
+    place = _read(f"/proc/{tid}/wchan")
+    if place not in (b"", b"0") and b"request_wait_answer" not in place and b"fuse" not in place:
+        return ThreadState.ELSEWHERE
+    return ThreadState.WAITING if letter == b"S" else ThreadState.HELD
+
+
+def deliverable(status: bytes) -> int:
+    """The pending signals that would be delivered, from a /proc/TID/status."""
+    pending, shared, blocked, ignored, caught = (
+        int(_field(status, name) or b"0", 16)
+        for name in (b"SigPnd", b"ShdPnd", b"SigBlk", b"SigIgn", b"SigCgt")
+    )
+    # A tracer makes even ignored signals pending; they interrupt nothing.
+    return (pending | shared) & ~blocked & ~ignored & ~(_DEFAULT_IGNORED & ~caught)
+
+
+def _stopping(pid: int) -> bool:
+    """Whether the process stops (Ctrl-Z) and waits for its last threads to do so too.
+
+    The stop signal was then taken by another thread, and is no longer pending.
+    """
+    states = (
+        _field(_read(f"/proc/{pid}/task/{tid}/status"), b"State")[:1]
+        for tid in _listdir(f"/proc/{pid}/task")
+    )
+    return b"T" in states
+
+
+def _names(tid: int, root: str) -> frozenset[str]:
+    """The files of the mount that the thread may be waiting in, as paths below the mount point."""
+    # The descriptor is the first argument of every read call, and sendfile's second.
+    for argument in _read(f"/proc/{tid}/syscall").split()[1:3]:
+        name = _name(f"/proc/{tid}/fd/{int(argument, 16)}", root)
+        if name is not None:
+            return frozenset((name,))
+    directory = f"/proc/{tid}/fd"
+    names = (_name(f"{directory}/{fd}", root) for fd in _listdir(directory))
+    return frozenset(name for name in names if name is not None)
+
+
+def _name(link: str, root: str) -> str | None:
+    """What the link of a descriptor points to, if that is below the mount point *root*."""
+    try:
+        path = os.readlink(link)
+    except OSError:
+        return None
+    return path.removeprefix(root) if path.startswith(root + "/") else None
+
+
+def distance(opener: int, thread: HeldThread) -> int:
+    """How far a reading thread is from the *opener*'s: the same, of the same process, another."""
+    if opener == thread.tid:
+        return 0
+    return 1 if os.path.exists(f"/proc/{thread.pid}/task/{opener}") else 2
+
+
+def _field(status: bytes, name: bytes) -> bytes:
+    """The value of a line of /proc/TID/status; empty if it is not there."""
+    start = status.find(b"\n" + name + b":")
+    if start < 0:
+        return b""
+    start += len(name) + 2
+    return status[start : status.find(b"\n", start)].strip()
+
+
+def _read(path: str) -> bytes:
+    """A file of /proc; empty if it cannot be read, because the thread is gone or another user's."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    try:
+        return os.read(fd, 8192)
+    except OSError:
+        return b""
+    finally:
+        os.close(fd)
+
+
+def _listdir(path: str) -> Sequence[str]:
+    """A directory of /proc; empty if it cannot be read."""
+    try:
+        return os.listdir(path)
+    except OSError:
+        return ()
