@@ -14,68 +14,80 @@ from ...regions import constants as c
 from ...regions.descriptions import DeviceWords, Row, bits_set
 from ..dasd import COMMANDS as DASD_COMMANDS
 
-MULTITRACK: Final = c.DASD_ECKD_CCW_MULTITRACK
+MULTITRACK: Final = 0x80
 
 READ_IPL: Final = 0x02
-NO_OPERATION: Final = c.DASD_ECKD_CCW_NOP
+NO_OPERATION: Final = 0x03
 SENSE: Final = c.CCW_CMD_BASIC_SENSE
-WRITE_DATA: Final = c.DASD_ECKD_CCW_WRITE
-READ_DATA: Final = c.DASD_ECKD_CCW_READ
-SEEK: Final = c.DASD_ECKD_CCW_SEEK
-SEEK_CYLINDER: Final = c.DASD_ECKD_CCW_SEEK_CYLINDER
-WRITE_KEY_DATA: Final = c.DASD_ECKD_CCW_WRITE_KD
-READ_KEY_DATA: Final = c.DASD_ECKD_CCW_READ_KD
-ERASE: Final = c.DASD_ECKD_CCW_ERASE
-READ_COUNT: Final = c.DASD_ECKD_CCW_READ_COUNT
-RECALIBRATE: Final = c.DASD_ECKD_CCW_RECALIBRATE
-UNCONDITIONAL_RESERVE: Final = c.DASD_ECKD_CCW_SLCK
-WRITE_R0: Final = c.DASD_ECKD_CCW_WRITE_RECORD_ZERO
-READ_R0: Final = c.DASD_ECKD_CCW_READ_RECORD_ZERO
+WRITE_DATA: Final = 0x05
+READ_DATA: Final = 0x06
+SEEK: Final = 0x07
+SEEK_CYLINDER: Final = 0x0B
+WRITE_KEY_DATA: Final = 0x0D
+READ_KEY_DATA: Final = 0x0E
+ERASE: Final = 0x11
+READ_COUNT: Final = 0x12
+RECALIBRATE: Final = 0x13
+UNCONDITIONAL_RESERVE: Final = 0x14
+WRITE_R0: Final = 0x15
+READ_R0: Final = 0x16
 RESTORE: Final = 0x17
 WRITE_HOME_ADDRESS: Final = 0x19
 READ_HOME_ADDRESS: Final = 0x1A
-SEEK_HEAD: Final = c.DASD_ECKD_CCW_SEEK_HEAD
-WRITE_CKD: Final = c.DASD_ECKD_CCW_WRITE_CKD
-READ_CKD: Final = c.DASD_ECKD_CCW_READ_CKD
-SET_FILE_MASK: Final = c.DASD_ECKD_CCW_SET_FILE_MASK
-READ_SECTOR: Final = c.DASD_ECKD_CCW_READ_SECTOR
-SET_SECTOR: Final = c.DASD_ECKD_CCW_SET_SECTOR
-PERFORM_SUBSYSTEM_FUNCTION: Final = c.DASD_ECKD_CCW_PSF
-SEARCH_KEY_EQUAL: Final = c.DASD_ECKD_CCW_SEARCH_KEY_EQ
-SEARCH_ID_EQUAL: Final = c.DASD_ECKD_CCW_SEARCH_ID_EQ
-SENSE_PATH_GROUP_ID: Final = c.DASD_ECKD_CCW_SNID
-SEARCH_HOME_ADDRESS: Final = c.DASD_ECKD_CCW_SEARCH_HA_EQ
-READ_SUBSYSTEM_DATA: Final = c.DASD_ECKD_CCW_RSSD
+SEEK_HEAD: Final = 0x1B
+WRITE_CKD: Final = 0x1D
+READ_CKD: Final = 0x1E
+SET_FILE_MASK: Final = 0x1F
+READ_SECTOR: Final = 0x22
+SET_SECTOR: Final = 0x23
+PERFORM_SUBSYSTEM_FUNCTION: Final = 0x27
+SEARCH_KEY_EQUAL: Final = 0x29
+SEARCH_ID_EQUAL: Final = 0x31
+SENSE_PATH_GROUP_ID: Final = 0x34
+SEARCH_HOME_ADDRESS: Final = 0x39
+READ_SUBSYSTEM_DATA: Final = 0x3E
 RESET_ALLEGIANCE: Final = 0x44
-LOCATE_RECORD: Final = c.DASD_ECKD_CCW_LOCATE_RECORD
-SEARCH_KEY_HIGH: Final = c.DASD_ECKD_CCW_SEARCH_KEY_HI
-LOCATE_RECORD_EXTENDED: Final = c.DASD_ECKD_CCW_LOCATE_RECORD_EXT
+LOCATE_RECORD: Final = 0x47
+SEARCH_KEY_HIGH: Final = 0x49
+LOCATE_RECORD_EXTENDED: Final = 0x4B
 READ_MESSAGE_ID: Final = 0x4E
-SEARCH_ID_HIGH: Final = c.DASD_ECKD_CCW_SEARCH_ID_HI
-SENSE_SUBSYSTEM_STATUS: Final = c.DASD_ECKD_CCW_SNSS
+SEARCH_ID_HIGH: Final = 0x51
+SENSE_SUBSYSTEM_STATUS: Final = 0x54
 SUSPEND_MULTIPATH_RECONNECTION: Final = 0x5B
-READ_MULTIPLE_CKD: Final = c.DASD_ECKD_CCW_READ_MULTIPLE_CKD
-DEFINE_EXTENT: Final = c.DASD_ECKD_CCW_DEFINE_EXTENT
-READ_DEVICE_CHARACTERISTICS: Final = c.DASD_ECKD_CCW_RDC
-SEARCH_KEY_EQUAL_HIGH: Final = c.DASD_ECKD_CCW_SEARCH_KEY_EQ_HI
-SEARCH_ID_EQUAL_HIGH: Final = c.DASD_ECKD_CCW_SEARCH_ID_EQ_HI
-WRITE_UPDATE_DATA: Final = c.DASD_ECKD_CCW_WRITE_MT
+READ_MULTIPLE_CKD: Final = 0x5E
+DEFINE_EXTENT: Final = 0x63
+READ_DEVICE_CHARACTERISTICS: Final = 0x64
+SEARCH_KEY_EQUAL_HIGH: Final = 0x69
+SEARCH_ID_EQUAL_HIGH: Final = 0x71
+WRITE_UPDATE_DATA: Final = 0x85
 SET_SUBSYSTEM_MODE: Final = 0x87
-WRITE_UPDATE_KEY_DATA: Final = c.DASD_ECKD_CCW_WRITE_KD_MT
-RELEASE: Final = c.DASD_ECKD_CCW_RELEASE
-WRITE_FULL_TRACK: Final = c.DASD_ECKD_CCW_WRITE_FULL_TRACK
-WRITE_CKD_NEXT_TRACK: Final = c.DASD_ECKD_CCW_WRITE_CKD_MT
-READ_BUFFERED_LOG: Final = c.DASD_ECKD_CCW_READ_BUFFERED_LOG
-WRITE_TRACK_DATA: Final = c.DASD_ECKD_CCW_WRITE_TRACK_DATA
-READ_TRACK_DATA: Final = c.DASD_ECKD_CCW_READ_TRACK_DATA
+WRITE_UPDATE_KEY_DATA: Final = 0x8D
+RELEASE: Final = 0x94
+WRITE_FULL_TRACK: Final = 0x95
+WRITE_CKD_NEXT_TRACK: Final = 0x9D
+READ_BUFFERED_LOG: Final = 0xA4
+WRITE_TRACK_DATA: Final = 0xA5
+READ_TRACK_DATA: Final = 0xA6
 SET_PATH_GROUP_ID: Final = c.CCW_CMD_SET_PGID
-RESERVE: Final = c.DASD_ECKD_CCW_RESERVE
-READ_TRACK: Final = c.DASD_ECKD_CCW_READ_TRACK
-PREFIX: Final = c.DASD_ECKD_CCW_PFX
-READ_CONFIGURATION_DATA: Final = c.DASD_ECKD_CCW_RCD
+RESERVE: Final = 0xB4
+READ_TRACK: Final = 0xDE
+PREFIX: Final = 0xE7
+READ_CONFIGURATION_DATA: Final = 0xFA
 
 LOCATES: Final = frozenset({LOCATE_RECORD, LOCATE_RECORD_EXTENDED, PREFIX})
 """Commands that open a domain."""
+
+SEARCHES: Final = frozenset(
+    code | bit
+    for bit in (0, MULTITRACK)
+    for code in (
+        *(SEARCH_ID_EQUAL, SEARCH_ID_HIGH, SEARCH_ID_EQUAL_HIGH),
+        *(SEARCH_KEY_EQUAL, SEARCH_KEY_HIGH, SEARCH_KEY_EQUAL_HIGH, SEARCH_HOME_ADDRESS),
+    )
+)
+
+KEEP_INDEX: Final = SEARCHES | {READ_COUNT, READ_SECTOR, DEFINE_EXTENT, SENSE, c.CCW_CMD_SENSE_ID}
+"""Commands that leave it remembered that the index point was passed; all others reset it."""
 
 DOMAIN: Final = frozenset(
     {
@@ -89,55 +101,65 @@ DOMAIN: Final = frozenset(
 )
 """Commands that may be part of the domain of a Locate Record; all others are rejected there."""
 
-_COMMANDS = {
-    c.DASD_ECKD_CCW_WRITE: "write data",
-    c.DASD_ECKD_CCW_READ: "read data",
-    c.DASD_ECKD_CCW_SEEK: "seek",
-    c.DASD_ECKD_CCW_WRITE_HOME_ADDRESS: "write home address",
-    c.DASD_ECKD_CCW_READ_HOME_ADDRESS: "read home address",
-    c.DASD_ECKD_CCW_SEEK_CYLINDER: "seek cylinder",
-    c.DASD_ECKD_CCW_WRITE_KD: "write key and data",
-    c.DASD_ECKD_CCW_READ_KD: "read key and data",
-    c.DASD_ECKD_CCW_SPACE_COUNT: "space count",
-    c.DASD_ECKD_CCW_ERASE: "erase",
-    c.DASD_ECKD_CCW_READ_COUNT: "read count",
-    c.DASD_ECKD_CCW_RECALIBRATE: "recalibrate",
-    c.DASD_ECKD_CCW_WRITE_RECORD_ZERO: "write record zero",
-    c.DASD_ECKD_CCW_READ_RECORD_ZERO: "read record zero",
-    c.DASD_ECKD_CCW_SEEK_HEAD: "seek head",
-    c.DASD_ECKD_CCW_WRITE_CKD: "write count, key and data",
-    c.DASD_ECKD_CCW_READ_CKD: "read count, key and data",
-    c.DASD_ECKD_CCW_SET_FILE_MASK: "set file mask",
-    c.DASD_ECKD_CCW_READ_SECTOR: "read sector",
-    c.DASD_ECKD_CCW_SET_SECTOR: "set sector",
-    c.DASD_ECKD_CCW_PSF: "perform subsystem function",
-    c.DASD_ECKD_CCW_SEARCH_KEY_EQ: "search key equal",
-    c.DASD_ECKD_CCW_SEARCH_ID_EQ: "search id equal",
-    c.DASD_ECKD_CCW_SEARCH_HA_EQ: "search home address equal",
-    c.DASD_ECKD_CCW_RSSD: "read subsystem data",
-    c.DASD_ECKD_CCW_LOCATE_RECORD: "locate record",
-    c.DASD_ECKD_CCW_SEARCH_KEY_HI: "search key high",
-    c.DASD_ECKD_CCW_LOCATE_RECORD_EXT: "locate record extended",
-    c.DASD_ECKD_CCW_SEARCH_ID_HI: "search id high",
-    c.DASD_ECKD_CCW_SNSS: "sense subsystem status",
-    c.DASD_ECKD_CCW_READ_MULTIPLE_CKD: "read multiple count, key and data",
-    c.DASD_ECKD_CCW_SEARCH_KEY_EQ_HI: "search key equal or high",
-    c.DASD_ECKD_CCW_SEARCH_ID_EQ_HI: "search id equal or high",
-    c.DASD_ECKD_CCW_WRITE_MT: "write update data",
-    c.DASD_ECKD_CCW_READ_MT: "read data, multitrack",
-    c.DASD_ECKD_CCW_WRITE_KD_MT: "write update key and data",
-    c.DASD_ECKD_CCW_READ_KD_MT: "read key and data, multitrack",
-    c.DASD_ECKD_CCW_READ_COUNT_MT: "read count, multitrack",
-    c.DASD_ECKD_CCW_WRITE_FULL_TRACK: "write full track",
-    c.DASD_ECKD_CCW_WRITE_CKD_MT: "write count, key and data next track",
-    c.DASD_ECKD_CCW_READ_CKD_MT: "read count, key and data, multitrack",
-    c.DASD_ECKD_CCW_WRITE_TRACK_DATA: "write track data",
-    c.DASD_ECKD_CCW_READ_TRACK_DATA: "read track data",
-    c.DASD_ECKD_CCW_READ_TRACK: "read track",
-    c.DASD_ECKD_CCW_PFX: "prefix",
-    c.DASD_ECKD_CCW_PFX_READ: "prefix with read",
-    c.DASD_ECKD_CCW_DSO: "define subsystem operation",
-    c.DASD_ECKD_CCW_RSCK: "reset allegiance",
+_NAMES = {
+    WRITE_DATA: "write data",
+    READ_DATA: "read data",
+    SEEK: "seek",
+    WRITE_HOME_ADDRESS: "write home address",
+    READ_HOME_ADDRESS: "read home address",
+    SEEK_CYLINDER: "seek cylinder",
+    WRITE_KEY_DATA: "write key and data",
+    READ_KEY_DATA: "read key and data",
+    0x0F: "space count",
+    ERASE: "erase",
+    READ_COUNT: "read count",
+    RECALIBRATE: "recalibrate",
+    WRITE_R0: "write record zero",
+    READ_R0: "read record zero",
+    SEEK_HEAD: "seek head",
+    WRITE_CKD: "write count, key and data",
+    READ_CKD: "read count, key and data",
+    SET_FILE_MASK: "set file mask",
+    READ_SECTOR: "read sector",
+    SET_SECTOR: "set sector",
+    PERFORM_SUBSYSTEM_FUNCTION: "perform subsystem function",
+    SEARCH_KEY_EQUAL: "search key equal",
+    SEARCH_ID_EQUAL: "search id equal",
+    SEARCH_HOME_ADDRESS: "search home address equal",
+    READ_SUBSYSTEM_DATA: "read subsystem data",
+    LOCATE_RECORD: "locate record",
+    SEARCH_KEY_HIGH: "search key high",
+    LOCATE_RECORD_EXTENDED: "locate record extended",
+    SEARCH_ID_HIGH: "search id high",
+    SENSE_SUBSYSTEM_STATUS: "sense subsystem status",
+    READ_MULTIPLE_CKD: "read multiple count, key and data",
+    SEARCH_KEY_EQUAL_HIGH: "search key equal or high",
+    SEARCH_ID_EQUAL_HIGH: "search id equal or high",
+    WRITE_UPDATE_DATA: "write update data",
+    READ_DATA | MULTITRACK: "read data, multitrack",
+    WRITE_UPDATE_KEY_DATA: "write update key and data",
+    READ_KEY_DATA | MULTITRACK: "read key and data, multitrack",
+    READ_COUNT | MULTITRACK: "read count, multitrack",
+    WRITE_FULL_TRACK: "write full track",
+    WRITE_CKD_NEXT_TRACK: "write count, key and data next track",
+    READ_CKD | MULTITRACK: "read count, key and data, multitrack",
+    WRITE_TRACK_DATA: "write track data",
+    READ_TRACK_DATA: "read track data",
+    READ_TRACK: "read track",
+    PREFIX: "prefix",
+    0xEA: "prefix with read",
+    0xF7: "define subsystem operation",
+    0xF9: "reset allegiance",
+    RESET_ALLEGIANCE: "reset allegiance",
+    RESTORE: "restore",
+    READ_MESSAGE_ID: "read message id",
+    SET_SUBSYSTEM_MODE: "set subsystem mode",
+}
+
+_MULTITRACK = {
+    code | MULTITRACK: f"{name}, multitrack"
+    for code, name in _NAMES.items()
+    if code in SEARCHES or code in (READ_R0, READ_HOME_ADDRESS)
 }
 
 _FORMATS: Mapping[int, str] = {
@@ -195,7 +217,7 @@ def _further(data: bytes) -> list[Row]:
 
 
 WORDS = DeviceWords(
-    commands=MappingProxyType({**DASD_COMMANDS, **_COMMANDS}),
+    commands=MappingProxyType({**DASD_COMMANDS, **_NAMES, **_MULTITRACK}),
     sense0=((c.SNS0_INCOMPL_DOMAIN, "incomplete domain"),),
     sense1=(
         (c.SNS1_PERM_ERR, "permanent error"),

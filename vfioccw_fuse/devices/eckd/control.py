@@ -33,7 +33,6 @@ class Control(Locate):
     @command(codes.NO_OPERATION)
     def no_operation(self, io: DataTransfer) -> int | None:
         """No-Operation: an immediate command."""
-        self.index_passed = False
         return None
 
     @command(codes.SEEK)
@@ -53,7 +52,6 @@ class Control(Locate):
         return self._seek(io, self.mask & SEEK_CONTROL != SEEK_NONE, this_cylinder=True)
 
     def _seek(self, io: DataTransfer, permitted: bool, this_cylinder: bool = False) -> int | None:
-        self.index_passed = False
         if not permitted:
             raise self.stopped(sense.FILE_PROTECTED)
         data = io.take(SEEK_LENGTH)
@@ -74,7 +72,6 @@ class Control(Locate):
     def recalibrate(self, io: DataTransfer) -> int | None:
         """Recalibrate: to cylinder 0, head 0. Control units after the 3990-3 do not have it."""
         self._need_recalibration()
-        self.index_passed = False
         if self.mask & SEEK_CONTROL != SEEK_ALL or self.outside_extent(0):
             raise self.stopped(sense.FILE_PROTECTED)
         self.move(0, 0)
@@ -85,7 +82,6 @@ class Control(Locate):
     def restore(self, io: DataTransfer) -> int | None:
         """Restore: does nothing on a device without removable packs."""
         self._need_recalibration()
-        self.index_passed = False
         return None
 
     def _need_recalibration(self) -> None:
@@ -95,7 +91,6 @@ class Control(Locate):
     @command(codes.SET_FILE_MASK)
     def set_file_mask(self, io: DataTransfer) -> int | None:
         """Set File Mask: once in a program, and not together with Define Extent."""
-        self.index_passed = False
         if self.extent_defined or self.mask_set:
             raise self.rejected(INVALID_SEQUENCE)
         data = io.take(1)
@@ -108,7 +103,6 @@ class Control(Locate):
     @command(codes.SET_SECTOR)
     def set_sector(self, io: DataTransfer) -> int | None:
         """Set Sector: waits for an angular position on a real device."""
-        self.index_passed = False
         self.need_position()
         data = io.take(1)
         if not data:

@@ -221,7 +221,7 @@ class Locate(Orientation):
         orientation = data[0] & ORIENTATION
         if operation in (READ_ANY, WRITE_ANY):
             self.stays_on_track = True
-            self.next_record()
+            self.next_record(same_track=True)
         elif operation != WRITE_FULL_TRACK:  # that needs no record to begin with
             self._orient(orientation, data[8:13])
 
@@ -271,7 +271,6 @@ class Locate(Orientation):
         self.count_suffix = suffix != 0
         self.stays_on_track = False
         self.track_set_active = False
-        self.index_passed = False
         self.whole_track_orientation = orientation in (ORIENT_HOME, ORIENT_INDEX)
         self.index_orientation = orientation == ORIENT_INDEX
         self.domain = count

@@ -9,10 +9,10 @@ track. Rules: 3990 reference, *Orientation*, *Multitrack Operations*, *Locate Re
 from __future__ import annotations
 
 import enum
-from collections.abc import Container
+from collections.abc import Callable, Container
 from typing import Final
 
-from ..base import ENDED, UC, DataTransfer, Device, UnitCheck
+from ..base import ENDED, UC, DataTransfer, Device, F, UnitCheck, command
 from . import codes, sense
 from .control_unit import ControlUnit
 from .geometry import HEADS, LONGEST_BLOCK
@@ -74,6 +74,11 @@ INVALID_SEQUENCE: Final = Message.INVALID_SEQUENCE
 INVALID_PARAMETER: Final = Message.INVALID_PARAMETER
 
 
+def either(code: int) -> Callable[[F], F]:
+    """Mark the handler of *code* with and without the multitrack bit: `self.multitrack` tells."""
+    return command(code, code | codes.MULTITRACK)
+
+
 class Orientation(Device):
     """The mechanism and the state of one channel program; subclasses add the commands."""
 
@@ -99,6 +104,8 @@ class Orientation(Device):
         """Index of the current record on the track; -1 at the index point."""
         self.index_passed = False
         """The index point was passed without transfer of data since a command that resets this."""
+        self.multitrack = False
+        """The command goes on to the next track by itself, if it is one that can."""
         self.positioned = False
         """A seek, Locate Record, Read IPL or Recalibrate was done."""
         self.mask = 0
@@ -146,6 +153,9 @@ class Orientation(Device):
         domain = self.domain
         self.shown = self.proof
         self.proof = 0
+        self.multitrack = code & codes.MULTITRACK != 0
+        if code not in codes.KEEP_INDEX:
+            self.index_passed = False
         try:
             handler = self.commands.get(code)
             if handler is None:
@@ -270,21 +280,22 @@ class Orientation(Device):
 
     def next_record(
         self,
-        multitrack: bool = False,
         *,
         record_zero: bool = False,
+        same_track: bool = False,
         marks_index: bool = True,
         patient: bool = False,
     ) -> int:
         """Read the next count field; gives the index of its record, which becomes the current one.
 
         Record 0 is passed over unless *record_zero*. At the end of the track the search goes on at
-        the start of the same track or, if *multitrack*, of the next one. The second time the index
-        point is passed without data in between it ends with no record found, unless *patient*
-        (multitrack outside a domain, which the end of the cylinder ends). *marks_index*: the step
-        to the next track counts as such a passage.
+        the start of the same track or, for a multitrack command and unless *same_track*, of the next
+        one. The second time the index point is passed without data in between it ends with no
+        record found, unless *patient* (multitrack outside a domain, which the end of the cylinder
+        ends). *marks_index*: the step to the next track counts as such a passage.
         """
         track = self.track
+        multitrack = self.multitrack and not same_track
         if self.place == END:
             self.advance()
         while True:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from ..base import ENDED, UE, DataTransfer, command
 from . import codes, locate
-from .codes import MULTITRACK
 from .orientation import (
     COUNT,
     DATA,
@@ -18,6 +17,7 @@ from .orientation import (
     PROVED_ID,
     PROVED_RECORD,
     Orientation,
+    either,
 )
 from .sense import Message
 from .track import COUNT_LENGTH, END_MARKER
@@ -32,28 +32,17 @@ _TRACK_OPERATIONS = frozenset({locate.READ_TRACKS, locate.READ_TRACKSET})
 class Read(Orientation):
     """The read commands."""
 
-    @command(codes.READ_DATA)
+    @either(codes.READ_DATA)
     def read_data(self, io: DataTransfer) -> int | None:
         """Read Data: the current record's data, or the next one's."""
-        if self.domain and self.operation == locate.READ:
+        if self.domain and self.operation == locate.READ and not self.multitrack:
             raise self.rejected(INVALID_SEQUENCE)  # that operation is for multitrack reads
-        return self._read_data(io, False)
-
-    @command(codes.READ_DATA | MULTITRACK)
-    def read_data_multitrack(self, io: DataTransfer) -> int | None:
-        """Read Data, going on to the next track."""
-        return self._read_data(io, True)
-
-    def _read_data(self, io: DataTransfer, multitrack: bool) -> int | None:
-        self.index_passed = False
         self.need_position()
         if self.domain and self.operation not in _DATA_OPERATIONS:
             raise self.rejected(INVALID_SEQUENCE)
-        place = self.place
-        if place in (COUNT, KEY):
-            record = self.record
-        else:
-            record = self.next_record(multitrack, patient=not self.domain)
+        record = self.record
+        if self.place not in (COUNT, KEY):
+            record = self.next_record(patient=not self.domain)
         track = self.track
         start = track.starts[record] + COUNT_LENGTH + track.keys[record]
         length = track.datas[record]
@@ -62,45 +51,27 @@ class Read(Orientation):
         io.give(track.view[start : start + length])
         return None if length else END_OF_FILE
 
-    @command(codes.READ_KEY_DATA)
+    @either(codes.READ_KEY_DATA)
     def read_key_data(self, io: DataTransfer) -> int | None:
         """Read Key and Data."""
-        return self._read_key_data(io, False)
-
-    @command(codes.READ_KEY_DATA | MULTITRACK)
-    def read_key_data_multitrack(self, io: DataTransfer) -> int | None:
-        """Read Key and Data, going on to the next track."""
-        return self._read_key_data(io, True)
-
-    def _read_key_data(self, io: DataTransfer, multitrack: bool) -> int | None:
-        self.index_passed = False
         self.need_position()
         if self.domain and self.operation not in _KEY_DATA_OPERATIONS:
             raise self.rejected(INVALID_SEQUENCE)
         if self.place != COUNT:
-            self.next_record(multitrack, patient=not self.domain)
+            self.next_record(patient=not self.domain)
         record, track = self.record, self.track
         self.place = DATA
         self.proof = self.shown & PROVED_ID
         io.give(track.view[track.starts[record] + COUNT_LENGTH : track.after(record)])
         return None if track.datas[record] else END_OF_FILE
 
-    @command(codes.READ_COUNT)
+    @either(codes.READ_COUNT)
     def read_count(self, io: DataTransfer) -> int | None:
-        """Read Count: the next count field. It does not reset the memory of the index point."""
-        return self._read_count(io, False)
-
-    @command(codes.READ_COUNT | MULTITRACK)
-    def read_count_multitrack(self, io: DataTransfer) -> int | None:
-        """Read Count, going on to the next track."""
-        self.index_passed = False
-        return self._read_count(io, True)
-
-    def _read_count(self, io: DataTransfer, multitrack: bool) -> int | None:
+        """Read Count: the next count field."""
         self.need_position()
         if self.domain and self.operation not in _DATA_OPERATIONS and not self._is_suffix():
             raise self.rejected(INVALID_SEQUENCE)
-        record = self.next_record(multitrack, patient=not self.domain)
+        record = self.next_record(patient=not self.domain)
         track = self.track
         start = track.starts[record]
         io.give(track.view[start : start + COUNT_LENGTH])
@@ -110,22 +81,13 @@ class Read(Orientation):
         """This is the Read Count that the Locate Record announced as the domain's last command."""
         return self.operation == locate.WRITE and self.count_suffix and self.domain == 1
 
-    @command(codes.READ_CKD)
+    @either(codes.READ_CKD)
     def read_ckd(self, io: DataTransfer) -> int | None:
         """Read Count, Key and Data: the next record."""
-        return self._read_ckd(io, False)
-
-    @command(codes.READ_CKD | MULTITRACK)
-    def read_ckd_multitrack(self, io: DataTransfer) -> int | None:
-        """Read Count, Key and Data, going on to the next track."""
-        return self._read_ckd(io, True)
-
-    def _read_ckd(self, io: DataTransfer, multitrack: bool) -> int | None:
-        self.index_passed = False
         self.need_position()
         if self.domain and self.operation not in _DATA_OPERATIONS:
             raise self.rejected(INVALID_SEQUENCE)
-        record = self.next_record(multitrack, patient=not self.domain)
+        record = self.next_record(patient=not self.domain)
         return self._give_record(io, record)
 
     def _give_record(self, io: DataTransfer, record: int) -> int | None:
@@ -134,38 +96,20 @@ class Read(Orientation):
         io.give(track.view[track.starts[record] : track.after(record)])
         return None if track.datas[record] else END_OF_FILE
 
-    @command(codes.READ_R0)
+    @either(codes.READ_R0)
     def read_r0(self, io: DataTransfer) -> int | None:
-        """Read Record Zero: count, key and data of record 0."""
-        return self._read_r0(io, False)
-
-    @command(codes.READ_R0 | MULTITRACK)
-    def read_r0_multitrack(self, io: DataTransfer) -> int | None:
-        """Read Record Zero of the next track; within a domain, of this one."""
-        return self._read_r0(io, True)
-
-    def _read_r0(self, io: DataTransfer, multitrack: bool) -> int | None:
-        self.index_passed = False
+        """Read Record Zero; multitrack of the next track, but within a domain of this one."""
         self._need_track_operation(self.whole_track_orientation)
-        if multitrack and not self.domain:
+        if self.multitrack and not self.domain:
             self.advance()
         self.move(self.cylinder, self.head)
-        return self._give_record(io, self.next_record(record_zero=True))
+        return self._give_record(io, self.next_record(record_zero=True, same_track=True))
 
-    @command(codes.READ_HOME_ADDRESS)
+    @either(codes.READ_HOME_ADDRESS)
     def read_home_address(self, io: DataTransfer) -> int | None:
-        """Read Home Address."""
-        return self._read_home_address(io, False)
-
-    @command(codes.READ_HOME_ADDRESS | MULTITRACK)
-    def read_home_address_multitrack(self, io: DataTransfer) -> int | None:
-        """Read Home Address of the next track; within a domain, of this one."""
-        return self._read_home_address(io, True)
-
-    def _read_home_address(self, io: DataTransfer, multitrack: bool) -> int | None:
-        self.index_passed = False
+        """Read Home Address; multitrack as Read Record Zero."""
         self._need_track_operation(self.index_orientation)
-        if multitrack and not self.domain:
+        if self.multitrack and not self.domain:
             self.advance()
         self.move(self.cylinder, self.head)
         io.give(self.track.home_address())
@@ -182,7 +126,6 @@ class Read(Orientation):
     @command(codes.READ_IPL)
     def read_ipl(self, io: DataTransfer) -> int | None:
         """Read IPL: the data of record 1 on track 0; one more read may follow as in a domain."""
-        self.index_passed = False
         if self.extent_defined or self.mask_set:
             raise self.rejected(INVALID_SEQUENCE)
         self.extent_defined = self.mask_set = True
@@ -199,7 +142,6 @@ class Read(Orientation):
     @command(codes.READ_MULTIPLE_CKD)
     def read_multiple_ckd(self, io: DataTransfer) -> int | None:
         """Read Multiple Count, Key and Data: the records from the next one to the track's end."""
-        self.index_passed = False
         self.need_position()
         if self.domain:
             raise self.rejected(INVALID_SEQUENCE)
@@ -213,7 +155,6 @@ class Read(Orientation):
     @command(codes.READ_TRACK)
     def read_track(self, io: DataTransfer) -> int | None:
         """Read Track: all records from the next one on, record 0 included, and the end marker."""
-        self.index_passed = False
         if (
             not self.domain
             or self.operation not in _TRACK_OPERATIONS
@@ -251,7 +192,6 @@ class Read(Orientation):
         The first of a domain begins with the record that was located, the others with record 1; the
         last gives as many bytes as the transfer length factor says.
         """
-        self.index_passed = False
         if not self.control_unit.prefix:
             raise self.rejected(Message.INVALID_COMMAND)
         if not self.domain or self.operation != locate.READ_TRACKS:

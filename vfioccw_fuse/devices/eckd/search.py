@@ -7,9 +7,8 @@ is shorter than what is compared, only so many bytes are.
 
 from __future__ import annotations
 
-from ..base import ENDED, SM, DataTransfer, command
+from ..base import ENDED, SM, DataTransfer
 from . import codes
-from .codes import MULTITRACK
 from .orientation import (
     COUNT,
     KEY,
@@ -17,6 +16,7 @@ from .orientation import (
     PROVED_ID,
     PROVED_KEY,
     Orientation,
+    either,
 )
 
 IDENTIFIER_LENGTH = 5
@@ -26,92 +26,64 @@ SATISFIED = ENDED | SM
 class Search(Orientation):
     """The search commands. None of them is part of a domain."""
 
-    @command(codes.SEARCH_ID_EQUAL)
+    @either(codes.SEARCH_ID_EQUAL)
     def search_id_equal(self, io: DataTransfer) -> int | None:
         """Search ID Equal."""
-        return self._search_id(io, equal=True, high=False, multitrack=False)
+        return self._search_id(io, equal=True, high=False)
 
-    @command(codes.SEARCH_ID_EQUAL | MULTITRACK)
-    def search_id_equal_multitrack(self, io: DataTransfer) -> int | None:
-        """Search ID Equal, going on to the next track."""
-        return self._search_id(io, equal=True, high=False, multitrack=True)
-
-    @command(codes.SEARCH_ID_HIGH)
+    @either(codes.SEARCH_ID_HIGH)
     def search_id_high(self, io: DataTransfer) -> int | None:
         """Search ID High: the record's identifier is higher than the argument."""
-        return self._search_id(io, equal=False, high=True, multitrack=False)
+        return self._search_id(io, equal=False, high=True)
 
-    @command(codes.SEARCH_ID_HIGH | MULTITRACK)
-    def search_id_high_multitrack(self, io: DataTransfer) -> int | None:
-        """Search ID High, going on to the next track."""
-        return self._search_id(io, equal=False, high=True, multitrack=True)
-
-    @command(codes.SEARCH_ID_EQUAL_HIGH)
+    @either(codes.SEARCH_ID_EQUAL_HIGH)
     def search_id_equal_high(self, io: DataTransfer) -> int | None:
         """Search ID Equal or High."""
-        return self._search_id(io, equal=True, high=True, multitrack=False)
+        return self._search_id(io, equal=True, high=True)
 
-    @command(codes.SEARCH_ID_EQUAL_HIGH | MULTITRACK)
-    def search_id_equal_high_multitrack(self, io: DataTransfer) -> int | None:
-        """Search ID Equal or High, going on to the next track."""
-        return self._search_id(io, equal=True, high=True, multitrack=True)
-
-    @command(codes.SEARCH_KEY_EQUAL)
+    @either(codes.SEARCH_KEY_EQUAL)
     def search_key_equal(self, io: DataTransfer) -> int | None:
         """Search Key Equal."""
-        return self._search_key(io, equal=True, high=False, multitrack=False)
+        return self._search_key(io, equal=True, high=False)
 
-    @command(codes.SEARCH_KEY_EQUAL | MULTITRACK)
-    def search_key_equal_multitrack(self, io: DataTransfer) -> int | None:
-        """Search Key Equal, going on to the next track."""
-        return self._search_key(io, equal=True, high=False, multitrack=True)
-
-    @command(codes.SEARCH_KEY_HIGH)
+    @either(codes.SEARCH_KEY_HIGH)
     def search_key_high(self, io: DataTransfer) -> int | None:
         """Search Key High: the record's key is higher than the argument."""
-        return self._search_key(io, equal=False, high=True, multitrack=False)
+        return self._search_key(io, equal=False, high=True)
 
-    @command(codes.SEARCH_KEY_HIGH | MULTITRACK)
-    def search_key_high_multitrack(self, io: DataTransfer) -> int | None:
-        """Search Key High, going on to the next track."""
-        return self._search_key(io, equal=False, high=True, multitrack=True)
-
-    @command(codes.SEARCH_KEY_EQUAL_HIGH)
+    @either(codes.SEARCH_KEY_EQUAL_HIGH)
     def search_key_equal_high(self, io: DataTransfer) -> int | None:
         """Search Key Equal or High."""
-        return self._search_key(io, equal=True, high=True, multitrack=False)
+        return self._search_key(io, equal=True, high=True)
 
-    @command(codes.SEARCH_KEY_EQUAL_HIGH | MULTITRACK)
-    def search_key_equal_high_multitrack(self, io: DataTransfer) -> int | None:
-        """Search Key Equal or High, going on to the next track."""
-        return self._search_key(io, equal=True, high=True, multitrack=True)
-
-    @command(codes.SEARCH_HOME_ADDRESS)
+    @either(codes.SEARCH_HOME_ADDRESS)
     def search_home_address(self, io: DataTransfer) -> int | None:
-        """Search Home Address Equal."""
-        return self._search_home_address(io)
-
-    @command(codes.SEARCH_HOME_ADDRESS | MULTITRACK)
-    def search_home_address_multitrack(self, io: DataTransfer) -> int | None:
-        """Search Home Address Equal on the next track."""
+        """Search Home Address Equal; multitrack on the next track."""
         self.need_position()
-        self.advance()
-        return self._search_home_address(io)
+        if self.multitrack:
+            self.advance()
+        self.move(self.cylinder, self.head)
+        argument = io.take(4)
+        if self.track.home_address()[1 : 1 + len(argument)] != argument:
+            return ENDED
+        if len(argument) == 4:
+            self.proof = PROVED_HOME_ADDRESS
+        return SATISFIED
 
-    def _search_id(self, io: DataTransfer, *, equal: bool, high: bool, multitrack: bool) -> int:
+    def _search_id(self, io: DataTransfer, *, equal: bool, high: bool) -> int:
         self.need_position()
-        record = self.next_record(multitrack, record_zero=True, marks_index=False)
+        record = self.next_record(record_zero=True, marks_index=False)
         argument = io.take(IDENTIFIER_LENGTH)
         found = self.track.identifier(record)[: len(argument)]
         if equal and not high and found == argument and len(argument) == IDENTIFIER_LENGTH:
             self.proof = PROVED_ID
         return SATISFIED if (equal and found == argument) or (high and found > argument) else ENDED
 
-    def _search_key(self, io: DataTransfer, *, equal: bool, high: bool, multitrack: bool) -> int:
+    def _search_key(self, io: DataTransfer, *, equal: bool, high: bool) -> int:
         self.need_position()
         record = self.record
         if self.place != COUNT:
-            record = self.next_record(multitrack, marks_index=False, patient=True)
+            record = self.next_record(marks_index=False, patient=True)
         self.place = KEY
         track = self.track
         length = track.keys[record]
@@ -123,13 +95,3 @@ class Search(Orientation):
         if equal and not high and found == argument and len(argument) == length:
             self.proof = PROVED_KEY
         return SATISFIED if (equal and found == argument) or (high and found > argument) else ENDED
-
-    def _search_home_address(self, io: DataTransfer) -> int:
-        self.need_position()
-        self.move(self.cylinder, self.head)
-        argument = io.take(4)
-        if self.track.home_address()[1 : 1 + len(argument)] != argument:
-            return ENDED
-        if len(argument) == 4:
-            self.proof = PROVED_HOME_ADDRESS
-        return SATISFIED

@@ -110,14 +110,12 @@ class Subsystem(Orientation):
     @command(codes.READ_DEVICE_CHARACTERISTICS)
     def read_device_characteristics(self, io: DataTransfer) -> int | None:
         """Read Device Characteristics: 64 bytes."""
-        self.index_passed = False
         io.give(self.characteristics)
         return None
 
     @command(codes.READ_CONFIGURATION_DATA)
     def read_configuration_data(self, io: DataTransfer) -> int | None:
         """Read Configuration Data: 256 bytes of node element descriptors."""
-        self.index_passed = False
         io.give(self.configuration)
         return None
 
@@ -138,7 +136,6 @@ class Subsystem(Orientation):
         return None
 
     def _need_first_or_identity(self) -> None:
-        self.index_passed = False
         if not self._is_first() and self.previous not in _IDENTITY:
             raise self.rejected(INVALID_SEQUENCE)
 
@@ -147,7 +144,6 @@ class Subsystem(Orientation):
     @command(codes.SUSPEND_MULTIPATH_RECONNECTION)
     def suspend_multipath_reconnection(self, io: DataTransfer) -> int | None:
         """Suspend Multipath Reconnection: this program stays on its path, as all do here."""
-        self.index_passed = False
         return None
 
     @command(codes.SENSE_PATH_GROUP_ID)
@@ -203,7 +199,6 @@ class Subsystem(Orientation):
     @command(codes.RELEASE)
     def release(self, io: DataTransfer) -> int | None:
         """Device Release: then as Sense."""
-        self.index_passed = False
         if self.extent_defined or self.mask_set or self.ipl:
             raise self.rejected(INVALID_SEQUENCE)
         self.reserved = False
@@ -223,7 +218,6 @@ class Subsystem(Orientation):
     @command(codes.PERFORM_SUBSYSTEM_FUNCTION)
     def perform_subsystem_function(self, io: DataTransfer) -> int | None:
         """Perform Subsystem Function: an order; some prepare data for Read Subsystem Data."""
-        self.index_passed = False
         data = io.take(2)
         if len(data) < 2:
             raise self.rejected(Message.COUNT_TOO_SMALL)
@@ -255,7 +249,6 @@ class Subsystem(Orientation):
     @command(codes.READ_SUBSYSTEM_DATA)
     def read_subsystem_data(self, io: DataTransfer) -> int | None:
         """Read Subsystem Data: what the order before has prepared."""
-        self.index_passed = False
         if not self.subsystem_data:
             raise self.rejected(INVALID_SEQUENCE)
         data, self.subsystem_data = self.subsystem_data, b""
@@ -348,7 +341,6 @@ class Subsystem(Orientation):
     @command(codes.READ_MESSAGE_ID)
     def read_message_id(self, io: DataTransfer) -> int | None:
         """Read Message ID: which message will tell of the end of the function before."""
-        self.index_passed = False
         if self.previous not in (codes.SET_SUBSYSTEM_MODE, codes.PERFORM_SUBSYSTEM_FUNCTION):
             raise self.rejected(INVALID_SEQUENCE)
         self.only_next = NOTHING

@@ -57,7 +57,6 @@ class Write(Orientation):
     @command(codes.WRITE_DATA)
     def write_data(self, io: DataTransfer) -> int | None:
         """Write Data: new data for the current record."""
-        self.index_passed = False
         self._need_update(PROVED_RECORD)
         track, record = self.track, self.record
         if record < 0:
@@ -81,7 +80,6 @@ class Write(Orientation):
     @command(codes.WRITE_KEY_DATA)
     def write_key_data(self, io: DataTransfer) -> int | None:
         """Write Key and Data: a new key and new data for the current record."""
-        self.index_passed = False
         self._need_update(PROVED_ID)
         status = self._write_key_data(io)
         self.proof = self.shown & PROVED_ID
@@ -90,7 +88,6 @@ class Write(Orientation):
     @command(codes.WRITE_UPDATE_DATA)
     def write_update_data(self, io: DataTransfer) -> int | None:
         """Write Update Data: new data for the next record of the domain, on any track."""
-        self.index_passed = False
         self._need_update_domain()
         self._next_to_update()
         track, record = self.track, self.record
@@ -104,7 +101,6 @@ class Write(Orientation):
     @command(codes.WRITE_UPDATE_KEY_DATA)
     def write_update_key_data(self, io: DataTransfer) -> int | None:
         """Write Update Key and Data: a new key and new data for the next record of the domain."""
-        self.index_passed = False
         self._need_update_domain()
         if self.operation != locate.WRITE:
             raise self.rejected(INVALID_SEQUENCE)
@@ -157,7 +153,7 @@ class Write(Orientation):
     def _next_to_update(self) -> None:
         """Make the record that was located current, or else the next one that is not record 0."""
         if self.place != COUNT or self.track.record_number(self.record) == 0:
-            self.next_record(True)
+            self.next_record()
 
     def _update(self, io: DataTransfer, offset: int, length: int) -> None:
         """Replace *length* bytes of the track by what the channel gives, and zeros."""
@@ -173,7 +169,6 @@ class Write(Orientation):
     @command(codes.WRITE_CKD)
     def write_ckd(self, io: DataTransfer) -> int | None:
         """Write Count, Key and Data: a new record behind the current one; the rest is erased."""
-        self.index_passed = False
         self._need_format(_FORMATS)
         if self.place in (INDEX, END):
             raise self.rejected(INVALID_SEQUENCE)  # record 0 comes first
@@ -183,7 +178,6 @@ class Write(Orientation):
     @command(codes.WRITE_CKD_NEXT_TRACK)
     def write_ckd_next_track(self, io: DataTransfer) -> int | None:
         """Write Count, Key and Data Next Track: a new record behind record 0 of the next track."""
-        self.index_passed = False
         if (
             not self.domain
             or self.operation != locate.FORMAT_WRITE
@@ -200,7 +194,6 @@ class Write(Orientation):
     @command(codes.WRITE_R0)
     def write_r0(self, io: DataTransfer) -> int | None:
         """Write Record Zero: a new record 0; the rest of the track is erased."""
-        self.index_passed = False
         if not self.domain and not self.shown & PROVED_HOME_ADDRESS:
             raise self.rejected(INVALID_SEQUENCE)
         self._need_whole_track_permission()
@@ -216,7 +209,6 @@ class Write(Orientation):
     @command(codes.WRITE_HOME_ADDRESS)
     def write_home_address(self, io: DataTransfer) -> int | None:
         """Write Home Address: only checked, as flag and address are fixed."""
-        self.index_passed = False
         self.need_position()
         if self.domain and not (
             self.operation == locate.FORMAT_WRITE and self.whole_track_orientation
@@ -235,7 +227,6 @@ class Write(Orientation):
     @command(codes.ERASE)
     def erase(self, io: DataTransfer) -> int | None:
         """Erase: the track ends behind the current record. A whole record is taken."""
-        self.index_passed = False
         self._need_format({locate.WRITE_TRACK})
         if self.place in (INDEX, END):
             raise self.rejected(INVALID_SEQUENCE)
@@ -300,7 +291,6 @@ class Write(Orientation):
         The first of a domain begins with the record that was located, the others with record 1. All
         records have the length that the Locate Record gave.
         """
-        self.index_passed = False
         self._need_prefix(locate.WRITE_TRACK_DATA)
         self._need_write_permission()
         if self.previous == codes.WRITE_TRACK_DATA:
@@ -330,7 +320,6 @@ class Write(Orientation):
     @command(codes.WRITE_FULL_TRACK)
     def write_full_track(self, io: DataTransfer) -> int | None:
         """Write Full Track: record 0 and all others, as Read Track gives them."""
-        self.index_passed = False
         self._need_prefix(locate.WRITE_FULL_TRACK)
         self._need_whole_track_permission()
         if self.previous == codes.WRITE_FULL_TRACK:
