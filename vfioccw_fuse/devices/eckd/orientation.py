@@ -14,6 +14,7 @@ from typing import Final
 
 from ..base import ENDED, UC, DataTransfer, Device, F, UnitCheck, command
 from . import codes, sense
+from .codes import DOMAIN, KEEP_INDEX, MULTITRACK
 from .control_unit import ControlUnit
 from .geometry import HEADS, LONGEST_BLOCK
 from .image import CkdImage
@@ -76,7 +77,7 @@ INVALID_PARAMETER: Final = Message.INVALID_PARAMETER
 
 def either(code: int) -> Callable[[F], F]:
     """Mark the handler of *code* with and without the multitrack bit: `self.multitrack` tells."""
-    return command(code, code | codes.MULTITRACK)
+    return command(code, code | MULTITRACK)
 
 
 class Orientation(Device):
@@ -153,8 +154,8 @@ class Orientation(Device):
         domain = self.domain
         self.shown = self.proof
         self.proof = 0
-        self.multitrack = code & codes.MULTITRACK != 0
-        if code not in codes.KEEP_INDEX:
+        self.multitrack = code >= MULTITRACK
+        if code not in KEEP_INDEX:
             self.index_passed = False
         try:
             handler = self.commands.get(code)
@@ -164,7 +165,7 @@ class Orientation(Device):
                 if code not in self.only_next:
                     raise self.rejected(INVALID_SEQUENCE)
                 self.only_next = None
-            if domain and code not in codes.DOMAIN and not self._idles_after_ipl(code):
+            if domain and code not in DOMAIN and not self._idles_after_ipl(code):
                 raise self.rejected(INVALID_SEQUENCE)
             status = handler(self, io)
             if status is None:
@@ -289,7 +290,7 @@ class Orientation(Device):
         """Read the next count field; gives the index of its record, which becomes the current one.
 
         Record 0 is passed over unless *record_zero*. At the end of the track the search goes on at
-        the start of the same track or, for a multitrack command and unless *same_track*, of the next
+        the start of the same track or, for a multitrack command unless *same_track*, of the next
         one. The second time the index point is passed without data in between it ends with no
         record found, unless *patient* (multitrack outside a domain, which the end of the cylinder
         ends). *marks_index*: the step to the next track counts as such a passage.

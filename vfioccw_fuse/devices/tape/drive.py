@@ -11,7 +11,6 @@ the recorded programs.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Final, TypeVar
@@ -20,6 +19,7 @@ import trio
 
 from ...errors import UserError
 from ...regions import constants as c
+from ...sizes import parse_size
 from ..base import ENDED, UE, DataTransfer, Device, NotReady, TurnOver, UnitCheck, command
 from ..options import READONLY, DeviceSpec, Option, Options, Owner
 from . import codes
@@ -30,19 +30,11 @@ NO_TAPE: Final = ("", "-", "*")
 """Words instead of an image for a drive without a tape (`*` is Hercules' word)."""
 SLICE: Final = 1000
 """Blocks passed before others have their turn: some milliseconds."""
-UNITS: Final = {"": 1, "K": 1 << 10, "KIB": 1 << 10, "M": 1 << 20, "MIB": 1 << 20, "G": 1 << 30,
-                "GIB": 1 << 30}  # fmt: skip
-"""Letters behind `length=`, and how many bytes each stands for."""
-
 Drive = TypeVar("Drive", bound="TapeDrive")
 
 
 def _parse_length(text: str) -> int:
-    digits = text.rstrip("".join(set("".join(UNITS) + "".join(UNITS).lower())))
-    unit = UNITS.get(text[len(digits) :].upper())
-    if not re.fullmatch("[0-9]{1,18}", digits) or unit is None:
-        raise UserError("a size such as 100MiB")
-    size = int(digits) * unit
+    size = parse_size(text)
     if size < 2 * EARLY_WARNING:
         raise UserError(f"at least {2 * EARLY_WARNING // 1024}KiB")
     return size
