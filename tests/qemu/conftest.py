@@ -14,7 +14,7 @@ import pytest
 
 from guest.machine import QEMU, Guest, Options, booted
 from lab.mounts import Mount, is_mounted, mount_at, vfioccw
-from vfioccw_fuse.devices.eckd import create
+from vfioccw_fuse.devices.eckd.volume import create
 
 MIB = 1 << 20
 

@@ -8,7 +8,7 @@ import pytest
 
 from lab.mounts import vfioccw
 from tests.qemu.conftest import Lab
-from vfioccw_fuse.devices.eckd import create
+from vfioccw_fuse.devices.eckd.volume import create
 
 SCHID = "0.0.0313"
 CYLINDERS = 100

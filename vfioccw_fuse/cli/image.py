@@ -15,7 +15,7 @@ from . import EXIT_FAILURE, EXIT_OK
 from .sizes import SIZE
 
 if TYPE_CHECKING:
-    from ..devices import eckd
+    from ..devices.eckd import volume
 
 BLOCK = 512
 """Bytes of a block of an FBA disk."""
@@ -96,9 +96,9 @@ def create_3390(file: str, cylinders: int, volser: str | None, layout: str, forc
       vfioccw image create 3390 vol.ckd --cylinders 100
       vfioccw image create 3390 vol.ckd --cylinders 1113 --format cdl --volser LINUX1
     """
-    from ..devices import eckd
+    from ..devices.eckd import volume
 
-    eckd.create(file, cylinders, volser, cast("eckd.Format", layout), replace=force)
+    volume.create(file, cylinders, volser, cast("volume.Format", layout), replace=force)
     click.echo(f"{file}: 3390, {cylinders} cylinders of 15 tracks, format {layout}")
 
 
@@ -189,9 +189,9 @@ def _show(rows: list[tuple[str, str]]) -> None:
 
 def _ckd_rows(file: str) -> list[tuple[str, str]]:
     """What a CKD image is, and what is on it."""
-    from ..devices import eckd
+    from ..devices.eckd import volume
 
-    found = eckd.info(file)
+    found = volume.info(file)
     rows = [
         ("kind", f"ECKD disk (3390-{found.model}), CKD image"),
         ("size", f"{found.size} bytes"),
@@ -248,12 +248,12 @@ def check(file: str) -> int:
     except FileNotFoundError:
         raise UserError(f"{file}: no such file; vfioccw image create makes one") from None
     if head == _CKD_MAGIC:
-        from ..devices import eckd
+        from ..devices.eckd import volume
 
-        problems = eckd.check(file)
+        problems = volume.check(file)
         for problem in problems:
             click.echo(str(problem))
-        wrong = any(problem.severity is eckd.Severity.ERROR for problem in problems)
+        wrong = any(problem.severity is volume.Severity.ERROR for problem in problems)
         click.echo(f"{file}: {'damaged' if wrong else 'all tracks are well'}")
         return EXIT_FAILURE if wrong else EXIT_OK
     if file.endswith(_TAPE_SUFFIX):

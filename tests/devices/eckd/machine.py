@@ -9,10 +9,12 @@ from pathlib import Path
 
 from vfioccw_fuse.css.channel import ChannelProgram
 from vfioccw_fuse.css.subchannel import Subchannel
-from vfioccw_fuse.devices.eckd import CkdImage, Eckd3390, create
 from vfioccw_fuse.devices.eckd.control_unit import CONTROL_UNITS
+from vfioccw_fuse.devices.eckd.device import Eckd3390
 from vfioccw_fuse.devices.eckd.geometry import HEADS
+from vfioccw_fuse.devices.eckd.image import CkdImage
 from vfioccw_fuse.devices.eckd.track import COUNT, END_MARKER, HOME_ADDRESS, SLOT
+from vfioccw_fuse.devices.eckd.volume import create
 from vfioccw_fuse.memory.backing import BuiltInStorage
 from vfioccw_fuse.memory.space import AddressSpace
 from vfioccw_fuse.regions import codec

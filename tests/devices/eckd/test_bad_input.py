@@ -24,10 +24,11 @@ from tests.devices.eckd.machine import (
     search,
     seek,
 )
-from vfioccw_fuse.devices.eckd import Eckd3390, Severity, check
 from vfioccw_fuse.devices.eckd.control_unit import CONTROL_UNITS
+from vfioccw_fuse.devices.eckd.device import Eckd3390
 from vfioccw_fuse.devices.eckd.image import HEADER_LENGTH
 from vfioccw_fuse.devices.eckd.track import SLOT
+from vfioccw_fuse.devices.eckd.volume import Severity, check
 
 CODES = sorted(Eckd3390.commands)
 DATA_CODES = [code for code in CODES if code & 3 in (1, 2)]

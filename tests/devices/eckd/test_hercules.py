@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from tests.devices.eckd.machine import Machine, extent, locate, pattern
-from vfioccw_fuse.devices.eckd import CkdImage, check, create, info
+from vfioccw_fuse.devices.eckd.image import CkdImage
 from vfioccw_fuse.devices.eckd.labels import EBCDIC
 from vfioccw_fuse.devices.eckd.track import SLOT, survey
+from vfioccw_fuse.devices.eckd.volume import check, create, info
 
 CARDS = "".join(line.ljust(80) for line in ("first line", "second line")).encode(EBCDIC)
 

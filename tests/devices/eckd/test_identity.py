@@ -7,9 +7,11 @@ import struct
 import pytest
 
 from tests.devices.eckd.machine import CE_DE, INCORRECT_LENGTH, SLI, locate
-from vfioccw_fuse.devices.eckd import CkdImage, Eckd3390, create
 from vfioccw_fuse.devices.eckd.control_unit import CONTROL_UNITS
+from vfioccw_fuse.devices.eckd.device import Eckd3390
 from vfioccw_fuse.devices.eckd.geometry import model_of
+from vfioccw_fuse.devices.eckd.image import CkdImage
+from vfioccw_fuse.devices.eckd.volume import create
 from vfioccw_fuse.devices.options import DeviceSpec
 from vfioccw_fuse.errors import UserError
 

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.devices.eckd.machine import make_track, make_volume
-from vfioccw_fuse.devices.eckd import CkdImage, create
 from vfioccw_fuse.devices.eckd.geometry import HEADS
-from vfioccw_fuse.devices.eckd.image import HEADER_LENGTH
+from vfioccw_fuse.devices.eckd.image import HEADER_LENGTH, CkdImage
 from vfioccw_fuse.devices.eckd.track import SLOT
+from vfioccw_fuse.devices.eckd.volume import create
 from vfioccw_fuse.errors import UserError
 
 CYLINDER = HEADS * SLOT

@@ -23,9 +23,9 @@ from tests.devices.eckd.machine import (
     pattern,
     prefix,
 )
-from vfioccw_fuse.devices.eckd import check, create, info
 from vfioccw_fuse.devices.eckd.geometry import HEADS
 from vfioccw_fuse.devices.eckd.labels import EBCDIC
+from vfioccw_fuse.devices.eckd.volume import check, create, info
 
 PER_TRACK = 12
 BLOCK = 4096

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.devices.eckd.machine import make_track, make_volume, pattern
-from vfioccw_fuse.devices.eckd import CkdImage, Severity, check, create, info
 from vfioccw_fuse.devices.eckd.geometry import HEADS
-from vfioccw_fuse.devices.eckd.image import HEADER_LENGTH
+from vfioccw_fuse.devices.eckd.image import HEADER_LENGTH, CkdImage
 from vfioccw_fuse.devices.eckd.labels import EBCDIC
 from vfioccw_fuse.devices.eckd.track import SLOT, survey
+from vfioccw_fuse.devices.eckd.volume import Severity, check, create, info
 from vfioccw_fuse.errors import UserError
 
 

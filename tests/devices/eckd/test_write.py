@@ -23,9 +23,9 @@ from tests.devices.eckd.machine import (
     seek,
     standard_records,
 )
-from vfioccw_fuse.devices.eckd import check
 from vfioccw_fuse.devices.eckd.image import HEADER_LENGTH
 from vfioccw_fuse.devices.eckd.track import SLOT
+from vfioccw_fuse.devices.eckd.volume import check
 
 NEW = bytes(range(256)) * 2
 WRITE = (0x05, NEW)

@@ -33,10 +33,14 @@ SLICE: Final = 1000
 Drive = TypeVar("Drive", bound="TapeDrive")
 
 
+LONGEST_TAPE: Final = 4 << 40
+"""Bytes of the longest tape that `length=` makes: no cartridge has more, and few files."""
+
+
 def _parse_length(text: str) -> int:
     size = parse_size(text)
-    if size < 2 * EARLY_WARNING:
-        raise UserError(f"at least {2 * EARLY_WARNING // 1024}KiB")
+    if not 2 * EARLY_WARNING <= size <= LONGEST_TAPE:
+        raise UserError(f"{2 * EARLY_WARNING >> 10}KiB to {LONGEST_TAPE >> 40}TiB")
     return size
 
 
