@@ -17,8 +17,9 @@ import pytest
 import trio
 
 from lab import programs
-from lab.mounts import PROJECT
-from tests.css.machine import BLOCK, BLOCKS, DATA, MEMORY, PROGRAM
+from lab.mounts import BLOCK, PROJECT
+from tests.css.machine import BLOCKS
+from tests.machine import DATA, MEMORY, PROGRAM
 from vfioccw_fuse.css.executor import TrioExecutor
 from vfioccw_fuse.devices.catalog import attach
 from vfioccw_fuse.fuse.blocked import BlockedRequests

@@ -34,6 +34,14 @@ BITS = {"hsch": 1, "csch": 2, "xsch": 4, "rsch": 8, "ssch": 16, "ssch_a": 32, "s
 ATTENTION, SM, CE, DE, UC, UE = 0x80, 0x40, 0x08, 0x04, 0x02, 0x01
 """Device status."""
 ENDED = CE | DE
+INCORRECT_LENGTH, PROGRAM_CHECK, PROTECTION_CHECK, DATA_CHECK = 0x40, 0x20, 0x10, 0x08
+"""Subchannel status."""
+FCTL, ACTL, STCTL = 0x7000, 0x0FE0, 0x001F
+"""The fields of a SCSW's ctrl halfword."""
+SUSPENDED = 0x0020
+"""An activity-control bit."""
+ALERT, INTERMEDIATE, PRIMARY, SECONDARY, PENDING = 0x10, 0x08, 0x04, 0x02, 0x01
+"""Status-control bits."""
 
 IO_REGION = 124
 """Bytes of the io region."""

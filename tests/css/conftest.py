@@ -7,20 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.css.machine import Machine, Probe
+from tests.css.machine import DiskMachine, ProbeMachine
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Machine]:
+def disk(tmp_path: Path) -> Iterator[DiskMachine]:
     """A disk behind a subchannel."""
-    machine = Machine(tmp_path)
+    machine = DiskMachine(tmp_path)
     yield machine
     machine.close()
 
 
 @pytest.fixture
-def probe(tmp_path: Path) -> Iterator[Machine]:
+def probe(tmp_path: Path) -> Iterator[ProbeMachine]:
     """A `Probe` behind a subchannel."""
-    machine = Machine(tmp_path, Probe())
+    machine = ProbeMachine(tmp_path)
     yield machine
     machine.close()

@@ -9,16 +9,14 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.css.machine import (
+from lab.programs import (
     CC,
     CD,
-    DATA,
     ENDED,
     FORMAT1,
     HALT,
     NOP,
     PENDING,
-    PROGRAM,
     READ,
     SENSE_ID,
     SLI,
@@ -26,13 +24,11 @@ from tests.css.machine import (
     STCTL,
     SUSPEND,
     TIC,
-    Machine,
-    Probe,
 )
-from vfioccw_fuse.css.executor import TrioExecutor
-from vfioccw_fuse.css.subchannel import Subchannel
+from tests.css.machine import DiskMachine, ProbeMachine
+from tests.machine import DATA, PROGRAM, Machine
 from vfioccw_fuse.devices.fba.device import Fba
-from vfioccw_fuse.devices.options import Behaviour, DeviceSpec, Fault
+from vfioccw_fuse.devices.options import DeviceSpec, Fault
 from vfioccw_fuse.regions import constants as c
 
 
@@ -41,10 +37,9 @@ class Living:
 
     def __init__(self, machine: Machine, nursery: trio.Nursery, delay: float = 0.0) -> None:
         self.machine = machine
-        self.sch = Subchannel(
-            "0.0.0313", machine.device, machine.space, TrioExecutor(nursery), Behaviour(delay)
-        )
-        self.sch.enable()
+        machine.live(nursery)
+        self.sch = machine.sch
+        self.sch.behaviour.delay = delay
         self._news = trio.Event()
         self.sch.pending.on_status_pending = lambda: self._news.set()
 
@@ -60,7 +55,7 @@ class Living:
 
 
 @pytest.fixture
-def living(disk: Machine, nursery: trio.Nursery) -> Living:
+def living(disk: DiskMachine, nursery: trio.Nursery) -> Living:
     return Living(disk, nursery)
 
 
@@ -73,7 +68,7 @@ async def test_the_instruction_returns_before_the_program_runs(living: Living) -
 
 
 async def test_a_delay_runs_from_condition_code_0_to_the_ending(
-    disk: Machine, nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+    disk: DiskMachine, nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:
     living = Living(disk, nursery, delay=3.0)
     began = trio.current_time()
@@ -103,7 +98,7 @@ async def test_a_hanging_program_is_ended_and_its_task_is_gone(living: Living, e
 
 
 async def test_cancel_of_a_delayed_program_ends_its_task(
-    disk: Machine, nursery: trio.Nursery
+    disk: DiskMachine, nursery: trio.Nursery
 ) -> None:
     living = Living(disk, nursery, delay=60.0)
     before = trio.lowlevel.current_statistics().tasks_living
@@ -127,7 +122,7 @@ async def test_a_suspended_program_waits_for_resume(living: Living) -> None:
 
 
 async def test_a_console_that_waits_is_cancelled_by_clear(
-    probe: Machine, nursery: trio.Nursery
+    probe: ProbeMachine, nursery: trio.Nursery
 ) -> None:
     living = Living(probe, nursery)
     living.start((0x37, SLI, 1, 0))
@@ -140,16 +135,16 @@ async def test_a_console_that_waits_is_cancelled_by_clear(
 
 
 @pytest.fixture
-def other(tmp_path: Path) -> Iterator[Machine]:
+def other(tmp_path: Path) -> Iterator[ProbeMachine]:
     directory = tmp_path / "other"
     directory.mkdir()
-    machine = Machine(directory, Probe())
+    machine = ProbeMachine(directory)
     yield machine
     machine.close()
 
 
 async def test_an_endless_tic_loop_lets_another_subchannel_work(
-    living: Living, other: Machine, nursery: trio.Nursery
+    living: Living, other: ProbeMachine, nursery: trio.Nursery
 ) -> None:
     neighbour = Living(other, nursery)
     living.start((NOP, CC | SLI, 1, 0), (TIC, 0, 0, PROGRAM))
@@ -163,14 +158,14 @@ async def test_an_endless_tic_loop_lets_another_subchannel_work(
 
 
 async def test_an_endless_loop_of_data_chaining_lets_another_subchannel_work(
-    tmp_path: Path, other: Machine, nursery: trio.Nursery
+    tmp_path: Path, other: ProbeMachine, nursery: trio.Nursery
 ) -> None:
     # A read of 1 MiB into one byte over and over: the chain is as long as the data.
     image = tmp_path / "big.img"
     image.touch()
     with image.open("r+b") as file:
         file.truncate(1 << 20)
-    disk = Machine(tmp_path, Fba.open(DeviceSpec("fba", "0.0.0313", str(image))))
+    disk = Machine(Fba.open(DeviceSpec("fba", "0.0.0313", str(image))), tmp_path)
     living = Living(disk, nursery)
     neighbour = Living(other, nursery)
     count = (1 << 20) // 512

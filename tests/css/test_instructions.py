@@ -7,11 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.css.machine import (
+from lab.programs import (
     ACTL,
     CC,
     CLEAR,
-    DATA,
     ENDED,
     FCTL,
     FORMAT1,
@@ -20,7 +19,6 @@ from tests.css.machine import (
     NOP,
     PCI,
     PENDING,
-    PROGRAM,
     SENSE_ID,
     SLI,
     START,
@@ -28,8 +26,9 @@ from tests.css.machine import (
     SUSPEND,
     SUSPENDED,
     TIC,
-    Machine,
 )
+from tests.css.machine import DiskMachine, ProbeMachine
+from tests.machine import DATA, PROGRAM, Machine
 from vfioccw_fuse.css.subchannel import OperandException
 from vfioccw_fuse.devices.options import Fault
 from vfioccw_fuse.regions import constants as c
@@ -122,7 +121,7 @@ def instruct(m: Machine, name: str) -> int:
 
 @pytest.mark.parametrize(("name", "state", "cc"), CELLS)
 def test_the_condition_code_of_an_instruction_in_a_state(
-    disk: Machine, name: str, state: Callable[[Machine], None], cc: int
+    disk: DiskMachine, name: str, state: Callable[[Machine], None], cc: int
 ) -> None:
     state(disk)
     before = disk.sch.stsch()
@@ -131,7 +130,7 @@ def test_the_condition_code_of_an_instruction_in_a_state(
         assert disk.sch.stsch() == before, "a refused instruction changes nothing"
 
 
-def test_ssch_makes_start_pending_with_the_orbs_parameter_and_mask(disk: Machine) -> None:
+def test_ssch_makes_start_pending_with_the_orbs_parameter_and_mask(disk: DiskMachine) -> None:
     orb = disk.orb(lpm=0x40)
     disk.program((NOP, SLI, 1, 0))
     assert disk.sch.ssch(orb) == 0
@@ -149,7 +148,7 @@ def test_ssch_makes_start_pending_with_the_orbs_parameter_and_mask(disk: Machine
     ids=["bit 0 of the address", "transport mode", "reserved", "reserved"],
 )  # fmt: skip
 def test_an_invalid_orb_is_an_operand_exception_before_any_condition_code(
-    disk: Machine, ctrl0: int, ctrl1: int, cpa: int
+    disk: DiskMachine, ctrl0: int, ctrl1: int, cpa: int
 ) -> None:
     before = disk.sch.stsch()
     with pytest.raises(OperandException):
@@ -161,11 +160,11 @@ def test_an_invalid_orb_is_an_operand_exception_before_any_condition_code(
     assert disk.sch.stsch() == before
 
 
-def test_ssch_without_a_path_that_is_left_is_not_operational(disk: Machine) -> None:
+def test_ssch_without_a_path_that_is_left_is_not_operational(disk: DiskMachine) -> None:
     assert disk.sch.ssch(disk.orb(lpm=0x3F)) == 3
 
 
-def test_halt_ends_with_status_pending_alone_and_both_functions(disk: Machine) -> None:
+def test_halt_ends_with_status_pending_alone_and_both_functions(disk: DiskMachine) -> None:
     active(disk)
     assert disk.sch.hsch() == 0
     assert disk.sch.scsw.ctrl & (FCTL | ACTL) & ~0x00C0 == START | HALT | c.SCSW_ACTL_HALT_PEND
@@ -176,13 +175,13 @@ def test_halt_ends_with_status_pending_alone_and_both_functions(disk: Machine) -
     assert disk.sch.scsw.ctrl == 0
 
 
-def test_halt_of_an_idle_subchannel_has_the_halt_function_alone(disk: Machine) -> None:
+def test_halt_of_an_idle_subchannel_has_the_halt_function_alone(disk: DiskMachine) -> None:
     assert disk.sch.hsch() == 0
     disk.executor.settle()
     assert disk.take().ctrl == HALT | PENDING
 
 
-def test_clear_takes_start_and_halt_away_and_ends_with_clear_alone(disk: Machine) -> None:
+def test_clear_takes_start_and_halt_away_and_ends_with_clear_alone(disk: DiskMachine) -> None:
     halt_pending(disk)
     assert disk.sch.csch() == 0
     assert disk.sch.scsw.ctrl == CLEAR | c.SCSW_ACTL_CLEAR_PEND
@@ -193,7 +192,7 @@ def test_clear_takes_start_and_halt_away_and_ends_with_clear_alone(disk: Machine
     assert not disk.executor.waiting
 
 
-def test_clear_resets_the_device(probe: Machine) -> None:
+def test_clear_resets_the_device(probe: ProbeMachine) -> None:
     probe.run((0x47, SLI, 1, 0))
     assert probe.device.sense
     assert probe.sch.csch() == 0
@@ -202,7 +201,7 @@ def test_clear_resets_the_device(probe: Machine) -> None:
     assert not probe.device.sense
 
 
-def test_a_cleared_program_transfers_nothing_more(disk: Machine) -> None:
+def test_a_cleared_program_transfers_nothing_more(disk: DiskMachine) -> None:
     disk.sch.behaviour.delay = 1.0
     disk.start((SENSE_ID, 0, 7, DATA))
     assert disk.sch.csch() == 0
@@ -211,7 +210,7 @@ def test_a_cleared_program_transfers_nothing_more(disk: Machine) -> None:
     disk.take()
 
 
-def test_cancel_leaves_an_idle_subchannel_without_an_interruption(disk: Machine) -> None:
+def test_cancel_leaves_an_idle_subchannel_without_an_interruption(disk: DiskMachine) -> None:
     start_pending(disk)
     assert disk.sch.xsch() == 0
     assert disk.sch.scsw.ctrl == 0
@@ -219,7 +218,7 @@ def test_cancel_leaves_an_idle_subchannel_without_an_interruption(disk: Machine)
     assert not disk.sch.scsw.status_pending
 
 
-def test_after_halt_clear_or_cancel_the_next_start_runs(disk: Machine) -> None:
+def test_after_halt_clear_or_cancel_the_next_start_runs(disk: DiskMachine) -> None:
     for name in ("hsch", "csch", "xsch"):
         start_pending(disk)
         assert instruct(disk, name) == 0
@@ -233,7 +232,7 @@ def test_after_halt_clear_or_cancel_the_next_start_runs(disk: Machine) -> None:
 # --- MSCH and STSCH -------------------------------------------------------------------------------
 
 
-def test_msch_changes_what_may_be_changed_and_nothing_else(disk: Machine) -> None:
+def test_msch_changes_what_may_be_changed_and_nothing_else(disk: DiskMachine) -> None:
     wanted = bytearray(b"\xff" * 4 + bytes.fromhex("3891") + b"\xff" * 46)
     wanted[24:28] = b"\0\0\0\x01"
     assert disk.sch.msch(bytes(wanted)) == 0
@@ -246,14 +245,14 @@ def test_msch_changes_what_may_be_changed_and_nothing_else(disk: Machine) -> Non
     assert chars == c.PMCW_CHARS_MASK_CSENSE
 
 
-def test_msch_with_limit_mode_3_is_an_operand_exception(disk: Machine) -> None:
+def test_msch_with_limit_mode_3_is_an_operand_exception(disk: DiskMachine) -> None:
     schib = bytearray(disk.sch.stsch())
     schib[5] |= 0x60
     with pytest.raises(OperandException):
         disk.sch.msch(bytes(schib))
 
 
-def test_msch_disables_and_a_disabled_subchannel_is_not_operational(disk: Machine) -> None:
+def test_msch_disables_and_a_disabled_subchannel_is_not_operational(disk: DiskMachine) -> None:
     schib = bytearray(disk.sch.stsch())
     schib[5] &= ~0x80
     assert disk.sch.msch(bytes(schib)) == 0
@@ -261,7 +260,7 @@ def test_msch_disables_and_a_disabled_subchannel_is_not_operational(disk: Machin
     assert disk.sch.tsch()[0] == 3
 
 
-def test_stsch_shows_the_status_and_takes_nothing(disk: Machine) -> None:
+def test_stsch_shows_the_status_and_takes_nothing(disk: DiskMachine) -> None:
     ended(disk)
     schib = disk.sch.stsch()
     assert schib[28:40] == disk.sch.scsw.pack()
@@ -272,7 +271,7 @@ def test_stsch_shows_the_status_and_takes_nothing(disk: Machine) -> None:
 # --- suspend and resume ---------------------------------------------------------------------------
 
 
-def test_a_suspended_interruption_is_intermediate_status(disk: Machine) -> None:
+def test_a_suspended_interruption_is_intermediate_status(disk: DiskMachine) -> None:
     disk.start((NOP, CC | SLI, 1, 0), (SENSE_ID, SUSPEND, 7, DATA), ctrl0=FORMAT1 | SPND)
     status = disk.take()
     assert status.ctrl == START | SUSPENDED | INTERMEDIATE | PENDING
@@ -281,13 +280,13 @@ def test_a_suspended_interruption_is_intermediate_status(disk: Machine) -> None:
     assert disk.load(DATA, 7) == bytes(7)
 
 
-def test_the_orbs_bit_u_suppresses_the_suspended_interruption(disk: Machine) -> None:
+def test_the_orbs_bit_u_suppresses_the_suspended_interruption(disk: DiskMachine) -> None:
     disk.start((NOP, SUSPEND | SLI, 1, 0), ctrl0=FORMAT1 | SPND | c.ORB_CTRL0_MASK_SSIC)
     assert not disk.sch.scsw.status_pending
     assert disk.sch.scsw.ctrl == START | SUSPENDED
 
 
-def test_resume_fetches_the_ccw_anew_and_goes_on(disk: Machine) -> None:
+def test_resume_fetches_the_ccw_anew_and_goes_on(disk: DiskMachine) -> None:
     disk.start((SENSE_ID, SUSPEND, 7, DATA), ctrl0=FORMAT1 | SPND)
     disk.take()
     disk.program((SENSE_ID, 0, 7, DATA))
@@ -297,14 +296,14 @@ def test_resume_fetches_the_ccw_anew_and_goes_on(disk: Machine) -> None:
     assert disk.load(DATA, 7) == disk.device.sense_id
 
 
-def test_resume_of_a_ccw_that_still_has_the_flag_suspends_again(disk: Machine) -> None:
+def test_resume_of_a_ccw_that_still_has_the_flag_suspends_again(disk: DiskMachine) -> None:
     suspended(disk)
     assert disk.sch.rsch() == 0
     disk.executor.settle()
     assert disk.take().ctrl == START | SUSPENDED | INTERMEDIATE | PENDING
 
 
-def test_pci_with_suspend_is_one_status_with_both(disk: Machine) -> None:
+def test_pci_with_suspend_is_one_status_with_both(disk: DiskMachine) -> None:
     disk.start((NOP, SUSPEND | PCI | SLI, 1, 0), ctrl0=FORMAT1 | SPND)
     status = disk.take()
     assert status.cstat == 0x80
@@ -312,7 +311,7 @@ def test_pci_with_suspend_is_one_status_with_both(disk: Machine) -> None:
     assert not disk.sch.scsw.status_pending
 
 
-def test_halt_of_a_suspended_program_leaves_nothing_behind(disk: Machine) -> None:
+def test_halt_of_a_suspended_program_leaves_nothing_behind(disk: DiskMachine) -> None:
     suspended(disk)
     assert disk.sch.hsch() == 0
     disk.executor.settle()
@@ -322,20 +321,20 @@ def test_halt_of_a_suspended_program_leaves_nothing_behind(disk: Machine) -> Non
     assert disk.sch.rsch() == 2
 
 
-def test_cancel_of_a_suspended_program_is_condition_code_0(disk: Machine) -> None:
+def test_cancel_of_a_suspended_program_is_condition_code_0(disk: DiskMachine) -> None:
     suspended(disk)
     assert disk.sch.xsch() == 0
     assert disk.sch.scsw.ctrl == 0
     assert disk.run((SENSE_ID, 0, 7, DATA)).dstat == ENDED
 
 
-def test_rsch_without_suspend_control_is_condition_code_2(disk: Machine) -> None:
+def test_rsch_without_suspend_control_is_condition_code_2(disk: DiskMachine) -> None:
     disk.sch.behaviour.fault = Fault.HANG
     disk.start((NOP, SLI, 1, 0))
     assert disk.sch.rsch() == 2
 
 
-def test_a_loop_that_suspends_each_time_round_is_driven_by_resume(disk: Machine) -> None:
+def test_a_loop_that_suspends_each_time_round_is_driven_by_resume(disk: DiskMachine) -> None:
     disk.start(
         (NOP, CC | SLI, 1, 0), (NOP, CC | SLI | SUSPEND, 1, 0), (TIC, 0, 0, PROGRAM),
         ctrl0=FORMAT1 | SPND,

@@ -11,13 +11,12 @@ from tempfile import TemporaryDirectory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.css.machine import (
+from lab.mounts import BLOCK
+from lab.programs import (
     ACTL,
     ALERT,
-    BLOCK,
     CC,
     CD,
-    DATA,
     ENDED,
     FCTL,
     FORMAT1,
@@ -25,11 +24,8 @@ from tests.css.machine import (
     IDA,
     INCORRECT_LENGTH,
     INTERMEDIATE,
-    LISTS,
-    MEMORY,
     PENDING,
     PREFETCH,
-    PROGRAM,
     READ,
     SKIP,
     SLI,
@@ -37,10 +33,11 @@ from tests.css.machine import (
     STCTL,
     SUSPENDED,
     Ccw,
-    Machine,
-    Status,
-    ccw_bytes,
+    Irb,
+    ccw,
 )
+from tests.css.machine import DiskMachine
+from tests.machine import DATA, LISTS, MEMORY, PROGRAM
 from vfioccw_fuse.regions import constants as c
 
 PAGE = 4096
@@ -49,14 +46,14 @@ ENDINGS = {PENDING, *(ALERT * a | 6 | PENDING for a in (0, 1)), ALERT | PENDING}
 
 
 @contextmanager
-def machine() -> Iterator[Machine]:
+def machine() -> Iterator[DiskMachine]:
     with TemporaryDirectory(prefix="vfioccw-", dir="/dev/shm") as directory:
-        made = Machine(Path(directory))
+        made = DiskMachine(Path(directory))
         yield made
         made.close()
 
 
-def consistent(m: Machine) -> None:
+def consistent(m: DiskMachine) -> None:
     """fctl, actl and stctl say the same of the subchannel."""
     ctrl = m.sch.scsw.ctrl
     assert not ctrl & 0x8000
@@ -73,7 +70,7 @@ def consistent(m: Machine) -> None:
         assert not ctrl & 0x06
 
 
-def ending(m: Machine) -> Status:
+def ending(m: DiskMachine) -> Irb:
     """Take all status; a program that does not end by itself is halted."""
     for _ in range(1000):
         consistent(m)
@@ -251,6 +248,6 @@ def test_what_is_written_by_any_chain_is_read_back_by_any_other(
 
 
 def test_a_ccw_of_the_tests_is_the_architectures() -> None:
-    assert ccw_bytes(1, 2, 3, 4) == bytes.fromhex("0102000300000004")
-    assert ccw_bytes(1, 2, 3, 4, format1=False) == bytes.fromhex("0100000402000003")
+    assert ccw(1, 2, 3, 4) == bytes.fromhex("0102000300000004")
+    assert ccw(1, 2, 3, 4, format1=False) == bytes.fromhex("0100000402000003")
     assert ACTL & STCTL == 0

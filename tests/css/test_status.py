@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.css.machine import (
+from lab.programs import (
     ACTL,
     ALERT,
     CC,
-    DATA,
     ENDED,
     FCTL,
     FORMAT1,
@@ -17,7 +16,6 @@ from tests.css.machine import (
     PCI,
     PENDING,
     PRIMARY,
-    PROGRAM,
     READ,
     SECONDARY,
     SENSE,
@@ -26,8 +24,9 @@ from tests.css.machine import (
     START,
     STCTL,
     TIC,
-    Machine,
 )
+from tests.css.machine import DiskMachine, ProbeMachine
+from tests.machine import DATA, PROGRAM
 from vfioccw_fuse.devices.options import Fault
 from vfioccw_fuse.regions import constants as c
 
@@ -36,18 +35,18 @@ ZERO_CC = c.SCSW_FLAGS_MASK_ZCC
 DEVICE_ACTIVE = c.SCSW_ACTL_DEVICE_ACTIVE
 
 
-def test_a_normal_ending_is_primary_and_secondary_status_without_alert(disk: Machine) -> None:
+def test_a_normal_ending_is_primary_and_secondary_status_without_alert(disk: DiskMachine) -> None:
     status = disk.run((NOP, SLI, 1, 0))
     assert status.ctrl == START | PRIMARY | SECONDARY | PENDING
 
 
-def test_tsch_clears_function_activity_and_status_control(disk: Machine) -> None:
+def test_tsch_clears_function_activity_and_status_control(disk: DiskMachine) -> None:
     disk.run((NOP, SLI, 1, 0))
     assert disk.sch.scsw.ctrl == 0
     assert disk.sch.tsch()[0] == 1
 
 
-def test_a_unit_check_has_alert_status_and_its_sense_data_wait(disk: Machine) -> None:
+def test_a_unit_check_has_alert_status_and_its_sense_data_wait(disk: DiskMachine) -> None:
     status = disk.run((0xF3, 0, 1, DATA))
     assert status.dstat & 0x02
     assert status.ctrl & STCTL == ALERT | PRIMARY | SECONDARY | PENDING
@@ -56,14 +55,14 @@ def test_a_unit_check_has_alert_status_and_its_sense_data_wait(disk: Machine) ->
     assert disk.load(DATA, 24) == b"\x80" + bytes(23)
 
 
-def test_sense_data_are_given_once(disk: Machine) -> None:
+def test_sense_data_are_given_once(disk: DiskMachine) -> None:
     disk.run((0xF3, 0, 1, DATA))
     disk.run((SENSE, 0, 24, DATA))
     disk.run((SENSE, 0, 24, DATA))
     assert disk.load(DATA, 24) == bytes(24)
 
 
-def test_concurrent_sense_comes_in_the_ecw_with_its_count_and_is_taken(disk: Machine) -> None:
+def test_concurrent_sense_comes_in_the_ecw_with_its_count_and_is_taken(disk: DiskMachine) -> None:
     disk.sch.pmcw.chars = c.PMCW_CHARS_MASK_CSENSE
     status = disk.run((0xF3, 0, 1, DATA))
     assert status.flags & c.SCSW_FLAGS_MASK_ECTL
@@ -74,11 +73,11 @@ def test_concurrent_sense_comes_in_the_ecw_with_its_count_and_is_taken(disk: Mac
     assert disk.load(DATA, 24) == bytes(24)
 
 
-def test_the_esw_has_the_last_path_used(disk: Machine) -> None:
+def test_the_esw_has_the_last_path_used(disk: DiskMachine) -> None:
     assert disk.run((NOP, SLI, 1, 0)).lpum == 0x80
 
 
-def test_a_pci_is_an_intermediate_status_of_its_own_before_the_ending(disk: Machine) -> None:
+def test_a_pci_is_an_intermediate_status_of_its_own_before_the_ending(disk: DiskMachine) -> None:
     disk.start((SENSE_ID, PCI, 7, DATA))
     first, last = disk.take(), disk.take()
     assert first.ctrl & (FCTL | STCTL) == START | INTERMEDIATE | PENDING
@@ -86,7 +85,7 @@ def test_a_pci_is_an_intermediate_status_of_its_own_before_the_ending(disk: Mach
     assert (last.dstat, last.cstat) == (ENDED, 0)
 
 
-def test_a_pci_that_was_taken_leaves_the_start_function_in_progress(disk: Machine) -> None:
+def test_a_pci_that_was_taken_leaves_the_start_function_in_progress(disk: DiskMachine) -> None:
     disk.sch.behaviour.fault = Fault.HANG
     disk.start((NOP, PCI, 1, 0))
     disk.take()
@@ -95,7 +94,9 @@ def test_a_pci_that_was_taken_leaves_the_start_function_in_progress(disk: Machin
     assert disk.sch.ssch(disk.orb()) == 2
 
 
-def test_initial_status_is_an_intermediate_status_with_zero_condition_code(disk: Machine) -> None:
+def test_initial_status_is_an_intermediate_status_with_zero_condition_code(
+    disk: DiskMachine,
+) -> None:
     disk.start((SENSE_ID, 0, 7, DATA), ctrl0=FORMAT1 | ISIC)
     first, last = disk.take(), disk.take()
     assert first.flags & ZERO_CC
@@ -105,19 +106,19 @@ def test_initial_status_is_an_intermediate_status_with_zero_condition_code(disk:
     assert last.dstat == ENDED
 
 
-def test_initial_status_is_asked_for_once_in_a_program(disk: Machine) -> None:
+def test_initial_status_is_asked_for_once_in_a_program(disk: DiskMachine) -> None:
     disk.start((NOP, CC | SLI, 1, 0), (NOP, SLI, 1, 0), ctrl0=FORMAT1 | ISIC)
     disk.take()
     assert disk.take().dstat == ENDED
     assert not disk.sch.scsw.status_pending
 
 
-def test_the_orbs_controls_show_in_the_scsw(disk: Machine) -> None:
+def test_the_orbs_controls_show_in_the_scsw(disk: DiskMachine) -> None:
     status = disk.run((NOP, SLI, 1, 0), ctrl0=0x5000 | FORMAT1 | c.ORB_CTRL0_MASK_PFCH)
     assert status.flags == 0x50C0
 
 
-def test_busy_is_a_deferred_condition_code_1_with_alert(disk: Machine) -> None:
+def test_busy_is_a_deferred_condition_code_1_with_alert(disk: DiskMachine) -> None:
     disk.sch.behaviour.fault = Fault.BUSY
     status = disk.run((NOP, SLI, 1, 0))
     assert status.flags & c.SCSW_FLAGS_MASK_CC == 1 << c.SCSW_CC_SHIFT
@@ -125,7 +126,7 @@ def test_busy_is_a_deferred_condition_code_1_with_alert(disk: Machine) -> None:
     assert status.ctrl & ALERT
 
 
-def test_an_injected_unit_check_hits_the_first_command_with_its_sense(disk: Machine) -> None:
+def test_an_injected_unit_check_hits_the_first_command_with_its_sense(disk: DiskMachine) -> None:
     disk.sch.behaviour.switch(Fault.UNIT_CHECK, 1)
     disk.sch.behaviour.sense = b"\x40\x01"
     status = disk.run((SENSE_ID, CC, 7, DATA), (NOP, 0, 1, 0))
@@ -135,7 +136,7 @@ def test_an_injected_unit_check_hits_the_first_command_with_its_sense(disk: Mach
     assert disk.load(DATA, 3) == b"\x40\x01\0"
 
 
-def test_a_lost_interruption_transfers_and_never_ends(disk: Machine) -> None:
+def test_a_lost_interruption_transfers_and_never_ends(disk: DiskMachine) -> None:
     disk.sch.behaviour.fault = Fault.LOST_INTERRUPTION
     disk.start((SENSE_ID, 0, 7, DATA))
     assert not disk.sch.scsw.status_pending
@@ -146,7 +147,7 @@ def test_a_lost_interruption_transfers_and_never_ends(disk: Machine) -> None:
     assert disk.take().ctrl & STCTL == PENDING
 
 
-def test_channel_end_alone_is_primary_status_with_the_device_active(probe: Machine) -> None:
+def test_channel_end_alone_is_primary_status_with_the_device_active(probe: ProbeMachine) -> None:
     probe.start((0x27, SLI, 1, 0))
     status = probe.take()
     assert status.dstat == 0x08
@@ -154,7 +155,7 @@ def test_channel_end_alone_is_primary_status_with_the_device_active(probe: Machi
     assert probe.sch.scsw.ctrl & ACTL == DEVICE_ACTIVE
 
 
-def test_the_device_end_that_follows_is_secondary_status(probe: Machine) -> None:
+def test_the_device_end_that_follows_is_secondary_status(probe: ProbeMachine) -> None:
     probe.start((0x27, SLI, 1, 0))
     probe.take()
     probe.device.attention(0x04)
@@ -164,7 +165,7 @@ def test_the_device_end_that_follows_is_secondary_status(probe: Machine) -> None
     assert probe.sch.scsw.ctrl == 0
 
 
-def test_a_device_end_before_the_channel_end_was_taken_waits_for_it(probe: Machine) -> None:
+def test_a_device_end_before_the_channel_end_was_taken_waits_for_it(probe: ProbeMachine) -> None:
     probe.start((0x27, SLI, 1, 0))
     probe.device.attention(0x04)
     assert probe.take().dstat == 0x08
@@ -174,14 +175,14 @@ def test_a_device_end_before_the_channel_end_was_taken_waits_for_it(probe: Machi
     assert probe.sch.scsw.ctrl == 0
 
 
-def test_attention_is_alert_status_without_a_function(probe: Machine) -> None:
+def test_attention_is_alert_status_without_a_function(probe: ProbeMachine) -> None:
     probe.device.attention(0x80)
     status = probe.take()
     assert status.ctrl == ALERT | PENDING
     assert status.dstat == 0x80
 
 
-def test_attention_waits_while_a_start_function_is_in_progress(probe: Machine) -> None:
+def test_attention_waits_while_a_start_function_is_in_progress(probe: ProbeMachine) -> None:
     probe.sch.behaviour.delay = 1.0
     probe.start((0x07, SLI, 1, 0))
     probe.device.attention(0x80)
@@ -193,7 +194,7 @@ def test_attention_waits_while_a_start_function_is_in_progress(probe: Machine) -
 
 @pytest.mark.parametrize("end", ["halt", "clear", "cancel"])
 def test_attention_that_waited_comes_after_halt_clear_and_cancel_too(
-    probe: Machine, end: str
+    probe: ProbeMachine, end: str
 ) -> None:
     probe.sch.behaviour.delay = 1.0
     probe.start((0x07, SLI, 1, 0))
@@ -206,14 +207,14 @@ def test_attention_that_waited_comes_after_halt_clear_and_cancel_too(
     assert probe.take().dstat == 0x80
 
 
-def test_attention_of_a_disabled_subchannel_is_dropped(probe: Machine) -> None:
+def test_attention_of_a_disabled_subchannel_is_dropped(probe: ProbeMachine) -> None:
     probe.sch.disable()
     probe.device.attention(0x80)
     probe.sch.enable()
     assert probe.sch.tsch()[0] == 1
 
 
-def test_a_device_that_is_not_ready_holds_its_command_until_it_is(probe: Machine) -> None:
+def test_a_device_that_is_not_ready_holds_its_command_until_it_is(probe: ProbeMachine) -> None:
     probe.start((0x37, CC | SLI, 1, 0), (0x02, 0, 100, DATA))
     assert probe.sch.scsw.ctrl & ACTL
     assert not probe.sch.scsw.status_pending
@@ -223,7 +224,7 @@ def test_a_device_that_is_not_ready_holds_its_command_until_it_is(probe: Machine
     assert probe.load(DATA, 2) == b"\1\2"
 
 
-def test_an_endless_tic_loop_runs_until_it_is_halted(disk: Machine) -> None:
+def test_an_endless_tic_loop_runs_until_it_is_halted(disk: DiskMachine) -> None:
     disk.start((NOP, CC | SLI, 1, 0), (TIC, 0, 0, PROGRAM))
     assert disk.sch.scsw.ctrl & ACTL
     assert not disk.sch.scsw.status_pending
@@ -233,5 +234,5 @@ def test_an_endless_tic_loop_runs_until_it_is_halted(disk: Machine) -> None:
     assert not disk.executor.waiting
 
 
-def test_reading_without_locating_is_a_command_reject(disk: Machine) -> None:
+def test_reading_without_locating_is_a_command_reject(disk: DiskMachine) -> None:
     assert disk.run((READ, 0, 512, DATA)).dstat & 0x02

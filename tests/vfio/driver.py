@@ -2,36 +2,37 @@
 
 from __future__ import annotations
 
-import struct
 import sys
 from pathlib import Path
 
-from tests.css.machine import (
+from lab import programs
+from lab.programs import (
+    BITS,
     CC,
-    DATA,
+    CLEAR,
     FORMAT1,
+    HALT,
+    IRB_AT,
     NOP,
-    PROGRAM,
     SENSE_ID,
     SLI,
+    SPND,
+    START,
     SUSPEND,
     Ccw,
-    Machine,
-    Status,
+    Irb,
 )
+from tests.css.machine import DiskMachine
+from tests.machine import DATA, PROGRAM, Machine
 from vfioccw_fuse.devices.base import Device
 from vfioccw_fuse.devices.options import Fault
-from vfioccw_fuse.regions import constants as c
 from vfioccw_fuse.regions.table import Interface
 from vfioccw_fuse.vfio.device import CcwDevice
 from vfioccw_fuse.vfio.driver import Processing
 from vfioccw_fuse.vfio.fsm import Event, State
 from vfioccw_fuse.vfio.regions import check_write
 
-SSCH, HSCH, CSCH, XSCH, RSCH = 1 << 4, 1 << 0, 1 << 1, 1 << 2, 1 << 3
-START, HALT, CLEAR = 0x4000, 0x2000, 0x1000
-IRB_AT = 24
-SPND = c.ORB_CTRL0_MASK_SPND
+SSCH, HSCH, CSCH, XSCH, RSCH = (BITS[name] for name in ("ssch", "hsch", "csch", "xsch", "rsch"))
 
 
 class Driver:
@@ -40,7 +41,7 @@ class Driver:
     def __init__(
         self, directory: Path, interface: str = "full", device: Device | None = None
     ) -> None:
-        self.machine = Machine(directory, device)
+        self.machine = DiskMachine(directory) if device is None else Machine(device, directory)
         self.sch = self.machine.sch
         self.sch.disable()
         self.ccw = CcwDevice(self.sch, Interface(interface))
@@ -74,12 +75,12 @@ class Driver:
     # --- requests -----------------------------------------------------------------------------
 
     def orb(self, ctrl0: int = FORMAT1, cpa: int = PROGRAM, lpm: int = 0xFF) -> bytes:
-        return struct.pack(">IHBBI", 0x12345678, ctrl0, lpm, 0, cpa)
+        return programs.orb(cpa, ctrl0, lpm=lpm, intparm=0x12345678)
 
     def request(self, fctl: int, orb: bytes | None = None) -> int:
         """A request in the io region."""
         orb = self.orb() if orb is None else orb
-        return self.write("io_region", 0, orb + struct.pack(">HH8x", 0, fctl))
+        return self.write("io_region", 0, programs.request(fctl, orb))
 
     def start(self, *ccws: Ccw, ctrl0: int = FORMAT1) -> int:
         self.machine.program(*ccws, format1=bool(ctrl0 & FORMAT1))
@@ -87,15 +88,15 @@ class Driver:
 
     def command(self, command: int) -> int:
         """A command in the cmd region."""
-        return self.write("cmd_region", 0, command.to_bytes(4, sys.byteorder))
+        return self.write("cmd_region", 0, programs.command(command))
 
     def ret_code(self, name: str = "io_region") -> int:
         at = 120 if name == "io_region" else 4
         return int.from_bytes(self.read(name, at, 4), sys.byteorder, signed=True)
 
-    def take(self) -> Status:
+    def take(self) -> Irb:
         """Read the IRB, which takes the interruption."""
-        return Status.of(self.read("io_region", IRB_AT, 96))
+        return Irb.of(self.read("io_region", IRB_AT, 96))
 
     def signals(self) -> int:
         """How often io_irq was signalled since it was asked last."""

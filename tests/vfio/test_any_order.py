@@ -11,27 +11,30 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from tests.css.machine import (
+from lab.programs import (
     CC,
-    DATA,
+    CLEAR,
     ENDED,
     FORMAT1,
+    HALT,
     INTERMEDIATE,
     NOP,
     PCI,
     PENDING,
     PREFETCH,
-    PROGRAM,
     SENSE_ID,
     SLI,
+    SPND,
+    START,
     STCTL,
     SUSPEND,
     SUSPENDED,
     TIC,
     Ccw,
-    Probe,
 )
-from tests.vfio.driver import CLEAR, CSCH, HALT, HSCH, RSCH, SPND, START, XSCH, Driver
+from tests.css.machine import Probe
+from tests.machine import DATA, PROGRAM
+from tests.vfio.driver import CSCH, HSCH, RSCH, XSCH, Driver
 from vfioccw_fuse.devices.options import Fault
 from vfioccw_fuse.regions import constants as c
 from vfioccw_fuse.vfio.fsm import State

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.css.machine import DATA, FORMAT1, NOP, PENDING, SENSE_ID, SLI
-from tests.vfio.driver import CLEAR, CSCH, HALT, HSCH, START, Driver
+from lab.programs import CLEAR, FORMAT1, HALT, NOP, PENDING, SENSE_ID, SLI, START
+from tests.machine import DATA
+from tests.vfio.driver import CSCH, HSCH, Driver
 from tests.vfio.test_any_order import AnyOrder
 from vfioccw_fuse.devices.options import Fault
 from vfioccw_fuse.regions import constants as c

@@ -10,39 +10,30 @@ from pathlib import Path
 
 import pytest
 
-from tests.css.machine import (
+from lab.programs import (
     CC,
     CD,
-    DATA,
+    CLEAR,
     ENDED,
     FORMAT1,
+    HALT,
     IDA,
     INTERMEDIATE,
-    MEMORY,
+    IRB_AT,
     NOP,
     PENDING,
     PREFETCH,
-    PROGRAM,
     PROGRAM_CHECK,
     SENSE_ID,
     SLI,
+    SPND,
+    START,
     STCTL,
     SUSPEND,
     TIC,
 )
-from tests.vfio.driver import (
-    CLEAR,
-    CSCH,
-    HALT,
-    HSCH,
-    IRB_AT,
-    RSCH,
-    SPND,
-    SSCH,
-    START,
-    XSCH,
-    Driver,
-)
+from tests.machine import DATA, MEMORY, PROGRAM
+from tests.vfio.driver import CSCH, HSCH, RSCH, SSCH, XSCH, Driver
 from vfioccw_fuse.devices.options import Fault
 from vfioccw_fuse.regions import constants as c
 from vfioccw_fuse.vfio.fsm import Event, State

@@ -12,7 +12,10 @@ import pytest
 import trio
 import trio.testing
 
-from tests.css.machine import BLOCK, BLOCKS, FORMAT1, MEMORY, PROGRAM, Probe, ccw_bytes
+from lab.mounts import BLOCK
+from lab.programs import FORMAT1, ccw
+from tests.css.machine import BLOCKS, Probe
+from tests.machine import MEMORY, PROGRAM
 from vfioccw_fuse.css.executor import TrioExecutor
 from vfioccw_fuse.css.paths import PathState
 from vfioccw_fuse.devices.catalog import attach
@@ -84,7 +87,7 @@ def request(device: CcwDevice) -> None:
 async def test_a_device_is_whole_when_it_was_added(system: System, tmp_path: Path) -> None:
     spec = disk(tmp_path)
     device = system.add(spec, attach(spec))
-    device.sch.space.write(PROGRAM, ccw_bytes(SENSE_ID, 0, 7, DATA))
+    device.sch.space.write(PROGRAM, ccw(SENSE_ID, 0, 7, DATA))
     request(device)
     while not device.irqs[c.VFIO_CCW_IO_IRQ_INDEX].take():
         await trio.lowlevel.checkpoint()

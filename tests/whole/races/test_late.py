@@ -8,9 +8,9 @@ import trio.testing
 
 from lab.programs import CC, ENDED, NOP, PCI, SENSE_ID, SLI
 from lab.waits import until
-from tests.css.machine import DATA, PROGRAM, Machine
+from tests.css.machine import DiskMachine
+from tests.machine import DATA, PROGRAM
 from tests.rig import Rig
-from vfioccw_fuse.css.executor import TrioExecutor
 from vfioccw_fuse.devices.options import Behaviour
 from vfioccw_fuse.regions import constants as c
 from vfioccw_fuse.regions.layouts import Orb
@@ -63,12 +63,12 @@ async def test_a_program_that_is_awake_again_does_nothing_once_it_was_ended(
     tmp_path: Path, end: str, waits_for: str
 ) -> None:
     """Its task is scheduled already: cancelling its scope comes too late for trio."""
-    machine = Machine(tmp_path)
+    machine = DiskMachine(tmp_path)
     sch = machine.sch
     machine.program((NOP, CC | SLI, 1, 0), (SENSE_ID, c.CCW_FLAG_SUSPEND, 7, DATA))
     try:
         async with trio.open_nursery() as nursery:
-            sch._executor = TrioExecutor(nursery)
+            machine.live(nursery)
             assert sch.ssch(Orb(0, SPND, 0xFF, 0, PROGRAM)) == 0
             await trio.testing.wait_all_tasks_blocked()
             assert sch.scsw.ctrl & c.SCSW_ACTL_SUSP
@@ -98,10 +98,10 @@ async def test_a_program_that_is_awake_again_does_nothing_once_it_was_ended(
 async def test_a_start_that_was_cleared_before_its_delay_began_leaves_no_task(
     tmp_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:
-    machine = Machine(tmp_path, behaviour=Behaviour(delay=3600.0))
+    machine = DiskMachine(tmp_path, behaviour=Behaviour(delay=3600.0))
     try:
         async with trio.open_nursery() as nursery:
-            machine.sch._executor = TrioExecutor(nursery)
+            machine.live(nursery)
             machine.program((NOP, SLI, 1, 0))
             assert machine.sch.ssch(Orb(0, SPND, 0xFF, 0, PROGRAM)) == 0
             assert machine.sch.csch() == 0
