@@ -10,18 +10,9 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.devices.tape.rig import (
-    ATTENTION,
-    CE_DE,
-    DATA,
-    INCORRECT_LENGTH,
-    UC,
-    UE,
-    Rig,
-    attached,
-    ccw,
-    spec,
-)
+from lab.programs import ATTENTION, ENDED, INCORRECT_LENGTH, UC, UE
+from tests.devices.unit import Unit, attached, ccw, spec
+from tests.machine import DATA
 from vfioccw_fuse.devices.console.device import OUTPUT_KEPT, Console3215, Keyboard
 from vfioccw_fuse.errors import UserError
 
@@ -52,22 +43,22 @@ class Operator:
 @asynccontextmanager
 async def console(directory: Path, path: Path | str = "-"):
     device = Console3215.open(spec("3215", path))
-    async with attached(device, directory) as rig:
+    async with attached(device, directory) as unit:
         operator = Operator(device.terminal.name)
         try:
-            yield rig, operator
+            yield unit, operator
         finally:
             os.close(operator.fd)
 
 
-async def unsolicited(rig: Rig) -> int:
-    ending = await rig.ending()
+async def unsolicited(unit: Unit) -> int:
+    ending = await unit.ending()
     return ending.dstat
 
 
-def put(rig: Rig, text: str) -> int:
+def put(unit: Unit, text: str) -> int:
     data = text.encode("cp037")
-    rig.write(DATA, data)
+    unit.store(DATA, data)
     return len(data)
 
 
@@ -78,31 +69,31 @@ async def settle() -> None:
 
 # -------------------------------------------------------------------------------------- printing
 async def test_what_is_written_is_printed(tmp_path):
-    async with console(tmp_path) as (rig, operator):
-        size = put(rig, "HELLO world [1]")
-        ending = await rig.run(ccw(WRITE_RETURN, size, flags=0), ccw(WRITE, 5, flags=0))
-        assert (ending.dstat, ending.cstat, ending.count) == (CE_DE, 0, 0)
+    async with console(tmp_path) as (unit, operator):
+        size = put(unit, "HELLO world [1]")
+        ending = await unit.run(ccw(WRITE_RETURN, size, flags=0), ccw(WRITE, 5, flags=0))
+        assert (ending.dstat, ending.cstat, ending.count) == (ENDED, 0, 0)
         await operator.sees("HELLO world [1]\r\nHELLO")
 
 
 async def test_new_lines_begin_lines_and_controls_are_blanks(tmp_path):
-    async with console(tmp_path) as (rig, operator):
-        rig.write(DATA, bytes.fromhex("c1 15 c2 25 c3 00 c4 2f"))
-        await rig.run(ccw(WRITE, 8, flags=0))
+    async with console(tmp_path) as (unit, operator):
+        unit.store(DATA, bytes.fromhex("c1 15 c2 25 c3 00 c4 2f"))
+        await unit.run(ccw(WRITE, 8, flags=0))
         await operator.sees("A\r\nB\r\nC D\a")
 
 
 async def test_the_alarm_rings(tmp_path):
-    async with console(tmp_path) as (rig, operator):
-        assert (await rig.run(ccw(ALARM))).dstat == CE_DE
+    async with console(tmp_path) as (unit, operator):
+        assert (await unit.run(ccw(ALARM))).dstat == ENDED
         await operator.sees("\a")
 
 
 async def test_printing_never_waits_for_an_operator_and_keeps_the_newest(tmp_path):
-    async with console(tmp_path) as (rig, operator):
+    async with console(tmp_path) as (unit, operator):
         for number in range(4000):
-            size = put(rig, f"line {number:5} ".ljust(60, "."))
-            assert (await rig.run(ccw(WRITE_RETURN, size))).dstat == CE_DE
+            size = put(unit, f"line {number:5} ".ljust(60, "."))
+            assert (await unit.run(ccw(WRITE_RETURN, size))).dstat == ENDED
         with trio.fail_after(60):
             while not operator.seen.endswith(f"line {3999:5} ".ljust(60, ".").encode() + b"\r\n"):
                 await trio.lowlevel.wait_readable(operator.fd)
@@ -114,112 +105,112 @@ async def test_printing_never_waits_for_an_operator_and_keeps_the_newest(tmp_pat
 
 
 async def test_a_long_write_is_printed_whole(tmp_path):
-    async with console(tmp_path) as (rig, operator):
-        size = put(rig, "abcdefgh" * 2500)
-        rig.start(ccw(WRITE, size, flags=0))
+    async with console(tmp_path) as (unit, operator):
+        size = put(unit, "abcdefgh" * 2500)
+        unit.start(ccw(WRITE, size, flags=0))
         await operator.sees("abcdefgh" * 2500)
-        assert (await rig.ending()).dstat == CE_DE
+        assert (await unit.ending()).dstat == ENDED
 
 
 # --------------------------------------------------------------------------------------- reading
 async def test_a_read_waits_for_the_operator_s_line(tmp_path):
-    async with console(tmp_path) as (rig, operator):
-        rig.start(ccw(READ, 80))
+    async with console(tmp_path) as (unit, operator):
+        unit.start(ccw(READ, 80))
         await settle()
-        assert not rig.sch.scsw.status_pending
+        assert not unit.sch.scsw.status_pending
         operator.type("logon\r")
-        ending = await rig.ending()
-        assert (ending.dstat, ending.count) == (CE_DE, 75)
-        assert rig.read(DATA, 5) == "logon".encode("cp037")
+        ending = await unit.ending()
+        assert (ending.dstat, ending.count) == (ENDED, 75)
+        assert unit.load(DATA, 5) == "logon".encode("cp037")
         await operator.sees("logon\r\n")
         await settle()
-        assert not rig.sch.scsw.status_pending  # and no attention for a line that was asked for
+        assert not unit.sch.scsw.status_pending  # and no attention for a line that was asked for
 
 
 async def test_a_line_that_is_longer_than_the_count_is_cut(tmp_path):
-    async with console(tmp_path) as (rig, operator):
-        rig.start(ccw(READ, 3, flags=0))
+    async with console(tmp_path) as (unit, operator):
+        unit.start(ccw(READ, 3, flags=0))
         operator.type("four\n")
-        ending = await rig.ending()
-        assert (ending.dstat, ending.cstat) == (CE_DE, INCORRECT_LENGTH)
-        assert rig.read(DATA, 4) == "fou".encode("cp037") + b"\0"
+        ending = await unit.ending()
+        assert (ending.dstat, ending.cstat) == (ENDED, INCORRECT_LENGTH)
+        assert unit.load(DATA, 4) == "fou".encode("cp037") + b"\0"
 
 
 async def test_an_empty_line_ends_a_read(tmp_path):
-    async with console(tmp_path) as (rig, operator):
-        rig.start(ccw(READ, 80))
+    async with console(tmp_path) as (unit, operator):
+        unit.start(ccw(READ, 80))
         await settle()
         operator.type("\r")
-        ending = await rig.ending()
-        assert (ending.dstat, ending.count) == (CE_DE, 80)
+        ending = await unit.ending()
+        assert (ending.dstat, ending.count) == (ENDED, 80)
 
 
 async def test_enter_alone_is_the_request_key(tmp_path):
-    async with console(tmp_path) as (rig, operator):
+    async with console(tmp_path) as (unit, operator):
         operator.type("\r")
-        assert await unsolicited(rig) == ATTENTION
-        rig.start(ccw(READ, 80))
+        assert await unsolicited(unit) == ATTENTION
+        unit.start(ccw(READ, 80))
         await settle()
-        assert not rig.sch.scsw.status_pending
+        assert not unit.sch.scsw.status_pending
         operator.type("x\r")
-        assert (await rig.ending()).count == 79
+        assert (await unit.ending()).count == 79
 
 
 async def test_a_line_that_nobody_asked_for_is_kept_and_announced(tmp_path):
-    async with console(tmp_path) as (rig, operator):
+    async with console(tmp_path) as (unit, operator):
         operator.type("first\rsecond\r")
-        assert await unsolicited(rig) == ATTENTION
-        ending = await rig.run(ccw(READ, 80))
-        assert rig.read(DATA, 80 - ending.count) == "first".encode("cp037")
-        assert await unsolicited(rig) == ATTENTION
-        ending = await rig.run(ccw(READ, 80))
-        assert rig.read(DATA, 80 - ending.count) == "second".encode("cp037")
+        assert await unsolicited(unit) == ATTENTION
+        ending = await unit.run(ccw(READ, 80))
+        assert unit.load(DATA, 80 - ending.count) == "first".encode("cp037")
+        assert await unsolicited(unit) == ATTENTION
+        ending = await unit.run(ccw(READ, 80))
+        assert unit.load(DATA, 80 - ending.count) == "second".encode("cp037")
         await settle()
-        assert not rig.sch.scsw.status_pending
+        assert not unit.sch.scsw.status_pending
 
 
 async def test_cancel_ends_a_read_with_unit_exception(tmp_path):
-    async with console(tmp_path) as (rig, operator):
-        rig.start(ccw(READ, 80))
+    async with console(tmp_path) as (unit, operator):
+        unit.start(ccw(READ, 80))
         await settle()
         operator.type("never mind\x03")
-        ending = await rig.ending()
-        assert (ending.dstat, ending.count) == (CE_DE | UE, 80)
+        ending = await unit.ending()
+        assert (ending.dstat, ending.count) == (ENDED | UE, 80)
         operator.type("lost\x03")
         await settle()
-        assert not rig.sch.scsw.status_pending
+        assert not unit.sch.scsw.status_pending
 
 
 async def test_after_a_halt_a_line_is_announced_again(tmp_path):
-    async with console(tmp_path) as (rig, operator):
-        rig.start(ccw(READ, 80))
+    async with console(tmp_path) as (unit, operator):
+        unit.start(ccw(READ, 80))
         await settle()
-        assert rig.sch.hsch() == 0
-        await rig.ending()
+        assert unit.sch.hsch() == 0
+        await unit.ending()
         operator.type("later\r")
-        assert await unsolicited(rig) == ATTENTION
-        ending = await rig.run(ccw(READ, 80))
-        assert rig.read(DATA, 80 - ending.count) == "later".encode("cp037")
+        assert await unsolicited(unit) == ATTENTION
+        ending = await unit.run(ccw(READ, 80))
+        assert unit.load(DATA, 80 - ending.count) == "later".encode("cp037")
 
 
 async def test_a_clear_drops_a_read_that_waits(tmp_path):
-    async with console(tmp_path) as (rig, operator):
-        rig.start(ccw(READ, 80))
+    async with console(tmp_path) as (unit, operator):
+        unit.start(ccw(READ, 80))
         await settle()
-        assert rig.sch.csch() == 0
-        await rig.ending()
+        assert unit.sch.csch() == 0
+        await unit.ending()
         operator.type("\r")
-        assert await unsolicited(rig) == ATTENTION
+        assert await unsolicited(unit) == ATTENTION
 
 
 async def test_shell_tools_are_operators_too(tmp_path):
     link = tmp_path / "console"
-    async with console(tmp_path, link) as (rig, _operator):
-        rig.start(ccw(READ, 80))
+    async with console(tmp_path, link) as (unit, _operator):
+        unit.start(ccw(READ, 80))
         await settle()
         await trio.run_process(["sh", "-c", f'echo "from a shell" > {link}'])
-        ending = await rig.ending()
-        assert rig.read(DATA, 80 - ending.count) == "from a shell".encode("cp037")
+        ending = await unit.ending()
+        assert unit.load(DATA, 80 - ending.count) == "from a shell".encode("cp037")
 
 
 # ---------------------------------------------------------------------------------- the keyboard
@@ -270,21 +261,21 @@ def test_an_escape_that_does_not_end_is_given_up():
 
 # --------------------------------------------------------------------------- identity and its end
 async def test_a_console_tells_what_it_is(tmp_path):
-    async with console(tmp_path) as (rig, _operator):
-        ending = await rig.run(ccw(NOP), ccw(SENSE_ID, 256))
-        assert (ending.dstat, ending.count) == (CE_DE, 249)
-        assert rig.read(DATA, 7).hex() == "ff321500321500"
-        assert (await rig.run(ccw(0x02, 80))).dstat & UC
-        assert await rig.sense() == b"\x80"
-        assert await rig.sense() == b"\0"
+    async with console(tmp_path) as (unit, _operator):
+        ending = await unit.run(ccw(NOP), ccw(SENSE_ID, 256))
+        assert (ending.dstat, ending.count) == (ENDED, 249)
+        assert unit.load(DATA, 7).hex() == "ff321500321500"
+        assert (await unit.run(ccw(0x02, 80))).dstat & UC
+        assert await unit.sense() == b"\x80"
+        assert await unit.sense() == b"\0"
 
 
 async def test_a_terminal_that_is_gone_needs_intervention(tmp_path):
-    async with console(tmp_path) as (rig, _operator):
-        rig.sch.device.close()
+    async with console(tmp_path) as (unit, _operator):
+        unit.sch.device.close()
         for code in (WRITE, WRITE_RETURN, READ, ALARM):
-            assert (await rig.run(ccw(code, 5))).dstat == UC
-            assert await rig.sense() == b"\x40"
+            assert (await unit.run(ccw(code, 5))).dstat == UC
+            assert await unit.sense() == b"\x40"
 
 
 async def test_closing_ends_the_service_by_itself(tmp_path):
@@ -299,10 +290,10 @@ async def test_closing_ends_the_service_by_itself(tmp_path):
 
 async def test_the_link_lives_as_long_as_the_console(tmp_path):
     link = tmp_path / "console"
-    async with console(tmp_path, link) as (rig, _operator):
+    async with console(tmp_path, link) as (unit, _operator):
         name = os.readlink(link)
         assert name.startswith("/dev/pts/")
-        assert rig.sch.device.name == f"console 3215 {name}"
+        assert unit.sch.device.name == f"console 3215 {name}"
     assert not os.path.lexists(link)
 
 

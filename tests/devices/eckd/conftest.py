@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.devices.eckd.machine import Machine, attach, make_volume
+from tests.devices.eckd.drive import Drive, attach, make_volume
 
 # The tests with the Hercules tools run where Debian's package hercules is installed.
 
-Attach = Callable[..., Machine]
+Attach = Callable[..., Drive]
 
 
 @pytest.fixture
@@ -23,9 +23,9 @@ def volume(tmp_path: Path) -> Path:
 @pytest.fixture
 def attached(tmp_path: Path) -> Iterator[Attach]:
     """Attaches volumes; all are closed in the end."""
-    machines: list[Machine] = []
+    machines: list[Drive] = []
 
-    def one(path: Path, cu: str = "3990-6", readonly: bool = False) -> Machine:
+    def one(path: Path, cu: str = "3990-6", readonly: bool = False) -> Drive:
         directory = tmp_path / f"storage-{len(machines)}"
         directory.mkdir()
         machines.append(attach(path, directory, cu=cu, readonly=readonly))
@@ -37,12 +37,12 @@ def attached(tmp_path: Path) -> Iterator[Attach]:
 
 
 @pytest.fixture
-def machine(volume: Path, attached: Attach) -> Machine:
+def machine(volume: Path, attached: Attach) -> Drive:
     """The volume behind a 3990-6."""
     return attached(volume)
 
 
 @pytest.fixture
-def machine_2107(volume: Path, attached: Attach) -> Machine:
+def machine_2107(volume: Path, attached: Attach) -> Drive:
     """The volume behind a 2107."""
     return attached(volume, cu="2107")

@@ -10,10 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.devices.eckd.machine import (
-    PROGRAM,
-    SLI,
-    UC,
+from lab.programs import SLI, UC
+from tests.devices.eckd.drive import (
     Command,
     attach,
     extent,
@@ -24,6 +22,7 @@ from tests.devices.eckd.machine import (
     search,
     seek,
 )
+from tests.machine import PROGRAM
 from vfioccw_fuse.devices.eckd.control_unit import CONTROL_UNITS
 from vfioccw_fuse.devices.eckd.device import Eckd3390
 from vfioccw_fuse.devices.eckd.image import HEADER_LENGTH

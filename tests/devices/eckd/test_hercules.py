@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.devices.eckd.machine import Machine, extent, locate, pattern
+from tests.devices.eckd.drive import Drive, extent, locate, pattern
 from vfioccw_fuse.devices.eckd.image import CkdImage
 from vfioccw_fuse.devices.eckd.labels import EBCDIC
 from vfioccw_fuse.devices.eckd.track import SLOT, survey
@@ -108,7 +108,7 @@ def test_a_loaded_volume_is_without_problems(loaded):
     assert (info(loaded).layout, info(loaded).volser) == ("os", "LOADVO")
 
 
-def find(machine: Machine, name: str) -> tuple[int, int]:
+def find(machine: Drive, name: str) -> tuple[int, int]:
     """The first track of a data set, from its format-1 DSCB in the VTOC on cylinder 0, head 1."""
     key = name.ljust(44).encode(EBCDIC)
     found = machine.run(

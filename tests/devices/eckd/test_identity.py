@@ -6,7 +6,8 @@ import struct
 
 import pytest
 
-from tests.devices.eckd.machine import CE_DE, INCORRECT_LENGTH, SLI, locate
+from lab.programs import ENDED, INCORRECT_LENGTH, SLI
+from tests.devices.eckd.drive import locate
 from vfioccw_fuse.devices.eckd.control_unit import CONTROL_UNITS
 from vfioccw_fuse.devices.eckd.device import Eckd3390
 from vfioccw_fuse.devices.eckd.geometry import model_of
@@ -122,7 +123,7 @@ def test_injected_sense_data_are_completed(machine):
 def test_sense_data_is_longer_than_24_bytes(machine):
     assert machine.run((0x04, 24, SLI)).ok
     ending = machine.run((0x04, 40))
-    assert (ending.dstat, ending.cstat, ending.count) == (CE_DE, INCORRECT_LENGTH, 8)
+    assert (ending.dstat, ending.cstat, ending.count) == (ENDED, INCORRECT_LENGTH, 8)
 
 
 def test_sense_names_cylinder_and_head(machine):

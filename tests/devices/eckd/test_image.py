@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.devices.eckd.machine import make_track, make_volume
+from tests.devices.eckd.drive import make_track, make_volume
 from vfioccw_fuse.devices.eckd.geometry import HEADS
 from vfioccw_fuse.devices.eckd.image import HEADER_LENGTH, CkdImage
 from vfioccw_fuse.devices.eckd.track import SLOT

@@ -9,13 +9,11 @@ import struct
 
 import pytest
 
-from tests.devices.eckd.machine import (
-    IDA,
-    PROGRAM,
-    SLI,
+from lab.programs import IDA, SLI
+from tests.devices.eckd.drive import (
     Command,
+    Drive,
     Ending,
-    Machine,
     extent,
     locate,
     locate_extended,
@@ -23,6 +21,7 @@ from tests.devices.eckd.machine import (
     pattern,
     prefix,
 )
+from tests.machine import PROGRAM
 from vfioccw_fuse.devices.eckd.geometry import HEADS
 from vfioccw_fuse.devices.eckd.labels import EBCDIC
 from vfioccw_fuse.devices.eckd.volume import check, create, info
@@ -55,7 +54,7 @@ def blocks(first: int, count: int, code: int, data: list[bytes | int]) -> list[C
     ]
 
 
-def analysis(machine: Machine) -> Ending:
+def analysis(machine: Drive) -> Ending:
     """`dasd_eckd_analysis_ccw`: four count fields of track 0 and one of track 2."""
     return machine.run(
         extent(0x40, (0, 0), (0, 2), attributes=0xC4),
@@ -161,7 +160,7 @@ def test_labels_of_a_compatible_volume_are_written(tmp_path, attached):
 # ------------------------------------------------------------------ dasdfmt
 
 
-def invalidate(machine: Machine) -> Ending:
+def invalidate(machine: Drive) -> Ending:
     """An end-of-file record as the only one of track 0."""
     count = struct.pack(">HHBBH", 0, 0, 1, 0, 0)
     return machine.run(
@@ -183,7 +182,7 @@ def count_fields(track: int, layout: str) -> list[bytes]:
     return fields
 
 
-def format_tracks(machine: Machine, first: int, count: int, layout: str) -> Ending:
+def format_tracks(machine: Drive, first: int, count: int, layout: str) -> Ending:
     """Intensity 0: several tracks in one program, the first record of each further one by 9D."""
     commands: list[Command] = [
         extent(0x00, divmod(first, HEADS), divmod(first + count - 1, HEADS), attributes=0xC4),
@@ -195,7 +194,7 @@ def format_tracks(machine: Machine, first: int, count: int, layout: str) -> Endi
     return machine.run(*commands)
 
 
-def format_track_with_r0(machine: Machine, track: int, layout: str) -> Ending:
+def format_track_with_r0(machine: Drive, track: int, layout: str) -> Ending:
     """Intensity 1: record 0 as well."""
     cylinder, head = divmod(track, HEADS)
     r0 = struct.pack(">HHBBH", cylinder, head, 0, 0, 8)
@@ -243,7 +242,7 @@ def test_a_format_check_reads_counts_until_there_is_no_more(formatted, attached)
 
 
 def track_data(
-    machine: Machine, first: int, count: int, data: bytes | None = None
+    machine: Drive, first: int, count: int, data: bytes | None = None
 ) -> tuple[Ending, bytes]:
     """`dasd_eckd_build_cp_cmd_track`: Prefix, then one CCW a track; gives what was read."""
     track, record = divmod(first, PER_TRACK)
@@ -338,7 +337,7 @@ def test_track_data_by_indirect_addresses(tmp_path, attached):
 # ------------------------------------------------------------------ raw track access
 
 
-def raw(machine: Machine, track: int, count: int, data: list[bytes] | None = None) -> Ending:
+def raw(machine: Drive, track: int, count: int, data: list[bytes] | None = None) -> Ending:
     """`dasd_eckd_build_cp_raw`: whole tracks with their count fields, 57326 bytes a CCW."""
     where = divmod(track, HEADS)
     last = divmod(track + count - 1, HEADS)

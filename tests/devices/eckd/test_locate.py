@@ -6,8 +6,8 @@ import struct
 
 import pytest
 
-from tests.devices.eckd.machine import (
-    SLI,
+from lab.programs import SLI
+from tests.devices.eckd.drive import (
     Command,
     extent,
     locate,

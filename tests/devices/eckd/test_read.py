@@ -7,20 +7,9 @@ import struct
 
 import pytest
 
-from tests.devices.eckd.machine import (
-    CE_DE,
-    DATA,
-    INCORRECT_LENGTH,
-    PROGRAM,
-    SLI,
-    UE,
-    extent,
-    locate,
-    make_track,
-    pattern,
-    seek,
-    standard_records,
-)
+from lab.programs import ENDED, INCORRECT_LENGTH, SLI, UE
+from tests.devices.eckd.drive import extent, locate, make_track, pattern, seek, standard_records
+from tests.machine import DATA, PROGRAM
 from vfioccw_fuse.devices.eckd.image import HEADER_LENGTH
 from vfioccw_fuse.devices.eckd.track import SLOT
 
@@ -130,15 +119,15 @@ def test_multitrack_in_a_domain_finds_no_record_on_an_empty_next_track(machine):
 
 def test_end_of_file_is_unit_exception(machine):
     ending = machine.run(extent(), locate(6, 2, 1, 1, count=2), (0x86, 256), (0x86, 256, SLI))
-    assert (ending.dstat, ending.count) == (CE_DE | UE, 256)
+    assert (ending.dstat, ending.count) == (ENDED | UE, 256)
     ending = machine.run(seek(2, 1), (0x06, 256), (0x1E, 8))
-    assert ending.dstat == CE_DE | UE
+    assert ending.dstat == ENDED | UE
     assert ending.data[2].hex() == "0002000102000000"
 
 
 def test_length_is_watched(machine):
     ending = machine.run(seek(0, 4), (0x06, 511))
-    assert (ending.dstat, ending.cstat, ending.count) == (CE_DE, INCORRECT_LENGTH, 0)
+    assert (ending.dstat, ending.cstat, ending.count) == (ENDED, INCORRECT_LENGTH, 0)
     ending = machine.run(seek(0, 4), (0x06, 513))
     assert (ending.cstat, ending.count) == (INCORRECT_LENGTH, 1)
     assert machine.run(seek(0, 4), (0x06, 513, SLI)).cstat == 0

@@ -6,18 +6,9 @@ import struct
 
 import pytest
 
-from tests.devices.eckd.machine import (
-    CE_DE,
-    DATA,
-    PROGRAM,
-    SLI,
-    SM,
-    extent,
-    pattern,
-    search,
-    seek,
-    standard_records,
-)
+from lab.programs import ENDED, SLI, SM
+from tests.devices.eckd.drive import extent, pattern, search, seek, standard_records
+from tests.machine import DATA, PROGRAM
 
 READ = (0x06, 512)
 
@@ -121,9 +112,9 @@ def test_sectors(machine):
 
 
 def test_search_meets_record_zero_first(machine):
-    assert machine.run(seek(0, 4), search(0, 4, 0)).dstat == CE_DE | SM
-    assert machine.run(seek(0, 4), search(0, 4, 1)).dstat == CE_DE
-    assert machine.run(seek(0, 4), search(0, 4, 1), search(0, 4, 1)).dstat == CE_DE | SM
+    assert machine.run(seek(0, 4), search(0, 4, 0)).dstat == ENDED | SM
+    assert machine.run(seek(0, 4), search(0, 4, 1)).dstat == ENDED
+    assert machine.run(seek(0, 4), search(0, 4, 1), search(0, 4, 1)).dstat == ENDED | SM
 
 
 @pytest.mark.parametrize("record", [1, 2, 3, 4])
@@ -193,12 +184,12 @@ def test_search_key_high(machine):
 
 
 def test_search_home_address(machine):
-    assert machine.run(seek(0, 4), (0x39, b"\0\0\0\4")).dstat == CE_DE | SM
-    assert machine.run(seek(0, 4), (0x39, b"\0\0\0\5")).dstat == CE_DE
-    assert machine.run(seek(0, 4), (0xB9, b"\0\0\0\5")).dstat == CE_DE | SM
+    assert machine.run(seek(0, 4), (0x39, b"\0\0\0\4")).dstat == ENDED | SM
+    assert machine.run(seek(0, 4), (0x39, b"\0\0\0\5")).dstat == ENDED
+    assert machine.run(seek(0, 4), (0xB9, b"\0\0\0\5")).dstat == ENDED | SM
     assert machine.run(seek(0, 14), (0xB9, b"\0\1\0\0")).failed(0, 0x20)
 
 
 def test_a_short_argument_compares_what_there_is(machine):
     ending = machine.run(seek(0, 4), (0x31, b"\0\0\0\4", SLI))
-    assert ending.dstat == CE_DE | SM
+    assert ending.dstat == ENDED | SM

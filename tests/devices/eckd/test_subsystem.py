@@ -6,7 +6,8 @@ import struct
 
 import pytest
 
-from tests.devices.eckd.machine import SLI, extent, seek
+from lab.programs import SLI
+from tests.devices.eckd.drive import extent, seek
 
 GROUP = bytes.fromhex("0102030405060708090a0b")
 OTHER = bytes.fromhex("1102030405060708090a0b")

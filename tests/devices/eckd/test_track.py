@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.devices.eckd.machine import make_track, pattern
+from tests.devices.eckd.drive import make_track, pattern
 from vfioccw_fuse.devices.eckd.track import SLOT, Track, empty_track, survey
 
 RECORDS = st.lists(st.tuples(st.binary(max_size=20), st.binary(max_size=300)), max_size=20)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.devices.eckd.machine import make_track, make_volume, pattern
+from tests.devices.eckd.drive import make_track, make_volume, pattern
 from vfioccw_fuse.devices.eckd.geometry import HEADS
 from vfioccw_fuse.devices.eckd.image import HEADER_LENGTH, CkdImage
 from vfioccw_fuse.devices.eckd.labels import EBCDIC

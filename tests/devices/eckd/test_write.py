@@ -7,12 +7,8 @@ import struct
 
 import pytest
 
-from tests.devices.eckd.machine import (
-    CE_DE,
-    INCORRECT_LENGTH,
-    SLI,
-    UC,
-    UE,
+from lab.programs import ENDED, INCORRECT_LENGTH, SLI, UC, UE
+from tests.devices.eckd.drive import (
     Command,
     extent,
     locate,
@@ -79,7 +75,7 @@ def test_a_short_write_is_padded_with_zeros(machine):
 
 def test_lengths_of_writes_are_watched(machine):
     ending = machine.run(extent(0x80), one(0, 4, 2), (0x05, NEW[:100]))
-    assert (ending.dstat, ending.cstat) == (CE_DE, INCORRECT_LENGTH)
+    assert (ending.dstat, ending.cstat) == (ENDED, INCORRECT_LENGTH)
     ending = machine.run(extent(0x80), one(0, 4, 2), (0x05, NEW + b"xyz"))
     assert (ending.cstat, ending.count) == (INCORRECT_LENGTH, 3)
 
@@ -117,7 +113,7 @@ def test_a_length_that_is_not_the_announced_one(machine, volume):
 
 def test_writing_an_end_of_file_record_is_unit_exception(machine):
     ending = machine.run(extent(0x80, attributes=0xE0), one(2, 1, 2, length=1), (0x05, b"x", SLI))
-    assert ending.dstat == CE_DE | UE
+    assert ending.dstat == ENDED | UE
 
 
 def test_write_data_is_the_last_of_its_domain(machine):
@@ -275,7 +271,7 @@ def test_a_count_field_of_ff_would_be_an_end_marker(machine):
 def test_an_end_of_file_record_is_written(machine):
     assert machine.run(extent(0xC0), locate(0x03, 0, 5, 1), (0x1D, count(0, 5, 2, 0, 0))).ok
     ending = machine.run(seek(0, 5), (0x06, 512), (0x06, 512, SLI))
-    assert ending.dstat == CE_DE | UE
+    assert ending.dstat == ENDED | UE
 
 
 @pytest.mark.parametrize(

@@ -1,53 +1,24 @@
-"""A 3390 behind a real subchannel, with storage: what a test runs channel programs on."""
+"""A 3390 behind a machine, and what a test of it says: commands, endings, volumes."""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vfioccw_fuse.css.channel import ChannelProgram
-from vfioccw_fuse.css.subchannel import Subchannel
+from lab.programs import CC, ENDED, FORMAT1, PREFETCH, SENSE, SLI, UC, ccw
+from tests.machine import DATA, PROGRAM, SENSE_DATA, Machine
 from vfioccw_fuse.devices.eckd.control_unit import CONTROL_UNITS
 from vfioccw_fuse.devices.eckd.device import Eckd3390
 from vfioccw_fuse.devices.eckd.geometry import HEADS
 from vfioccw_fuse.devices.eckd.image import CkdImage
 from vfioccw_fuse.devices.eckd.track import COUNT, END_MARKER, HOME_ADDRESS, SLOT
 from vfioccw_fuse.devices.eckd.volume import create
-from vfioccw_fuse.memory.backing import BuiltInStorage
-from vfioccw_fuse.memory.space import AddressSpace
-from vfioccw_fuse.regions import codec
-from vfioccw_fuse.regions import constants as c
 
-CC, SLI, IDA = c.CCW_FLAG_CC, c.CCW_FLAG_SLI, c.CCW_FLAG_IDA
-CE_DE, UC, UE, SM = 0x0C, 0x02, 0x01, 0x40
-INCORRECT_LENGTH = c.SCSW_CSTAT_INCORR_LEN
-
-PROGRAM = 0x2000
-SENSE = 0x1000
-DATA = 0x10000
 STORAGE = 4 << 20
 
 Command = tuple[int, bytes | int] | tuple[int, bytes | int, int]
 """Command code; what is written, or how many bytes are read; CCW flags besides command chaining."""
-
-
-class Inline:
-    """Runs programs when told to, without a loop."""
-
-    def __init__(self) -> None:
-        self._waiting: list[Callable[[], object]] = []
-
-    def launch(self, program: ChannelProgram, delay: float) -> None:
-        self._waiting.append(program.run)
-
-    def soon(self, function: Callable[[], None]) -> None:
-        self._waiting.append(function)
-
-    def drain(self) -> None:
-        while self._waiting:
-            self._waiting.pop(0)()
 
 
 @dataclass
@@ -68,7 +39,7 @@ class Ending:
     @property
     def ok(self) -> bool:
         """Normal ending, nothing special."""
-        return self.dstat == CE_DE and self.cstat == 0
+        return self.dstat == ENDED and self.cstat == 0
 
     def failed(self, byte0: int, byte1: int, message: int | None = None) -> bool:
         """Unit check with these sense bytes (and byte 7)."""
@@ -80,34 +51,28 @@ class Ending:
         )
 
 
-class Machine:
-    """A subchannel with a 3390; `run` makes a program of commands and gives its ending."""
+class Drive:
+    """A 3390 behind a machine; `run` makes a program of commands and gives its ending."""
 
     def __init__(self, device: Eckd3390, directory: Path) -> None:
         self.device = device
-        self.storage = BuiltInStorage(str(directory), STORAGE)
-        self.space = AddressSpace([self.storage.range()])
-        self._executor = Inline()
-        self.subchannel = Subchannel("0.0.0313", device, self.space, self._executor)
-        self.subchannel.enable()
+        self.machine = Machine(device, directory, memory=STORAGE)
+        self.space = self.machine.space
 
     def close(self) -> None:
-        self.device.close()
-        self.storage.close()
+        self.machine.close()
 
     def start(self, address: int, lpm: int = 0xFF, prefetch: bool = True) -> Ending:
         """Run the program at *address* to its end."""
-        ctrl0 = c.ORB_CTRL0_MASK_FMT | (c.ORB_CTRL0_MASK_PFCH if prefetch else 0)
-        orb = codec.ORB.parse(struct.pack(">IHBBI", 1, ctrl0, lpm, 0, address))
-        assert self.subchannel.ssch(orb) == 0
-        self._executor.drain()
-        if not self.subchannel.scsw.status_pending:  # an endless loop: it has had its turn
-            assert self.subchannel.csch() == 0
-            self._executor.drain()
-        cc, irb = self.subchannel.tsch()
-        assert cc == 0
-        cpa, dstat, cstat, count = struct.unpack_from(">IBBH", irb, 4)
-        return Ending(dstat, cstat, count, (cpa - address) // 8)
+        sch, executor = self.machine.sch, self.machine.executor
+        ctrl0 = FORMAT1 | (PREFETCH if prefetch else 0)
+        assert sch.ssch(self.machine.orb(ctrl0, address, lpm)) == 0
+        executor.settle(turns=0)
+        if not sch.scsw.status_pending:  # an endless loop: it has had its turn
+            assert sch.csch() == 0
+            executor.settle()
+        irb = self.machine.take()
+        return Ending(irb.dstat, irb.cstat, irb.count, (irb.cpa - address) // 8)
 
     def run(self, *commands: Command, lpm: int = 0xFF) -> Ending:
         """Run *commands* as one chain; after a unit check also read the sense data."""
@@ -123,16 +88,16 @@ class Machine:
                 length = data
                 self.space.write(address, b"\xee" * length)
             chain = CC if at < len(commands) - 1 else 0
-            program += struct.pack(">BBHI", code, flags | chain, length, address)
+            program += ccw(code, flags | chain, length, address)
             areas.append((address, length))
             address += (length + 7) // 8 * 8
         self.space.write(PROGRAM, program)
         ending = self.start(PROGRAM, lpm)
         ending.data = [self.space.read(*area) for area in areas]
         if ending.dstat & UC:
-            self.space.write(PROGRAM, struct.pack(">BBHI", 0x04, SLI, 32, SENSE))
+            self.space.write(PROGRAM, ccw(SENSE, SLI, 32, SENSE_DATA))
             assert self.start(PROGRAM).ok
-            ending.sense = self.space.read(SENSE, 32)
+            ending.sense = self.space.read(SENSE_DATA, 32)
         return ending
 
     def track(self, cylinder: int, head: int) -> bytes:
@@ -248,6 +213,6 @@ def make_volume(path: Path, cylinders: int = 3) -> Path:
     return path
 
 
-def attach(path: Path, directory: Path, *, cu: str = "3990-6", readonly: bool = False) -> Machine:
+def attach(path: Path, directory: Path, *, cu: str = "3990-6", readonly: bool = False) -> Drive:
     """The volume in *path* behind a subchannel."""
-    return Machine(Eckd3390(CkdImage.open(path, readonly), CONTROL_UNITS[cu]), directory)
+    return Drive(Eckd3390(CkdImage.open(path, readonly), CONTROL_UNITS[cu]), directory)
