@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from lab import programs
 from lab.programs import (
     CC,
     CD,
@@ -355,7 +356,7 @@ def test_a_write_into_the_scsw_that_leaves_fctl_alone_is_evaluated_with_it(drive
 
 def test_irb_area_and_ret_code_of_a_write_are_ignored(driver: Driver) -> None:
     driver.machine.program((SENSE_ID, 0, 7, DATA))
-    request = driver.orb() + struct.pack(">HH8x", 0, START) + b"\xee" * 100
+    request = programs.request(START, driver.orb()) + b"\xee" * 100
     assert driver.write("io_region", 0, request) == 0
     assert driver.read("io_region", 25, 99) == bytes(99)
     driver.settle()
@@ -434,9 +435,8 @@ def test_the_byte_order_of_orb_and_scsw_is_what_the_client_said(driver: Driver, 
     driver.ccw.driver.io.order = order
     sign = ">" if order == "big" else "="
     driver.machine.program((SENSE_ID, 0, 7, DATA))
-    orb = struct.pack(f"{sign}IHBBI", 1, FORMAT1, 0xFF, 0, PROGRAM)
-    scsw = struct.pack(f"{sign}HHIBBH", 0, START, 0, 0, 0, 0)
-    assert driver.write("io_region", 0, orb + scsw) == 0
+    orb = programs.orb(PROGRAM, intparm=1, order=sign)
+    assert driver.write("io_region", 0, programs.request(START, orb, order=sign)) == 0
     driver.settle()
     assert driver.take().dstat == ENDED, "the IRB is big endian for everybody"
     assert driver.sch.pmcw.intparm == 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import struct
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -12,8 +11,9 @@ import pytest
 import trio
 import trio.testing
 
+from lab import programs
 from lab.mounts import BLOCK
-from lab.programs import FORMAT1, ccw
+from lab.programs import START, ccw
 from tests.css.machine import BLOCKS, Probe
 from tests.machine import MEMORY, PROGRAM
 from vfioccw_fuse.css.executor import TrioExecutor
@@ -80,8 +80,7 @@ def probe(schid: str = SCHID) -> DeviceSpec:
 
 def request(device: CcwDevice) -> None:
     """START of the program at PROGRAM by the io region."""
-    orb = struct.pack(">IHBBI", 1, FORMAT1, 0xFF, 0, PROGRAM)
-    device.regions[0].write(0, orb + struct.pack(">HH8x", 0, c.SCSW_FCTL_START_FUNC))
+    device.regions[0].write(0, programs.request(START, programs.orb(PROGRAM)))
 
 
 async def test_a_device_is_whole_when_it_was_added(system: System, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import struct
 
 import pytest
 
-from lab.programs import IDA, SLI
+from lab.programs import IDA, SLI, ccw
 from tests.devices.eckd.drive import (
     Command,
     Drive,
@@ -327,8 +327,7 @@ def test_track_data_by_indirect_addresses(tmp_path, attached):
     machine.space.write(0x9000, struct.pack(">24I", *halves))
     machine.space.write(
         PROGRAM,
-        struct.pack(">BBHI", 0xE7, 0x40, 64, 0x8000)
-        + struct.pack(">BBHI", 0xA6, IDA, 12 * BLOCK, 0x9000),
+        ccw(0xE7, 0x40, 64, 0x8000) + ccw(0xA6, IDA, 12 * BLOCK, 0x9000),
     )
     assert machine.start(PROGRAM).ok
     assert b"".join(machine.space.read(page, BLOCK) for page in pages) == data

@@ -7,7 +7,7 @@ import struct
 
 import pytest
 
-from lab.programs import ENDED, INCORRECT_LENGTH, SLI, UE
+from lab.programs import ENDED, INCORRECT_LENGTH, SLI, UE, ccw
 from tests.devices.eckd.drive import extent, locate, make_track, pattern, seek, standard_records
 from tests.machine import DATA, PROGRAM
 from vfioccw_fuse.devices.eckd.image import HEADER_LENGTH
@@ -197,10 +197,10 @@ def test_a_read_with_data_chaining_is_scattered(machine):
     machine.space.write(DATA, struct.pack(">HHH", 0, 0, 4))
     machine.space.write(
         PROGRAM,
-        struct.pack(">BBHI", 0x07, 0x40, 6, DATA)
-        + struct.pack(">BBHI", 0x06, 0x80, 100, DATA + 0x1000)
-        + struct.pack(">BBHI", 0, 0x80, 12, DATA + 0x3000)
-        + struct.pack(">BBHI", 0, 0, 400, DATA + 0x2000),
+        ccw(0x07, 0x40, 6, DATA)
+        + ccw(0x06, 0x80, 100, DATA + 0x1000)
+        + ccw(0, 0x80, 12, DATA + 0x3000)
+        + ccw(0, 0, 400, DATA + 0x2000),
     )
     assert machine.start(PROGRAM).ok
     data = records_of(4)[0]

@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from lab.programs import ENDED, SLI, SM
+from lab.programs import ENDED, SLI, SM, ccw
 from tests.devices.eckd.drive import extent, pattern, search, seek, standard_records
 from tests.machine import DATA, PROGRAM
 
@@ -17,12 +17,12 @@ def loop(machine, cylinder: int, head: int, argument: bytes, code: int, *then: t
     """Seek, search until satisfied, then the commands *then* (code, length)."""
     machine.space.write(DATA, struct.pack(">HHH", 0, cylinder, head))
     machine.space.write(DATA + 8, argument)
-    program = struct.pack(">BBHI", 0x07, 0x40, 6, DATA)
-    program += struct.pack(">BBHI", code, 0x40 | SLI, len(argument), DATA + 8)
-    program += struct.pack(">BBHI", 0x08, 0, 0, PROGRAM + 8)
+    program = ccw(0x07, 0x40, 6, DATA)
+    program += ccw(code, 0x40 | SLI, len(argument), DATA + 8)
+    program += ccw(0x08, 0, 0, PROGRAM + 8)
     for at, (command, length) in enumerate(then):
         chain = 0x40 if at < len(then) - 1 else 0
-        program += struct.pack(">BBHI", command, chain | SLI, length, DATA + 0x100 + at * 0x1000)
+        program += ccw(command, chain | SLI, length, DATA + 0x100 + at * 0x1000)
     machine.space.write(PROGRAM, program)
     ending = machine.start(PROGRAM)
     ending.data = [
@@ -151,11 +151,11 @@ def test_multitrack_search_ends_with_the_extent(machine):
     machine.space.write(DATA + 8, b"\0\0\0\5\1")
     machine.space.write(
         PROGRAM,
-        struct.pack(">BBHI", 0x63, 0x40, 16, DATA + 0x80)
-        + struct.pack(">BBHI", 0x07, 0x40, 6, DATA)
-        + struct.pack(">BBHI", 0xB1, 0x40, 5, DATA + 8)
-        + struct.pack(">BBHI", 0x08, 0, 0, PROGRAM + 16)
-        + struct.pack(">BBHI", 0x06, SLI, 512, DATA),
+        ccw(0x63, 0x40, 16, DATA + 0x80)
+        + ccw(0x07, 0x40, 6, DATA)
+        + ccw(0xB1, 0x40, 5, DATA + 8)
+        + ccw(0x08, 0, 0, PROGRAM + 16)
+        + ccw(0x06, SLI, 512, DATA),
     )
     assert machine.start(PROGRAM).dstat & 2
     assert machine.run((0x04, 32)).data[0][:2].hex() == "0004"

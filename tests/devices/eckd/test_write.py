@@ -7,7 +7,7 @@ import struct
 
 import pytest
 
-from lab.programs import ENDED, INCORRECT_LENGTH, SLI, UC, UE
+from lab.programs import ENDED, INCORRECT_LENGTH, SLI, UC, UE, ccw
 from tests.devices.eckd.drive import (
     Command,
     extent,
@@ -149,9 +149,7 @@ def test_a_data_address_that_is_wrong_writes_nothing(machine, volume):
     machine.space.write(0x3010, one(0, 4, 2)[1])
     machine.space.write(
         0x2000,
-        struct.pack(">BBHI", 0x63, 0x40, 16, 0x3000)
-        + struct.pack(">BBHI", 0x47, 0x40, 16, 0x3010)
-        + struct.pack(">BBHI", 0x05, 0, 512, 0x7F000000),
+        ccw(0x63, 0x40, 16, 0x3000) + ccw(0x47, 0x40, 16, 0x3010) + ccw(0x05, 0, 512, 0x7F000000),
     )
     assert machine.start(0x2000).cstat == 0x20
     assert volume.read_bytes() == before
