@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from lab.mounts import PROJECT
-from tests.css.machine import CC, DATA, SENSE, SLI, Machine
+from lab.programs import CC, SENSE, SLI
+from tests.machine import DATA, Machine
 from vfioccw_fuse.css.trace import Trace
 from vfioccw_fuse.devices import catalog
 from vfioccw_fuse.devices.base import ENDED, UC
@@ -34,7 +35,7 @@ def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
     row = eval("{" + LINE + "}", {"DeviceType": catalog.DeviceType})
     monkeypatch.setattr(catalog, "TYPES", {**catalog.TYPES, **row})
     device = catalog.attach(parse_device(f"board@0.0.0400:{tmp_path}/notice.txt,length=40"))
-    machine = Machine(tmp_path, device)
+    machine = Machine(device, tmp_path)
     yield machine
     machine.close()
 

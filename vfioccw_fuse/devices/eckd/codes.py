@@ -12,12 +12,12 @@ from typing import Final
 
 from ...regions import constants as c
 from ...regions.descriptions import DeviceWords, Row, bits_set
-from ..dasd import COMMANDS as DASD_COMMANDS
+from .. import dasd
 
 MULTITRACK: Final = 0x80
 
-READ_IPL: Final = 0x02
-NO_OPERATION: Final = 0x03
+READ_IPL: Final = c.CCW_CMD_READ_IPL
+NO_OPERATION: Final = c.CCW_CMD_NOOP
 SENSE: Final = c.CCW_CMD_BASIC_SENSE
 WRITE_DATA: Final = 0x05
 READ_DATA: Final = 0x06
@@ -28,7 +28,7 @@ READ_KEY_DATA: Final = 0x0E
 ERASE: Final = 0x11
 READ_COUNT: Final = 0x12
 RECALIBRATE: Final = 0x13
-UNCONDITIONAL_RESERVE: Final = 0x14
+UNCONDITIONAL_RESERVE: Final = dasd.SLCK
 WRITE_R0: Final = 0x15
 READ_R0: Final = 0x16
 RESTORE: Final = 0x17
@@ -43,7 +43,7 @@ SET_SECTOR: Final = 0x23
 PERFORM_SUBSYSTEM_FUNCTION: Final = 0x27
 SEARCH_KEY_EQUAL: Final = 0x29
 SEARCH_ID_EQUAL: Final = 0x31
-SENSE_PATH_GROUP_ID: Final = 0x34
+SENSE_PATH_GROUP_ID: Final = c.CCW_CMD_SENSE_PGID
 SEARCH_HOME_ADDRESS: Final = 0x39
 READ_SUBSYSTEM_DATA: Final = 0x3E
 RESET_ALLEGIANCE: Final = 0x44
@@ -53,26 +53,26 @@ LOCATE_RECORD_EXTENDED: Final = 0x4B
 READ_MESSAGE_ID: Final = 0x4E
 SEARCH_ID_HIGH: Final = 0x51
 SENSE_SUBSYSTEM_STATUS: Final = 0x54
-SUSPEND_MULTIPATH_RECONNECTION: Final = 0x5B
+SUSPEND_MULTIPATH_RECONNECTION: Final = c.CCW_CMD_SUSPEND_RECONN
 READ_MULTIPLE_CKD: Final = 0x5E
-DEFINE_EXTENT: Final = 0x63
-READ_DEVICE_CHARACTERISTICS: Final = 0x64
+DEFINE_EXTENT: Final = dasd.DEFINE_EXTENT
+READ_DEVICE_CHARACTERISTICS: Final = c.CCW_CMD_RDC
 SEARCH_KEY_EQUAL_HIGH: Final = 0x69
 SEARCH_ID_EQUAL_HIGH: Final = 0x71
 WRITE_UPDATE_DATA: Final = 0x85
 SET_SUBSYSTEM_MODE: Final = 0x87
 WRITE_UPDATE_KEY_DATA: Final = 0x8D
-RELEASE: Final = 0x94
+RELEASE: Final = dasd.RELEASE
 WRITE_FULL_TRACK: Final = 0x95
 WRITE_CKD_NEXT_TRACK: Final = 0x9D
-READ_BUFFERED_LOG: Final = 0xA4
+READ_BUFFERED_LOG: Final = dasd.READ_BUFFERED_LOG
 WRITE_TRACK_DATA: Final = 0xA5
 READ_TRACK_DATA: Final = 0xA6
 SET_PATH_GROUP_ID: Final = c.CCW_CMD_SET_PGID
-RESERVE: Final = 0xB4
+RESERVE: Final = dasd.RESERVE
 READ_TRACK: Final = 0xDE
 PREFIX: Final = 0xE7
-READ_CONFIGURATION_DATA: Final = 0xFA
+READ_CONFIGURATION_DATA: Final = c.CCW_CMD_RCD
 
 LOCATES: Final = frozenset({LOCATE_RECORD, LOCATE_RECORD_EXTENDED, PREFIX})
 """Commands that open a domain."""
@@ -149,7 +149,7 @@ _NAMES = {
     PREFIX: "prefix",
     0xEA: "prefix with read",
     0xF7: "define subsystem operation",
-    0xF9: "reset allegiance",
+    0xF9: "reset summary unit check",
     RESET_ALLEGIANCE: "reset allegiance",
     RESTORE: "restore",
     READ_MESSAGE_ID: "read message id",
@@ -217,7 +217,7 @@ def _further(data: bytes) -> list[Row]:
 
 
 WORDS = DeviceWords(
-    commands=MappingProxyType({**DASD_COMMANDS, **_NAMES, **_MULTITRACK}),
+    commands=MappingProxyType({**dasd.COMMANDS, **_NAMES, **_MULTITRACK}),
     sense0=((c.SNS0_INCOMPL_DOMAIN, "incomplete domain"),),
     sense1=(
         (c.SNS1_PERM_ERR, "permanent error"),
