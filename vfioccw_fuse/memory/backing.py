@@ -19,7 +19,7 @@ class BuiltInStorage:
         """Make the file in *directory*; UserError if *size* is not 4 KiB to 2 GiB in pages."""
         if not PAGE <= size <= LARGEST or size % PAGE:
             raise UserError(
-                f"--memory {size}: guest storage is 4 KiB to 2 GiB, a multiple of 4096 bytes"
+                f"memory {size}: guest storage is 4 KiB to 2 GiB, a multiple of 4096 bytes"
             )
         self.size = size
         self.path = os.path.join(directory, "memory")

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 from ..devices.base import Device
+from ..devices.options import show_time
 from .device import CcwDevice
 
 
@@ -41,7 +42,7 @@ def state_text(device: CcwDevice) -> str:
         f"pmcw: {sch.pmcw.pack().hex()}",
         *(f"pmcw.{row.field}: {row.value} {row.meaning}".rstrip()
           for row in descriptions.describe_pmcw(sch.pmcw.pack())),
-        f"delay: {sch.behaviour.delay:g}s",
+        f"delay: {show_time(sch.behaviour.delay)}",
         f"fault: {sch.behaviour.fault.value}",
         f"interruptions_shown: {int(sch.pending.shown)}",
         f"interruptions_queued: {len(sch.pending.queue)}",
