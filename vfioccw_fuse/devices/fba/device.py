@@ -55,7 +55,7 @@ class Fba(Device):
         self.readonly = readonly
         """Writes are refused: sense command reject, write inhibited."""
         self._extent: tuple[int, int, int] | None = None
-        self._mask = 0
+        self._mask = codes.MASK_INHIBIT_FORMAT
         self._located: tuple[int, int, int] | None = None
         # How far a read or write got that let others have their turn, in bytes.
         self._moved = 0
@@ -78,8 +78,9 @@ class Fba(Device):
         os.close(self._fd)
 
     def begin(self) -> None:
-        """An extent and a located domain hold for one channel program."""
+        """An extent, what it permits and a located domain hold for one channel program."""
         self._extent = None
+        self._mask = codes.MASK_INHIBIT_FORMAT
         self._located = None
         self._moved = 0
 
