@@ -30,7 +30,7 @@ class Interface(enum.StrEnum):
     """Everything here, the patch's fctl requests too."""
 
 
-class Region(NamedTuple):
+class RegionRow(NamedTuple):
     """One region of one interface."""
 
     name: str
@@ -57,7 +57,7 @@ class Region(NamedTuple):
         return "rw" if self.writable else "ro"
 
 
-class Irq(NamedTuple):
+class IrqRow(NamedTuple):
     """One interrupt of one interface."""
 
     name: str
@@ -135,9 +135,9 @@ _REGIONS = (
 )
 
 _IRQS = (
-    (Irq("io_irq", c.VFIO_CCW_IO_IRQ_INDEX), Interface.START_ONLY),
-    (Irq("crw_irq", c.VFIO_CCW_CRW_IRQ_INDEX), Interface.ASYNC),
-    (Irq("req_irq", c.VFIO_CCW_REQ_IRQ_INDEX), Interface.ASYNC),
+    (IrqRow("io_irq", c.VFIO_CCW_IO_IRQ_INDEX), Interface.START_ONLY),
+    (IrqRow("crw_irq", c.VFIO_CCW_CRW_IRQ_INDEX), Interface.ASYNC),
+    (IrqRow("req_irq", c.VFIO_CCW_REQ_IRQ_INDEX), Interface.ASYNC),
 )
 
 
@@ -155,12 +155,12 @@ def _has(interface: Interface, since: Interface | None) -> bool:
 
 
 @functools.cache
-def regions_of(interface: str) -> tuple[Region, ...]:
+def regions_of(interface: str) -> tuple[RegionRow, ...]:
     """The regions of an interface, by index from 0 without a gap; ValueError if unknown."""
     which = interface_of(interface)
     rows = [row for row in _REGIONS if _has(which, row.since)]
     return tuple(
-        Region(
+        RegionRow(
             name=row.name,
             index=index,
             size=row.size,
@@ -173,7 +173,7 @@ def regions_of(interface: str) -> tuple[Region, ...]:
 
 
 @functools.cache
-def irqs_of(interface: str) -> tuple[Irq, ...]:
+def irqs_of(interface: str) -> tuple[IrqRow, ...]:
     """The interrupts of an interface, by index from 0 without a gap; ValueError if unknown."""
     which = interface_of(interface)
     return tuple(irq for irq, since in _IRQS if _has(which, since))
@@ -200,7 +200,7 @@ def region_info(interface: str) -> bytes:
     return b"".join(_one_region_info(region) for region in regions_of(interface))
 
 
-def _one_region_info(region: Region) -> bytes:
+def _one_region_info(region: RegionRow) -> bytes:
     """The struct and, if the region has a type, the capability right behind it."""
     flags = c.VFIO_REGION_INFO_FLAG_READ
     if region.writable:

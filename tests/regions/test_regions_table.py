@@ -7,7 +7,7 @@ import pytest
 from vfioccw_fuse.regions import codec, table
 from vfioccw_fuse.regions import constants as c
 from vfioccw_fuse.regions.layouts import DeviceInfo, IrqInfo, RegionInfo, RegionInfoCapType
-from vfioccw_fuse.regions.table import Interface, Region
+from vfioccw_fuse.regions.table import Interface, RegionRow
 
 README = Path(table.__file__).with_name("README.md")
 every_interface = pytest.mark.parametrize("interface", list(Interface))
@@ -38,7 +38,7 @@ def test_async_is_linux_today():
 
 
 def test_full_begins_with_what_async_has_and_lets_the_schib_be_written():
-    def known(interface: str) -> list[Region]:
+    def known(interface: str) -> list[RegionRow]:
         regions = table.regions_of(interface)[: len(table.regions_of("async"))]
         return [region._replace(writable=True) for region in regions]
 

@@ -84,7 +84,7 @@ class CommandTable(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the file of `cmd_name` and give its command; None if there is no such name."""
+        """Import the file of *cmd_name* and give its command; None if there is no such name."""
         entry = COMMANDS.get(cmd_name)
         if entry is None:
             return None
@@ -120,7 +120,7 @@ class CommandTable(click.Group):
             ctx.exit(EXIT_OK)
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> NoReturn:
-        """Run the command line `args` (default: the process's) and end the process.
+        """Run the command line *args* (default: the process's) and end the process.
 
         The exit status and the wording of every error are this package's: see its docstring.
         """
@@ -145,9 +145,9 @@ def _complete_streams() -> None:
 
 
 def guarded(action: Callable[[], Any]) -> int:
-    """Run `action` and give the exit status; an exception becomes one line on stderr.
+    """Run *action* and give the exit status; an exception becomes one line on stderr.
 
-    An integer that `action` returns is the exit status, anything else is success.
+    An integer that *action* returns is the exit status, anything else is success.
     """
     try:
         result = action()
@@ -203,7 +203,7 @@ _MOUNT_REMEDIES = {
 
 
 def in_words(error: OSError) -> str:
-    """Give one line for `error`: the file, what went wrong and, where it is known, the remedy."""
+    """Give one line for *error*: the file, what went wrong and, where it is known, the remedy."""
     words = (error.strerror or str(error) or type(error).__name__).strip()
     words = words[0].lower() + words[1:] if words[1:2].islower() else words
     line = f"{os.fsdecode(error.filename)}: {words}" if error.filename is not None else words

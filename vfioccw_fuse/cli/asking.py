@@ -15,7 +15,7 @@ _WITHIN = 30.0
 
 
 def ask(mnt: str, message: dict[str, str]) -> dict[str, Any]:
-    """Send `message` to the server of the mount `mnt` and give its answer.
+    """Send *message* to the server of the mount *mnt* and give its answer.
 
     UserError if there is no such mount, or with what the server says against it.
     """

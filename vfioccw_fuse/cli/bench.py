@@ -78,7 +78,7 @@ def bench_command(subchannel: str, rounds: int) -> None:
 
 
 def _request(program: Program) -> bytes:
-    """Build the io region that starts `program`, big endian."""
+    """Build the io region that starts *program*, big endian."""
     return codec.IO_REGION.pack(
         IoRegion(
             orb_area=codec.ORB.pack(program.orb()),
@@ -112,7 +112,7 @@ def _by_eventfd(sub: Subchannel, fd: int, request: bytes, rounds: int) -> list[t
 def _round_trips(
     name: str, fd: int, request: bytes, irq_fd: int, take: Callable[[], int], rounds: int
 ) -> list[tuple[str, ...]]:
-    """Time `rounds` round trips; give the lines of the write, the read and the whole."""
+    """Time *rounds* round trips; give the lines of the write, the read and the whole."""
     poll = select.poll()
     poll.register(irq_fd, select.POLLIN)
     clock = time.perf_counter

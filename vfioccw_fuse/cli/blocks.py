@@ -105,7 +105,7 @@ def write_command(subchannel: str, block: int, count: int | None, source: str) -
 
 
 def _check(path: str, disk: FbaDisk, block: int, count: int) -> None:
-    """Raise UserError unless the disk has `count` blocks from `block` on."""
+    """Raise UserError unless the disk has *count* blocks from *block* on."""
     if count < 0 or block + count > disk.blocks:
         raise UserError(
             f"{path}: the disk has blocks 0 to {disk.blocks - 1}; "
@@ -114,13 +114,13 @@ def _check(path: str, disk: FbaDisk, block: int, count: int) -> None:
 
 
 def _size(file: BinaryIO) -> int | None:
-    """Give the bytes that are left in `file` if it is an ordinary file, None for a pipe."""
+    """Give the bytes that are left in *file* if it is an ordinary file, None for a pipe."""
     status = os.fstat(file.fileno())
     return max(0, status.st_size - file.tell()) if stat.S_ISREG(status.st_mode) else None
 
 
 def _whole_blocks(name: str, size: int) -> int:
-    """Give the blocks of a file of `size` bytes; UserError if they are not whole."""
+    """Give the blocks of a file of *size* bytes; UserError if they are not whole."""
     blocks, rest = divmod(size, BLOCK)
     if rest:
         raise UserError(
@@ -145,7 +145,7 @@ def _output(name: str) -> Iterator[int]:
 
 
 def _write_all(fd: int, data: memoryview) -> None:
-    """Write all of `data` straight from guest storage."""
+    """Write all of *data* straight from guest storage."""
     while data:
         data = data[os.write(fd, data) :]
 
@@ -154,7 +154,7 @@ def _write_all(fd: int, data: memoryview) -> None:
 def _progress(doing: str, blocks: int | None) -> Iterator[Advance]:
     """Show how far it is, on stderr, if that is a terminal and there is much to do.
 
-    `blocks`: how many there are, None if nobody knows. Gives what to call with the blocks done.
+    *blocks*: how many there are, None if nobody knows. Gives what to call with the blocks done.
     """
     if not sys.stderr.isatty() or (blocks is not None and blocks < _MANY):
         yield lambda _: None

@@ -46,7 +46,7 @@ def list_command(mnt: str) -> None:
 
 
 def _change(state: str, words: str, masks: str) -> None:
-    """Make the command `vfioccw chp STATE MNT CHPID`; `words` and `masks` are its help."""
+    """Make the command `vfioccw chp STATE MNT CHPID`; *words* and *masks* are its help."""
 
     def change(mnt: str, chpid: str) -> None:
         text = chpid.removeprefix("0x")
@@ -135,7 +135,7 @@ def remove_command(subchannel: str) -> None:
 
 
 def absolute(image: str, directory: str | None = None) -> str:
-    """The absolute path of `image`, which is seen from `directory` (default: the current one).
+    """The absolute path of *image*, which is seen from *directory* (default: the current one).
 
     A word that says that there is no medium stays as it is.
     """

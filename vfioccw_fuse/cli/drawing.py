@@ -12,9 +12,9 @@ from .timeline import draw, read_trace
 
 
 def draw_trace(source: str, seconds: float | None, target: str) -> None:
-    """Draw the trace of `source` into the file `target`.
+    """Draw the trace of *source* into the file *target*.
 
-    `source`: the directory of a subchannel, followed for `seconds`, until Ctrl-C or until the
+    *source*: the directory of a subchannel, followed for *seconds*, until Ctrl-C or until the
     mount ends; a file of trace lines; or `-` for stdin. UserError if it has no such line.
     """
     if source == "-":

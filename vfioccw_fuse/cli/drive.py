@@ -309,7 +309,7 @@ def _say_cc(sub: Subchannel, instruction: str, cc: int) -> bool:
 
 
 def _words(path: str) -> DeviceWords:
-    """Give what the commands and sense bits of the device behind the subchannel `path` are called.
+    """Give what the commands and sense bits of the device behind the subchannel *path* are called.
 
     `state` says what it is: "fba 9336 disk.img".
     """
@@ -319,7 +319,7 @@ def _words(path: str) -> DeviceWords:
 
 
 def _hex(text: str, option: str, size: int | None = None) -> bytes:
-    """Give the bytes of hexadecimal `text`, which must be `size` many; UsageError if not."""
+    """Give the bytes of hexadecimal *text*, which must be *size* many; UsageError if not."""
     try:
         data = descriptions.from_hex(text)
     except ValueError as wrong:
@@ -330,7 +330,7 @@ def _hex(text: str, option: str, size: int | None = None) -> bytes:
 
 
 def _place(built: Program, data: bytes) -> int:
-    """Place the CCWs `data` in storage as they are; give the address of the first."""
+    """Place the CCWs *data* in storage as they are; give the address of the first."""
     if not data or len(data) % CCW_SIZE:
         raise click.UsageError(f"--program takes CCWs of {CCW_SIZE} bytes, these are {len(data)}.")
     # A room alone, without CCWs of the builder's own, lies at the very beginning.
@@ -365,9 +365,9 @@ def _build(built: Program, specs: tuple[str, ...], device: DeviceWords) -> list[
 def _append(
     built: Program, spec: str, device: DeviceWords, *, last: bool
 ) -> tuple[Step, int | None]:
-    """Append the CCW `spec`; give it and the number of the CCW that a TIC goes to, if it does.
+    """Append the CCW *spec*; give it and the number of the CCW that a TIC goes to, if it does.
 
-    ValueError says what is wrong with `spec`.
+    ValueError says what is wrong with *spec*.
     """
     name, *words = (word.strip() for word in spec.split(","))
     code = command_code(name, device)
@@ -405,7 +405,7 @@ def _append(
 
 
 def command_code(name: str, device: DeviceWords = EVERY_DEVICE) -> int:
-    """Give the command code that `name` means for a device: hexadecimal, or a name.
+    """Give the command code that *name* means for a device: hexadecimal, or a name.
 
     Names are those that `decode` shows, with `-` for blanks, and a few short ones. ValueError
     if there is none.
@@ -427,9 +427,9 @@ def command_code(name: str, device: DeviceWords = EVERY_DEVICE) -> int:
 def _show_interruptions(
     sub: Subchannel, function: int, timeout: float, device: DeviceWords
 ) -> Irb | None:
-    """Take and show interruptions up to the one that concludes `function`, and give its IRB.
+    """Take and show interruptions up to the one that concludes *function*, and give its IRB.
 
-    None, and a line that says so, if another client took it. UserError after `timeout` seconds.
+    None, and a line that says so, if another client took it. UserError after *timeout* seconds.
     """
     began = time.monotonic()
     while True:
@@ -450,7 +450,7 @@ def _show_interruptions(
 
 
 def _taken_by_another(sub: Subchannel, function: int) -> bool:
-    """Whether `function` has ended, and its status is not pending any more either."""
+    """Whether *function* has ended, and its status is not pending any more either."""
     if not sub.has("schib_region"):
         return False
     ctrl = sub.store().scsw_ctrl
@@ -464,7 +464,7 @@ def _show_irb(heading: str, irb: Irb, device: DeviceWords) -> None:
 
 
 def _received(irb: Irb, steps: list[Step]) -> Iterator[tuple[int, Step, bytes]]:
-    """Give number, CCW and bytes of every input CCW up to the one that `irb` says was the last.
+    """Give number, CCW and bytes of every input CCW up to the one that *irb* says was the last.
 
     A program that was built with --ccw lies in one piece: an earlier CCW was executed earlier
     unless a TIC went back.
@@ -483,7 +483,7 @@ def _is_input(code: int) -> bool:
 
 
 def _show_sense(sub: Subchannel, irb: Irb, device: DeviceWords) -> None:
-    """Print the sense data that explains a unit check, by a Basic Sense if `irb` has none."""
+    """Print the sense data that explains a unit check, by a Basic Sense if *irb* has none."""
     if descriptions.sense_of(irb):
         return  # the table of the IRB shows it
     sense = sub.sense()

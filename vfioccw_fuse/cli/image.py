@@ -117,9 +117,9 @@ def create_tape(file: str, force: bool) -> None:
 
 
 def _make_sparse(path: str, size: int, force: bool) -> None:
-    """Make `path` a file of `size` zero bytes.
+    """Make *path* a file of *size* zero bytes.
 
-    Without `force` an existing file stays as it is and UserError says so. A file that cannot be
+    Without *force* an existing file stays as it is and UserError says so. A file that cannot be
     made that large is removed again.
     """
     try:
@@ -267,7 +267,7 @@ def check(file: str) -> int:
 
 
 def _label(head: bytes) -> str:
-    """Say which volume label or partition table the first two blocks `head` show."""
+    """Say which volume label or partition table the first two blocks *head* show."""
     label = head[_LABEL_BLOCK * BLOCK : _LABEL_BLOCK * BLOCK + 10].decode("cp037")
     if label[:4] in _LABELS:
         return f"{label[:4]}, {_LABELS[label[:4]]}, volume {label[4:].strip() or '(no name)'}"

@@ -46,7 +46,7 @@ _NAMED_HOLDERS = 5  # more processes than these are only counted
 def _devices(
     context: click.Context, _option: click.Parameter, texts: tuple[str, ...]
 ) -> tuple[str, ...]:
-    """Give `texts` back; `help` among them lists what can be said, and the command ends."""
+    """Give *texts* back; `help` among them lists what can be said, and the command ends."""
     if "help" in texts:
         from .devices import device_help
 
@@ -57,7 +57,7 @@ def _devices(
 
 
 def _interface(_context: click.Context, _option: click.Parameter, name: str) -> "Interface":
-    """Give the interface called `name`; BadParameter lists those that there are."""
+    """Give the interface called *name*; BadParameter lists those that there are."""
     from ..regions import table
 
     try:
@@ -154,7 +154,7 @@ def _device(text: str) -> "DeviceSpec":
 
 
 def _on_top_of(config: str, options: "MountOptions", context: click.Context) -> "MountOptions":
-    """What the file `config` says, and on top of it what the command line says in `options`."""
+    """What the file *config* says, and on top of it what the command line says in *options*."""
     from .config import read_config
 
     read = read_config(config)
@@ -178,7 +178,7 @@ def _say_ready(point: str) -> None:
 
 
 def _in_background(point: str, options: "MountOptions") -> int:
-    """Serve `point` in a daemon; give the exit status when it is usable or has failed."""
+    """Serve *point* in a daemon; give the exit status when it is usable or has failed."""
     sys.stdout.flush()
     sys.stderr.flush()
     listen, tell = os.pipe()
@@ -200,7 +200,7 @@ def _in_background(point: str, options: "MountOptions") -> int:
 
 
 def _daemon(point: str, options: "MountOptions", tell: int) -> int:
-    """Become a daemon and serve `point`; `tell` is the pipe to the waiting parent.
+    """Become a daemon and serve *point*; *tell* is the pipe to the waiting parent.
 
     Gives the daemon's exit status, which nobody sees.
     """
@@ -294,7 +294,7 @@ def umount_command(mnt: str) -> int:
 
 
 def _detach(point: str) -> None:
-    """Unmount `point`; raises UserError, which names who holds it open if somebody does."""
+    """Unmount *point*; raises UserError, which names who holds it open if somebody does."""
     program = shutil.which("fusermount3")
     command = [program, "-u"] if program else ["umount"]
     try:
@@ -329,7 +329,7 @@ def _who(found: list[Holder]) -> str:
 
 
 def _await_end(point: str, server: int | None) -> None:
-    """Wait until `point` is no mount any more and the process of the pidfd `server` has ended.
+    """Wait until *point* is no mount any more and the process of the pidfd *server* has ended.
 
     Raises UserError after `GONE_WITHIN` seconds.
     """

@@ -24,9 +24,9 @@ class Holder(NamedTuple):
 
 
 def mounted_at(path: str) -> Mounted | None:
-    """Give the topmost file system mounted at `path`, or None.
+    """Give the topmost file system mounted at *path*, or None.
 
-    `path` may be relative or a symlink to a mount point. The mount point itself is looked at
+    *path* may be relative or a symlink to a mount point. The mount point itself is looked at
     only if the table does not name it, so that a mount whose server hangs or is gone is found.
     """
     absolute = os.path.abspath(path)
@@ -38,7 +38,7 @@ def mounted_at(path: str) -> Mounted | None:
 
 
 def holders(point: str) -> list[Holder]:
-    """Find the processes that have something below `point` open, one entry a process.
+    """Find the processes that have something below *point* open, one entry a process.
 
     Reads links in `/proc` only. Processes of other users stay unseen unless this runs as root.
     """
@@ -53,7 +53,7 @@ def holders(point: str) -> list[Holder]:
 
 
 def _how_it_holds(process: str, point: str) -> str | None:
-    """Say by what the process behind `process` (`/proc/PID`) holds `point`, if at all."""
+    """Say by what the process behind *process* (`/proc/PID`) holds *point*, if at all."""
     below = point.rstrip("/") + "/"
 
     def inside(link: str) -> bool:
@@ -74,7 +74,7 @@ def _how_it_holds(process: str, point: str) -> str | None:
 
 
 def _command(process: str) -> str:
-    """Give the name of the command of the process behind `process` (`/proc/PID`)."""
+    """Give the name of the command of the process behind *process* (`/proc/PID`)."""
     try:
         with open(f"{process}/comm", encoding="utf-8", errors="replace") as file:
             return file.read().strip()
@@ -83,7 +83,7 @@ def _command(process: str) -> str:
 
 
 def server_of(point: str) -> int | None:
-    """Open a pidfd of the process that serves the mount at `point`; None if it cannot be told.
+    """Open a pidfd of the process that serves the mount at *point*; None if it cannot be told.
 
     The kernel says who listens behind the socket `irqfd` (SO_PEERCRED, unix(7)). Only the owner
     of the mount and root may connect. The caller closes the descriptor; it becomes readable when

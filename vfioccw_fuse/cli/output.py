@@ -25,7 +25,7 @@ def console() -> Console:
 def show_rows(rows: Iterable[Row], *, all_rows: bool = True) -> None:
     """Print a decoded structure: field, value, meaning.
 
-    Without `all_rows` the fields that are zero and mean nothing are left out.
+    Without *all_rows* the fields that are zero and mean nothing are left out.
     """
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(style="cyan", no_wrap=True)
@@ -38,7 +38,7 @@ def show_rows(rows: Iterable[Row], *, all_rows: bool = True) -> None:
 
 
 def show_table(table: Table) -> None:
-    """Print `table` on stdout, without blanks at the ends of lines."""
+    """Print *table* on stdout, without blanks at the ends of lines."""
     out = console()
     if out.is_terminal:
         out.print(table)

@@ -108,7 +108,7 @@ def _read_state(mnt: str, name: str) -> dict[str, str]:
 
 
 def _content(path: str, size: int) -> bytes:
-    """Read up to `size` bytes of `path` at once: each system call is a request to the mount."""
+    """Read up to *size* bytes of *path* at once: each system call is a request to the mount."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         return os.pread(fd, size, 0)
@@ -179,7 +179,7 @@ def _one_by_one(structure: str, data: bytes) -> list[bytes]:
 
 
 def _describe(structure: str, data: bytes, order: str, fmt: int, device: str) -> "list[Row]":
-    """Describe `data` with the options that go with `structure`; ValueError if it is wrong."""
+    """Describe *data* with the options that go with *structure*; ValueError if it is wrong."""
     from ..devices.catalog import words_of
     from ..regions import descriptions
 
@@ -238,7 +238,7 @@ def trace_command(subchannel: str, seconds: float | None, svg: str | None) -> No
 
 
 def follow(fd: int, seconds: float | None, stop: int = -1) -> Iterator[bytes]:
-    """Give what comes from `fd`, for so many seconds, until it ends or `stop` is readable."""
+    """Give what comes from *fd*, for so many seconds, until it ends or *stop* is readable."""
     poll = select.poll()
     poll.register(fd, select.POLLIN)
     if stop >= 0:

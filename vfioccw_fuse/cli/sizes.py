@@ -9,7 +9,7 @@ from ..sizes import parse_size
 
 
 def parse_address(text: str) -> int:
-    """Give the number that `text` writes in decimal or, with `0x`, in hexadecimal.
+    """Give the number that *text* writes in decimal or, with `0x`, in hexadecimal.
 
     Raises UserError for anything else and for what does not fit into 64 bits.
     """

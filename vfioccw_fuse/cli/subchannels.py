@@ -27,7 +27,7 @@ _REFUSALS = {
 
 
 def read_state(path: str) -> dict[str, str]:
-    """Give the lines `key: value` of the text file `state` of the subchannel `path`.
+    """Give the lines `key: value` of the text file `state` of the subchannel *path*.
 
     Empty if there is no such file.
     """
@@ -40,7 +40,7 @@ def read_state(path: str) -> dict[str, str]:
 
 @contextlib.contextmanager
 def opened(path: str, *, use_eventfd: bool = False) -> Iterator[Subchannel]:
-    """Open the subchannel `path`; what goes wrong with it becomes a UserError in one line.
+    """Open the subchannel *path*; what goes wrong with it becomes a UserError in one line.
 
     The byte order is the one that the server expects, by its `state`.
     """
@@ -67,6 +67,6 @@ def opened(path: str, *, use_eventfd: bool = False) -> Iterator[Subchannel]:
 
 
 def _why(failed: RequestFailed) -> str:
-    """Say what `failed` and what its errno means for a request."""
+    """Say what *failed* and what its errno means for a request."""
     meaning = _MEANINGS.get(failed.errno or 0)
     return f"{failed.strerror}; {meaning}" if meaning else in_words(failed)

@@ -48,7 +48,7 @@ _MEANINGS = {
 
 @contextlib.contextmanager
 def _opened(path: str) -> Iterator[FullSubchannel]:
-    """Open the subchannel `path`; errors become a UserError in one line."""
+    """Open the subchannel *path*; errors become a UserError in one line."""
     with opened(path), FullSubchannel(path) as full:
         yield full
 

@@ -132,7 +132,7 @@ class _Axis:
 
 
 def draw(marks: Sequence[Mark], title: str) -> str:
-    """The SVG document of `marks`; `title` stands at the top."""
+    """The SVG document of *marks*; *title* stands at the top."""
     axis = _Axis([time for mark in marks for time in (mark.begin, mark.end)])
     labels = [_cut(mark.label) for mark in marks]
     right = max(

@@ -17,7 +17,7 @@ class RequestFailed(ClientError, OSError):
     """
 
     def __init__(self, request: str, number: int, words: str) -> None:
-        """`request` (`"ssch"`...) failed with errno `number`, in words `words`."""
+        """*request* (`"ssch"`...) failed with errno *number*, in words *words*."""
         super().__init__(number, f"{request}: {words}")
         self.request = request
         """The instruction or the region access: `"ssch"`, `"hsch"`, `"io_region"`..."""
@@ -31,7 +31,7 @@ class Refused(ClientError):
     """An instruction that had to succeed ended with a condition code other than 0."""
 
     def __init__(self, instruction: str, cc: int) -> None:
-        """`instruction` (`"ssch"`...) ended with condition code `cc`."""
+        """*instruction* (`"ssch"`...) ended with condition code *cc*."""
         meaning = {1: "status pending", 2: "status pending or busy", 3: "not operational"}[cc]
         super().__init__(f"{instruction}: condition code {cc}, {meaning}")
         self.instruction = instruction
@@ -48,9 +48,9 @@ class ProgramFailed(ClientError):
     """A channel program ended otherwise than with channel end and device end alone."""
 
     def __init__(self, irb: Irb, sense: bytes, device: DeviceWords = EVERY_DEVICE) -> None:
-        """`irb` concluded the program; `sense` is what the device gave after a unit check.
+        """*irb* concluded the program; *sense* is what the device gave after a unit check.
 
-        `device`: what its commands and sense bits are called.
+        *device*: what its commands and sense bits are called.
         """
         words = descriptions.line_irb(irb, device)
         if sense and not descriptions.sense_of(irb):

@@ -33,7 +33,7 @@ class FbaDisk:
     """
 
     def __init__(self, subchannel: Subchannel, *, timeout: float = PROGRAM_WITHIN) -> None:
-        """Ask the device what it is; `timeout`: seconds for one channel program.
+        """Ask the device what it is; *timeout*: seconds for one channel program.
 
         Unsupported if it is no FBA disk with blocks of 512 bytes.
         """
@@ -74,7 +74,7 @@ class FbaDisk:
         self.release()
 
     def read_blocks(self, first: int, count: int) -> Iterator[memoryview]:
-        """Read `count` blocks from `first` on: views of guest storage, up to 96 blocks each.
+        """Read *count* blocks from *first* on: views of guest storage, up to 96 blocks each.
 
         A view is overwritten when the next is asked for. ValueError for blocks that the disk does
         not have.
@@ -88,7 +88,7 @@ class FbaDisk:
             count -= blocks
 
     def write_blocks(self, first: int, data: Buffer) -> None:
-        """Write `data`, a multiple of 512 bytes, to the blocks from `first` on.
+        """Write *data*, a multiple of 512 bytes, to the blocks from *first* on.
 
         ValueError for another length and for blocks that the disk does not have.
         """
@@ -105,7 +105,7 @@ class FbaDisk:
             rest = rest[blocks * BLOCK :]
 
     def read(self, first: int, count: int) -> bytes:
-        """Read `count` blocks from `first` on into one piece."""
+        """Read *count* blocks from *first* on into one piece."""
         return b"".join(bytes(view) for view in self.read_blocks(first, count))
 
     def _check(self, first: int, count: int) -> None:
@@ -115,7 +115,7 @@ class FbaDisk:
             )
 
     def _execute(self, operation: int, first: int, blocks: int) -> None:
-        """Move `blocks` blocks, at most 96, from `first` on between the buffer and the disk."""
+        """Move *blocks* blocks, at most 96, from *first* on between the buffer and the disk."""
         reading = operation == codes.READ_DATA
         codes.DEFINE_EXTENT_DATA.pack_into(
             self._extent.view,
@@ -140,7 +140,7 @@ class FbaDisk:
         self._subchannel.execute(self._program, self._timeout)
 
     def _set(self, number: int, *, cmd: int | None = None, flags: int | None = None) -> None:
-        """Change CCW `number` of the chain where it differs."""
+        """Change CCW *number* of the chain where it differs."""
         step = self._chain[number]
         wanted = step.cmd if cmd is None else cmd, step.flags if flags is None else flags
         if (step.cmd, step.flags) != wanted:

@@ -59,7 +59,7 @@ class FullSubchannel:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Open the directory `path` (`MNT/0.0.0313`).
+        """Open the directory *path* (`MNT/0.0.0313`).
 
         OSError if there is no such subchannel, Unsupported if its interface is an older one.
         """
@@ -110,11 +110,11 @@ class FullSubchannel:
         return self._request("msch", "schib_region", codec.SCHIB.pack(schib))
 
     def start_half(self, half: int) -> int:
-        """START SUBCHANNEL of the program in `half` (`PROGRAM_HALF_A` or `_B`): 0 to 3."""
+        """START SUBCHANNEL of the program in *half* (`PROGRAM_HALF_A` or `_B`): 0 to 3."""
         return self.command("ssch", HALVES[half].command)
 
     def command(self, name: str, bit: int) -> int:
-        """Send the command `bit`, which errors call `name`; its exact condition code.
+        """Send the command *bit*, which errors call *name*; its exact condition code.
 
         RequestFailed for an errno that is no condition code.
         """
@@ -159,13 +159,13 @@ class FullSubchannel:
         return codec.PROGRAM_REGION_HEADER.parse(data)
 
     def write_half(self, half: int, data: bytes, at: int = 0) -> None:
-        """Put `data` at byte `at` of `half`; OSError EBUSY while its program runs."""
+        """Put *data* at byte *at* of *half*; OSError EBUSY while its program runs."""
         if at + len(data) > PROGRAM_HALF_SIZE:
             raise ValueError(f"a half has {PROGRAM_HALF_SIZE} bytes")
         os.pwrite(self._fds["program_region"], data, HALVES[half].offset + at)
 
     def read_half(self, half: int, size: int, at: int = 0) -> bytes:
-        """`size` bytes from byte `at` of `half`."""
+        """*size* bytes from byte *at* of *half*."""
         return os.pread(self._fds["program_region"], size, HALVES[half].offset + at)
 
     def _read(self, region: str, size: int) -> bytes:

@@ -22,11 +22,11 @@ _REPLY_SIZE = 4096
 _REPLY_WITHIN = 30.0  # seconds
 
 
-class Irq(Protocol):
+class Listener(Protocol):
     """One interrupt line of a subchannel."""
 
     def wait(self, timeout: float | None) -> bool:
-        """Wait until there was an event, at most `timeout` seconds (None: for ever).
+        """Wait until there was an event, at most *timeout* seconds (None: for ever).
 
         Takes all events there are. False when the time is over. OSError when the mount ends.
         """
@@ -35,7 +35,7 @@ class Irq(Protocol):
         """Take the events there are and give their number, 0 if there are none; never waits."""
 
     def put_back(self, count: int) -> None:
-        """Add `count` events that were taken and not used, for whoever waits next."""
+        """Add *count* events that were taken and not used, for whoever waits next."""
 
     def close(self) -> None:
         """Stop listening; events that nobody took stay for the next client."""
@@ -49,7 +49,7 @@ class IrqFile:
     """The file `io_irq`, `crw_irq` or `req_irq` of a subchannel's directory."""
 
     def __init__(self, path: str) -> None:
-        """Open `path`; OSError if there is none."""
+        """Open *path*; OSError if there is none."""
         self._fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         self._poll = select.poll()
         self._poll.register(self._fd, select.POLLIN)
@@ -60,7 +60,7 @@ class IrqFile:
         return self._fd
 
     def wait(self, timeout: float | None) -> bool:
-        """As `Irq.wait`. A concurrent reader may take the event first; then this waits on."""
+        """As `Listener.wait`. A concurrent reader may take the event first; then this waits on."""
         deadline = None if timeout is None else time.monotonic() + timeout
         while self._poll.poll(None if timeout is None else timeout * 1000):
             # POLLERR, of a mount that ended, shows its errno in the read.
@@ -71,7 +71,7 @@ class IrqFile:
         return False
 
     def take(self) -> int:
-        """As `Irq.take`."""
+        """As `Listener.take`."""
         try:
             # pread: read(2) would wait for another thread's read of this open file.
             return int(_COUNTER.unpack(os.pread(self._fd, _COUNTER.size, 0))[0])
@@ -79,11 +79,11 @@ class IrqFile:
             return 0
 
     def put_back(self, count: int) -> None:
-        """As `Irq.put_back`."""
+        """As `Listener.put_back`."""
         os.pwrite(self._fd, _COUNTER.pack(count), 0)
 
     def close(self) -> None:
-        """As `Irq.close`."""
+        """As `Listener.close`."""
         if self._fd >= 0:
             close(self._fd)
             self._fd = -1
@@ -98,9 +98,9 @@ class IrqEventfd:
     """
 
     def __init__(self, directory: str, name: str, index: int) -> None:
-        """Attach a new eventfd to the interrupt `index` (`VFIO_CCW_*_IRQ_INDEX`).
+        """Attach a new eventfd to the interrupt *index* (`VFIO_CCW_*_IRQ_INDEX`).
 
-        `directory`: the subchannel's, `MNT/0.0.0313`; `name`: the interrupt's file there,
+        *directory*: the subchannel's, `MNT/0.0.0313`; *name*: the interrupt's file there,
         `io_irq`. Unsupported if the mount takes no eventfds, OSError if its socket cannot be
         reached, RequestFailed if the server says no.
         """
@@ -130,7 +130,7 @@ class IrqEventfd:
         self._poll.register(self._connection, 0)
 
     def _tell(self, fds: list[int]) -> None:
-        """Send the message with `fds`: attach that eventfd, or detach ours if there is none."""
+        """Send the message with *fds*: attach that eventfd, or detach ours if there is none."""
         if fds:
             socket.send_fds(self._connection, [self._message], fds)
         else:
@@ -145,7 +145,7 @@ class IrqEventfd:
         return self._eventfd
 
     def wait(self, timeout: float | None) -> bool:
-        """As `Irq.wait`; ConnectionResetError when the server closed the connection."""
+        """As `Listener.wait`; ConnectionResetError when the server closed the connection."""
         deadline = None if timeout is None else time.monotonic() + timeout
         while events := self._poll.poll(None if timeout is None else timeout * 1000):
             if self.take():
@@ -157,18 +157,18 @@ class IrqEventfd:
         return False
 
     def take(self) -> int:
-        """As `Irq.take`."""
+        """As `Listener.take`."""
         try:
             return os.eventfd_read(self._eventfd)
         except BlockingIOError:
             return 0
 
     def put_back(self, count: int) -> None:
-        """As `Irq.put_back`."""
+        """As `Listener.put_back`."""
         os.eventfd_write(self._eventfd, count)
 
     def close(self) -> None:
-        """As `Irq.close`: the server goes back to signalling the file."""
+        """As `Listener.close`: the server goes back to signalling the file."""
         if self._eventfd < 0:
             return
         with contextlib.suppress(OSError):  # a server that is gone has no events to keep

@@ -35,7 +35,7 @@ class Room:
     """A piece of the program's data in storage; several CCWs may share one. Made by `Program`."""
 
     def __init__(self, size: int, content: Buffer | None, alignment: int, beyond: int) -> None:
-        """`size` bytes that begin `beyond` bytes behind a multiple of `alignment`."""
+        """*size* bytes that begin *beyond* bytes behind a multiple of *alignment*."""
         self.size = size
         """Bytes."""
         self.content = content
@@ -54,7 +54,7 @@ class Step:
     """One CCW of a program; made by `Program.ccw` and `Program.tic`."""
 
     def __init__(self, cmd: int, flags: int, count: int, target: "Room | Step | int", at: int):
-        """`target`: its data, the step to go to, or an address; `at`: bytes into the data."""
+        """*target*: its data, the step to go to, or an address; *at*: bytes into the data."""
         self.cmd = cmd
         """Command code."""
         self.flags = flags
@@ -107,8 +107,8 @@ class Program:
     ) -> None:
         """An empty program.
 
-        `fmt`: CCW format, 0 or 1. `prefetch`: the channel may fetch CCWs and IDAWs early.
-        `idaw`: IDAW format, 1 (31-bit addresses, 2K blocks) or 2 (64-bit); `idaw_block`: bytes
+        *fmt*: CCW format, 0 or 1. *prefetch*: the channel may fetch CCWs and IDAWs early.
+        *idaw*: IDAW format, 1 (31-bit addresses, 2K blocks) or 2 (64-bit); *idaw_block*: bytes
         a format-2 IDAW stands for, 2048 or 4096. ValueError for other numbers.
         """
         if fmt not in (0, 1) or idaw not in (1, 2):
@@ -137,7 +137,7 @@ class Program:
     ) -> Room:
         """Make a piece of data that several CCWs can share.
 
-        `content`: its first bytes. It begins `beyond` bytes behind a multiple of `alignment`,
+        *content*: its first bytes. It begins *beyond* bytes behind a multiple of *alignment*,
         which is a power of two up to `PAGE`.
         """
         made = Room(size, content, alignment, beyond % alignment)
@@ -155,11 +155,11 @@ class Program:
     ) -> Step:
         """Append a CCW.
 
-        `data`: bytes to be placed in storage; a `Room`, used from its byte `at` on; an absolute
-        address, designated as it is; or None for room to read `count` bytes into. `count`
+        *data*: bytes to be placed in storage; a `Room`, used from its byte *at* on; an absolute
+        address, designated as it is; or None for room to read *count* bytes into. *count*
         defaults to the length of the bytes, else 0. With `CCW_FLAG_IDA`, and data that is no
-        address, an IDAL is built; bytes and new room then begin `at` bytes behind a block
-        boundary. ValueError if `cmd`, `flags` or `count` do not fit, or the data is shorter.
+        address, an IDAL is built; bytes and new room then begin *at* bytes behind a block
+        boundary. ValueError if *cmd*, *flags* or *count* do not fit, or the data is shorter.
         """
         length = memoryview(data).nbytes if isinstance(data, Buffer) else 0
         if count is None:
@@ -183,7 +183,7 @@ class Program:
         return step
 
     def tic(self, to: Step | int) -> Step:
-        """Append a transfer in channel to the CCW `to`, or to an absolute address."""
+        """Append a transfer in channel to the CCW *to*, or to an absolute address."""
         step = Step(CCW_CMD_TIC, 0, 0, to, 0)
         self.steps.append(step)
         return step
@@ -191,7 +191,7 @@ class Program:
     def lay_out(self, area: Area | None = None) -> int:
         """Give every part its address, write it, and give the address of the first CCW.
 
-        `area`: where to; None reserves room. Called again, it writes everything anew. MemoryError
+        *area*: where to; None reserves room. Called again, it writes everything anew. MemoryError
         if the room does not suffice, ValueError if an address does not fit (24 bits in format 0).
         """
         places, size = self._plan()
@@ -226,12 +226,12 @@ class Program:
         return places, at
 
     def _idal_size(self, step: Step) -> int:
-        """Give an upper limit for the bytes of the list of `step`, a multiple of 8."""
+        """Give an upper limit for the bytes of the list of *step*, a multiple of 8."""
         words = step.count // self._block + 2
         return -(-words * (codec.IDAW1.size if self._idaw == 1 else codec.IDAW2.size) // 8) * 8
 
     def rewrite(self, step: Step) -> None:
-        """Write the CCW of `step` once more, after its command, flags or count were changed.
+        """Write the CCW of *step* once more, after its command, flags or count were changed.
 
         Its data stays where it is. ValueError as `lay_out`.
         """
@@ -263,7 +263,7 @@ class Program:
         self.release()
 
     def _room(self, size: int, area: Area | None) -> Area:
-        """Find an area of at least `size` bytes: the one given, the one at hand or a new one."""
+        """Find an area of at least *size* bytes: the one given, the one at hand or a new one."""
         if area is None:
             area = self._area
             if area is None or area.size < size:
@@ -274,7 +274,7 @@ class Program:
         return area
 
     def _write_idal(self, base: Area, step: Step) -> None:
-        """Write the list that leads to the data of `step`: one word a block that it touches."""
+        """Write the list that leads to the data of *step*: one word a block that it touches."""
         at = step.idal - base.address
         address = step.data_address
         end = address + step.count
@@ -289,7 +289,7 @@ class Program:
             address = (address // self._block + 1) * self._block
 
     def _write_ccw(self, view: memoryview, at: int, step: Step) -> None:
-        """Write the CCW of `step` to byte `at` of `view`."""
+        """Write the CCW of *step* to byte *at* of *view*."""
         designated = step.idal if step.listed else step.data_address
         limit = CCW1_ADDRESS_MASK if self._fmt else CCW0_ADDRESS_MASK
         if not 0 <= designated <= limit:

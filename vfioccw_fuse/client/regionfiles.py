@@ -26,7 +26,7 @@ _NAMES = {
 }
 
 
-class Region(NamedTuple):
+class OpenRegion(NamedTuple):
     """An open region."""
 
     fd: int
@@ -39,13 +39,13 @@ class RegionFiles:
     """The open regions of one subchannel."""
 
     def __init__(self, directory: str, through_device: bool) -> None:
-        """Open what there is in `directory` (`MNT/0.0.0313`).
+        """Open what there is in *directory* (`MNT/0.0.0313`).
 
-        `through_device`: use `device` and the infos instead of one file a region. OSError if
+        *through_device*: use `device` and the infos instead of one file a region. OSError if
         the directory or its io region cannot be opened, Unsupported if `device` is no vfio-ccw.
         """
         self._fds: list[int] = []
-        self._regions: dict[str, Region] = {}
+        self._regions: dict[str, OpenRegion] = {}
         try:
             if through_device:
                 self._open_device(directory)
@@ -56,11 +56,11 @@ class RegionFiles:
             raise
 
     def __contains__(self, name: str) -> bool:
-        """Whether the interface has the region `name` (`"cmd_region"`...)."""
+        """Whether the interface has the region *name* (`"cmd_region"`...)."""
         return name in self._regions
 
-    def __getitem__(self, name: str) -> Region:
-        """Give the region `name`; Unsupported if the interface has none of that name."""
+    def __getitem__(self, name: str) -> OpenRegion:
+        """Give the region *name*; Unsupported if the interface has none of that name."""
         try:
             return self._regions[name]
         except KeyError:
@@ -79,14 +79,14 @@ class RegionFiles:
     def _open_files(self, directory: str) -> None:
         """Find the regions by the names of their files; only the io region must be there."""
         io_region = os.path.join(directory, "io_region")
-        self._regions["io_region"] = Region(self._open(io_region, os.O_RDWR), 0)
+        self._regions["io_region"] = OpenRegion(self._open(io_region, os.O_RDWR), 0)
         for name in _NAMES.values():
             path = os.path.join(directory, name)
             # Which regions an interface lets one write is none of this client's business: it
             # writes only the cmd region.
             flags = os.O_RDWR if name == "cmd_region" else os.O_RDONLY
             try:
-                self._regions[name] = Region(self._open(path, flags), 0)
+                self._regions[name] = OpenRegion(self._open(path, flags), 0)
             except FileNotFoundError:
                 continue
 
@@ -102,12 +102,12 @@ class RegionFiles:
             info = codec.REGION_INFO.parse(infos, at)
             name = "io_region" if info.index == 0 else _NAMES.get(_subtype(infos, at))
             if name is not None:
-                self._regions[name] = Region(fd, info.offset)
+                self._regions[name] = OpenRegion(fd, info.offset)
             at += info.argsz
 
 
 def close(fd: int) -> None:
-    """Close `fd`, a file of the mount.
+    """Close *fd*, a file of the mount.
 
     When the mount has ended, close(2) says so (ENOTCONN, ECONNABORTED), and closes all the same.
     """
@@ -116,7 +116,7 @@ def close(fd: int) -> None:
 
 
 def _subtype(infos: bytes, at: int) -> int:
-    """Walk the capability chain of the region info at `at`; give the vfio-ccw subtype, or 0."""
+    """Walk the capability chain of the region info at *at*; give the vfio-ccw subtype, or 0."""
     link = codec.REGION_INFO.parse(infos, at).cap_offset
     while link:
         capability = codec.REGION_INFO_CAP_TYPE.parse(infos, at + link)

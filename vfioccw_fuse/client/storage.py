@@ -55,7 +55,7 @@ class GuestStorage:
     """The guest storage of a mount, mapped into this process."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Map the file `path` (`MNT/0.0.0313/memory`) shared, for reading and writing.
+        """Map the file *path* (`MNT/0.0.0313/memory`) shared, for reading and writing.
 
         Raises OSError: ENOENT without a mount, EACCES for who did not make it. A file that is cut
         while it is mapped ends a process that touches the missing part with SIGBUS (mmap(2)).
@@ -73,7 +73,7 @@ class GuestStorage:
         self._own: set[tuple[int, int]] = set()
 
     def reserve(self, size: int) -> Area:
-        """Reserve `size` bytes (rounded up to pages): the first room that nobody holds.
+        """Reserve *size* bytes (rounded up to pages): the first room that nobody holds.
 
         Looks from `FIRST_FREE` up and only then below. Raises MemoryError if there is none.
         """
@@ -90,7 +90,7 @@ class GuestStorage:
         )
 
     def give_back(self, address: int, size: int) -> None:
-        """End the reservation of `size` bytes at `address`."""
+        """End the reservation of *size* bytes at *address*."""
         fcntl.fcntl(
             self._fd, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_UNLCK, os.SEEK_SET, address, size, 0)
         )

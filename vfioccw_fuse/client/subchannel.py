@@ -74,7 +74,7 @@ from .faults import (
     RequestFailed,
     Unsupported,
 )
-from .irq import Irq, IrqEventfd, IrqFile
+from .irq import IrqEventfd, IrqFile, Listener
 from .program import ALL_PATHS, Program, Step
 from .regionfiles import RegionFiles
 from .storage import GuestStorage
@@ -102,7 +102,7 @@ _PENDING = (
 
 
 def condition_code(number: int) -> int | None:
-    """Give the condition code that QEMU's vfio-ccw makes of errno `number` of a request.
+    """Give the condition code that QEMU's vfio-ccw makes of errno *number* of a request.
 
     0 for 0, 2 for EBUSY, 3 for ENODEV and EACCES, None for all others: those have none (QEMU shows
     its guest 0 and a made-up unit exception). 1, status pending, comes as EBUSY too, thus as 2.
@@ -182,12 +182,12 @@ class Subchannel:
         through_device: bool = False,
         again_within: float = AGAIN_WITHIN,
     ) -> None:
-        """Open the directory `path` (`MNT/0.0.0313`).
+        """Open the directory *path* (`MNT/0.0.0313`).
 
-        `order`: byte order of the ORB and SCSW that this client writes; the server must have been
-        told the same (`order=host`). `use_eventfd`: wait on an eventfd of one's own, handed
-        over the mount's socket, not on the file `io_irq`. `through_device`: reach the regions
-        through `device`, by the infos, not by their files. `again_within`: seconds for which
+        *order*: byte order of the ORB and SCSW that this client writes; the server must have been
+        told the same (`order=host`). *use_eventfd*: wait on an eventfd of one's own, handed
+        over the mount's socket, not on the file `io_irq`. *through_device*: reach the regions
+        through `device`, by the infos, not by their files. *again_within*: seconds for which
         EAGAIN is retried. OSError if it cannot be opened, Unsupported if it is no vfio-ccw.
         """
         self.path = os.path.abspath(path)
@@ -212,7 +212,7 @@ class Subchannel:
             self._regions.close()
             raise
 
-    def _open_irq(self, use_eventfd: bool) -> Irq:
+    def _open_irq(self, use_eventfd: bool) -> Listener:
         if use_eventfd:
             return IrqEventfd(self.path, "io_irq", VFIO_CCW_IO_IRQ_INDEX)
         return IrqFile(os.path.join(self.path, "io_irq"))
@@ -257,7 +257,7 @@ class Subchannel:
         return replace(self._statistics)
 
     def has(self, region: str) -> bool:
-        """Whether the interface has `region`, such as `"cmd_region"`."""
+        """Whether the interface has *region*, such as `"cmd_region"`."""
         return region in self._regions
 
     # ------------------------------------------------------------------------------ instructions
@@ -265,7 +265,7 @@ class Subchannel:
     def start(self, orb: Orb | int) -> int:
         """START SUBCHANNEL: give the condition code, 0, 2 or 3 (see `condition_code`).
 
-        `orb`: the operation-request block, or the address of a channel program, which is then
+        *orb*: the operation-request block, or the address of a channel program, which is then
         started as Linux does (`LINUX_CTRL0`, all paths). RequestFailed if the write fails with
         another errno, such as EINVAL for an ORB that is an operand exception, EFAULT for a program
         outside storage, EIO when the subchannel is in no state to do anything.
@@ -349,7 +349,7 @@ class Subchannel:
         return schib
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait for an interruption, at most `timeout` seconds; whether there was one.
+        """Wait for an interruption, at most *timeout* seconds; whether there was one.
 
         After a clear, one event of before it may still come: see whether the IRB is the clear's.
         """
@@ -377,12 +377,12 @@ class Subchannel:
     # ---------------------------------------------------------------------- channel programs
 
     def execute(self, program: Program | Orb, timeout: float = PROGRAM_WITHIN) -> Irb:
-        """Start `program`, wait for its end and give the IRB that concluded it.
+        """Start *program*, wait for its end and give the IRB that concluded it.
 
         Intermediate interruptions (PCI, initial status) are taken and passed over; channel end and
         device end that come apart are put together. Refused if the start is not accepted,
         ProgramFailed if it did not end well (another client's clear too), NoInterruption if it did
-        not end within `timeout` seconds: it is cleared then, as by any other exception on the way
+        not end within *timeout* seconds: it is cleared then, as by any other exception on the way
         (Ctrl-C).
         """
         cc = self.start(program.orb() if isinstance(program, Program) else program)
@@ -401,7 +401,7 @@ class Subchannel:
     def clear_and_wait(self, timeout: float = _CLEAR_WITHIN) -> Irb:
         """Clear the subchannel and give the IRB that says that it is done.
 
-        Refused if it is not accepted, NoInterruption if the IRB does not come within `timeout`
+        Refused if it is not accepted, NoInterruption if the IRB does not come within *timeout*
         seconds.
         """
         cc = self.clear()
@@ -432,7 +432,7 @@ class Subchannel:
             return transferred(self.execute(program), step)
 
     def _sense_of(self, irb: Irb) -> bytes:
-        """Give the sense data that goes with `irb`, by a Basic Sense if it brought none."""
+        """Give the sense data that goes with *irb*, by a Basic Sense if it brought none."""
         if not irb.scsw_dstat & SCSW_DSTAT_UNIT_CHECK:
             return b""
         return descriptions.sense_of(irb) or self._basic_sense()
@@ -445,9 +445,9 @@ class Subchannel:
             return b""
 
     def _conclusion(self, function: int, timeout: float) -> Irb:
-        """Take interruptions until one concludes `function` (`SCSW_FCTL_*`).
+        """Take interruptions until one concludes *function* (`SCSW_FCTL_*`).
 
-        NoInterruption after `timeout` seconds.
+        NoInterruption after *timeout* seconds.
         """
         deadline = time.monotonic() + timeout
         dstat = 0
@@ -462,7 +462,7 @@ class Subchannel:
     # ------------------------------------------------------------------------------ requests
 
     def _accepted(self, instruction: str, wanted: Scsw, request: Callable[[], None]) -> int:
-        """Send `request`; give its condition code. scsw(q) becomes `wanted` only with cc 0."""
+        """Send *request*; give its condition code. scsw(q) becomes *wanted* only with cc 0."""
         before = self._scsw
         # It must be in place before the write: the interruption may be there when that returns.
         self._scsw = wanted
@@ -561,13 +561,13 @@ def _after_test_subchannel(scsw: Scsw) -> Scsw:
 
 
 def is_intermediate(irb: Irb) -> bool:
-    """Whether `irb` brings intermediate status alone: the function goes on (PCI, suspended)."""
+    """Whether *irb* brings intermediate status alone: the function goes on (PCI, suspended)."""
     stctl = irb.scsw_ctrl & SCSW_CTRL_MASK_STCTL
     return stctl == SCSW_STCTL_INTERMEDIATE | SCSW_STCTL_STATUS_PEND
 
 
 def concludes(irb: Irb, function: int) -> bool:
-    """Whether `irb` ends `function` (`SCSW_FCTL_*`), which was started before.
+    """Whether *irb* ends *function* (`SCSW_FCTL_*`), which was started before.
 
     A clear, by whomever, ends every other function. Channel end alone does not end a start: the
     device is still active, and device end comes with an interruption of its own.
@@ -580,7 +580,7 @@ def concludes(irb: Irb, function: int) -> bool:
 
 
 def ended_well(irb: Irb) -> bool:
-    """Whether `irb` says channel end and device end, and nothing else but PCI."""
+    """Whether *irb* says channel end and device end, and nothing else but PCI."""
     return (
         irb.scsw_dstat == SCSW_DSTAT_CHANNEL_END | SCSW_DSTAT_DEVICE_END
         and not irb.scsw_cstat & ~SCSW_CSTAT_PCI
@@ -589,7 +589,7 @@ def ended_well(irb: Irb) -> bool:
 
 
 def transferred(irb: Irb, step: Step) -> bytes:
-    """Give the bytes that the CCW `step` brought in, if `irb` says that it was the last.
+    """Give the bytes that the CCW *step* brought in, if *irb* says that it was the last.
 
     For another CCW than the last the residual count is not known: all of its area.
     """

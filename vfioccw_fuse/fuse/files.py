@@ -16,7 +16,7 @@ import pyfuse3
 
 from ..errors import UserError
 from ..regions import constants as c
-from ..regions.table import Region as Row
+from ..regions.table import RegionRow
 from ..vfio.control import Control
 from ..vfio.device import CcwDevice
 from ..vfio.irq import Irq
@@ -75,7 +75,7 @@ class File:
 class RegionFile(File):
     """One region as a file of exactly its size: reads are cut at the end, writes are not."""
 
-    def __init__(self, row: Row, region: Region) -> None:
+    def __init__(self, row: RegionRow, region: Region) -> None:
         self._row = row
         self.size = row.size
         self.mode = stat.S_IFREG | (0o600 if row.writable else 0o400)

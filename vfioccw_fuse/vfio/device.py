@@ -6,8 +6,7 @@ import errno
 
 from ..css.subchannel import Subchannel
 from ..regions import constants as c
-from ..regions.table import Interface, regions_of
-from ..regions.table import Region as Row
+from ..regions.table import Interface, RegionRow, regions_of
 from .driver import Driver
 from .regions import Region, region_of
 
@@ -31,7 +30,7 @@ class CcwDevice:
         )
         """Their contents, in the same order."""
 
-    def find(self, position: int) -> tuple[Row, Region, int]:
+    def find(self, position: int) -> tuple[RegionRow, Region, int]:
         """Region and offset in it for a *position* in `device`; EINVAL if there is none."""
         index = position >> c.REGION_OFFSET_SHIFT
         if index >= len(self.rows):

@@ -17,8 +17,7 @@ from ..regions import codec
 from ..regions import constants as c
 from ..regions.layouts import ProgramRegionHeader as ProgramHeader
 from ..regions.layouts import StatusRegion as StatusLayout
-from ..regions.table import Interface
-from ..regions.table import Region as Row
+from ..regions.table import Interface, RegionRow
 from .areas import IRB_AT, SCSW_AT, ret_code
 from .driver import Driver, Processing
 
@@ -282,7 +281,7 @@ _KINDS: Final[dict[str, Callable[[Driver], Region]]] = {
 """Contents by the name of the region."""
 
 
-def region_of(row: Row, driver: Driver, interface: Interface) -> Region:
+def region_of(row: RegionRow, driver: Driver, interface: Interface) -> Region:
     """The contents of the region that *row* of the table describes."""
     if interface is Interface.FULL and row.name == "io_region":
         # An ORB alone only lands there, for SSCH by the cmd_region.
@@ -290,7 +289,7 @@ def region_of(row: Row, driver: Driver, interface: Interface) -> Region:
     return _KINDS[row.name](driver)
 
 
-def check_write(row: Row, offset: int, size: int) -> None:
+def check_write(row: RegionRow, offset: int, size: int) -> None:
     """EINVAL for a write that passes the region's end or goes to a read-only region."""
     if not row.writable or offset + size > row.size:
         raise OSError(errno.EINVAL, f"write to {row.name} refused")

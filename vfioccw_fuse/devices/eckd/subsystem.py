@@ -66,7 +66,7 @@ MODE_MESSAGE_REQUIRED: Final = 0x01
 
 
 @dataclass(slots=True)
-class PathState:
+class GroupedPath:
     """What the control unit knows of one channel path."""
 
     state: int = 0
@@ -86,14 +86,14 @@ class Subsystem(Orientation):
         self.device = device
         self.reserved = False
         """Reserve was done and Release was not. With one host nobody is kept out."""
-        self._paths: dict[int, PathState] = {}
+        self._paths: dict[int, GroupedPath] = {}
         model = model_of(image.cylinders)
         self.sense_id = control_unit.sense_id(model)
         self.characteristics = control_unit.characteristics(model, image.cylinders)
         self.configuration = control_unit.configuration(model, serial, device)
 
-    def _path(self, io: DataTransfer) -> PathState:
-        return self._paths.setdefault(io.path, PathState())
+    def _path(self, io: DataTransfer) -> GroupedPath:
+        return self._paths.setdefault(io.path, GroupedPath())
 
     def _is_first(self) -> bool:
         """First in the chain, but for Suspend Multipath Reconnection."""
