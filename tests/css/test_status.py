@@ -23,6 +23,7 @@ from lab.programs import (
     SLI,
     START,
     STCTL,
+    SUSPEND,
     TIC,
 )
 from tests.css.machine import DiskMachine, ProbeMachine
@@ -236,3 +237,23 @@ def test_an_endless_tic_loop_runs_until_it_is_halted(disk: DiskMachine) -> None:
 
 def test_reading_without_locating_is_a_command_reject(disk: DiskMachine) -> None:
     assert disk.run((READ, 0, 512, DATA)).dstat & 0x02
+
+
+def test_the_answer_to_the_first_command_is_measured_once(disk: DiskMachine) -> None:
+    counts = disk.sch.measurement
+    disk.run((NOP, CC | SLI, 1, 0), (SENSE_ID, 0, 7, DATA))
+    first = counts.initial_command_response_ns
+    assert 0 < first <= counts.device_connect_ns
+    disk.start((NOP, SLI | SUSPEND, 1, 0), ctrl0=FORMAT1 | c.ORB_CTRL0_MASK_SPND)
+    assert counts.initial_command_response_ns == first, "no command was given yet"
+    disk.take()
+    disk.program((NOP, SLI, 1, 0))
+    assert disk.sch.rsch() == 0
+    disk.executor.settle()
+    assert counts.initial_command_response_ns > first
+
+
+def test_a_device_that_hangs_has_answered_too(disk: DiskMachine) -> None:
+    disk.sch.behaviour.switch(Fault.HANG)
+    disk.start((NOP, SLI, 1, 0))
+    assert disk.sch.measurement.initial_command_response_ns > 0
