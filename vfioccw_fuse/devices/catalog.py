@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ..errors import UserError
 from ..regions.descriptions import EVERY_DEVICE, DeviceWords
-from .options import DeviceSpec
 
 if TYPE_CHECKING:
     from .base import Device
+    from .options import DeviceSpec
 
 
 class DeviceType(NamedTuple):
