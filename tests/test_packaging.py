@@ -19,6 +19,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 NEIGHBOURS = Path(sys.prefix) / "neighbours"
 """Where scripts/setup puts the wheel of another project's top-level `regions`."""
 BUILD_SDIST = "import sys; from setuptools import build_meta; build_meta.build_sdist(sys.argv[1])"
+COMPILED = "vfioccw_fuse/qemu/preload.so"
 FIND = "import importlib.util; print(importlib.util.find_spec('regions').origin)"
 
 
@@ -37,12 +38,21 @@ def pip(*words: str | Path, cwd: Path, python: Path = Path(sys.executable)) -> N
 
 
 def checkout(target: Path) -> None:
-    """Copy what git knows of this tree, links as links."""
+    """Copy what git knows of this tree into a repository of its own, links as links.
+
+    A repository, since a plug-in of setuptools asks git for the files; with what is compiled by
+    scripts/setup, since people build from trees that are set up.
+    """
     listed = run("git", "ls-files", "-z", cwd=PROJECT).split("\0")
     for name in filter(None, listed):
         if os.path.lexists(PROJECT / name):
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(PROJECT / name, target / name, follow_symlinks=False)
+    run("git", "init", "--quiet", cwd=target)
+    run("git", "add", "--all", cwd=target)
+    run("git", "-c", "user.name=test", "-c", "user.email=test@localhost", "commit", "--quiet",
+        "--message=All", cwd=target)  # fmt: skip
+    (target / COMPILED).touch()
 
 
 def wheel_of(source: Path, target: Path) -> Path:
@@ -119,7 +129,7 @@ def test_the_wheel_has_regions_below_the_package(built: Built, pattern: str) -> 
     assert wanted <= names_in(built.wheel)
 
 
-@pytest.mark.parametrize("pattern", ["**/*.py", "py.typed", "qemu/preload/*.[ch]"])
+@pytest.mark.parametrize("pattern", ["**/*.py", "**/README.md", "py.typed", "qemu/preload/*.[ch]"])
 def test_the_wheel_has_every_file_of_the_package(built: Built, pattern: str) -> None:
     package = built.source / "vfioccw_fuse"
     wanted = {str(path.relative_to(built.source)) for path in package.glob(pattern)}
@@ -127,8 +137,19 @@ def test_the_wheel_has_every_file_of_the_package(built: Built, pattern: str) -> 
     assert wanted <= names_in(built.wheel)
 
 
+def test_a_wheel_for_every_machine_has_nothing_compiled(built: Built) -> None:
+    assert built.wheel.name.endswith("-py3-none-any.whl")
+    assert COMPILED not in names_in(built.wheel)
+
+
 def test_a_wheel_built_from_the_sdist_is_the_same(built: Built) -> None:
     assert names_in(built.wheel_of_sdist) == names_in(built.wheel)
+
+
+def test_a_wheel_built_without_git_is_the_same(built: Built, tmp_path: Path) -> None:
+    made = shutil.ignore_patterns(".git", "build", "*.egg-info")
+    shutil.copytree(built.source, tmp_path / "source", symlinks=True, ignore=made)
+    assert names_in(wheel_of(tmp_path / "source", tmp_path / "wheel")) == names_in(built.wheel)
 
 
 def test_the_sdist_has_no_link(built: Built) -> None:
@@ -148,17 +169,22 @@ def assert_theirs_is_untouched(python: Path, theirs: Path) -> None:
 
 
 @pytest.mark.parametrize("first", ["ours", "theirs"])
-@pytest.mark.parametrize("kind", ["wheel", "editable"])
+@pytest.mark.parametrize("kind", ["wheel", "wheel of sdist", "editable"])
 def test_it_lives_beside_another_package_named_regions(
     built: Built, theirs: Path, python: Path, tmp_path: Path, kind: str, first: str
 ) -> None:
-    ours = [built.wheel] if kind == "wheel" else ["--editable", built.source]
-    for words in [ours, [theirs]] if first == "ours" else [[theirs], ours]:
-        pip("install", "--no-index", "--no-deps", "--no-build-isolation", *words,
+    kinds: dict[str, list[str | Path]] = {
+        "wheel": [built.wheel],
+        "wheel of sdist": [built.wheel_of_sdist],
+        "editable": ["--editable", built.source],
+    }
+    kinds["theirs"] = [theirs]
+    for name in [kind, "theirs"] if first == "ours" else ["theirs", kind]:
+        pip("install", "--no-index", "--no-deps", "--no-build-isolation", *kinds[name],
             cwd=tmp_path, python=python)  # fmt: skip
 
     where = "import vfioccw_fuse.regions.codec as codec; print(codec.__file__)"
-    package = site_packages(python) if kind == "wheel" else built.source
+    package = built.source if kind == "editable" else site_packages(python)
     found = Path(run(python, "-c", where, cwd=tmp_path).strip())
     assert found == package / "vfioccw_fuse" / "regions" / "codec.py"
     assert_theirs_is_untouched(python, theirs)
