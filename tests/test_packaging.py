@@ -91,9 +91,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 @pytest.fixture(scope="module")
 def theirs() -> Path:
-    found = sorted(NEIGHBOURS.glob("regions-*.whl"))
-    assert found, "no wheel to install beside ours: run scripts/setup"
-    return found[-1]
+    found = list(NEIGHBOURS.glob("regions-*.whl"))
+    assert len(found) == 1, "no wheel to install beside ours: run scripts/setup"
+    return found[0]
 
 
 @pytest.fixture
