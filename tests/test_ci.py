@@ -31,4 +31,6 @@ def test_the_workflow_runs_everything_on_both_debians() -> None:
     ]
     assert "--privileged" in container["options"]
     assert "/dev/fuse" in container["options"]
-    assert [step["run"] for step in job["steps"] if "run" in step][-1] == ".ci/run"
+    *preparing, last = [step["run"] for step in job["steps"] if "run" in step]
+    assert last == ".ci/run"
+    assert {command.split()[0] for command in preparing} == {"apt-get", "git"}
