@@ -1,4 +1,4 @@
-"""The built-in guest storage of a mount: one sparse file on tmpfs, shared by every subchannel."""
+"""The built-in guest storage: one sparse file, where its maker wants it (a mount: on tmpfs)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ class BuiltInStorage:
     """The file behind `memory`: mode 0600, sparse, so that untouched storage costs nothing."""
 
     def __init__(self, directory: str, size: int) -> None:
-        """Make the file in *directory*; UserError if *size* is not 4 KiB to 2 GiB in pages."""
+        """Make the file in *directory*; UserError if *size* is not 4 KiB to 2 GiB in pages.
+
+        OSError if it cannot be made there, or is there already.
+        """
         if not PAGE <= size <= LARGEST or size % PAGE:
             raise UserError(
                 f"memory {size}: guest storage is 4 KiB to 2 GiB, a multiple of 4096 bytes"
@@ -32,6 +35,6 @@ class BuiltInStorage:
         return Range(0, self.size, self.fd, 0, self._mapping)
 
     def close(self) -> None:
-        """Remove the file; mappings that clients hold keep their pages until they let go."""
+        """Remove the file; mappings, ours and those of clients, keep their pages until they end."""
         os.close(self.fd)
         os.unlink(self.path)

@@ -51,8 +51,9 @@ class MappedRange(Range):
 def file_range(iova: int, size: int, offset: int, fd: int) -> MappedRange:
     """*size* bytes of the file *fd* from *offset* as storage at *iova*; *fd* stays the caller's.
 
-    UserError says why not: no ordinary file, not open for both reading and writing, too short, an
-    area that is not whole pages, a file of a FUSE mount (perhaps our own: it would wait for us).
+    UserError says why not: no ordinary file, not open for both reading and writing, open with
+    O_APPEND or O_DIRECT, too short, an area or an offset that is not whole pages, a file of
+    hugetlbfs or of a FUSE mount (perhaps our own: it would wait for us).
     """
     check_area(iova, size)
     if offset % PAGE or offset + size > FILE_END:

@@ -156,7 +156,11 @@ class AddressSpace:
         return data
 
     def write(self, address: int, data: bytes | bytearray | memoryview) -> None:
-        """Store *data* at *address*, all or, when not all of it is mapped, nothing."""
+        """Store *data* at *address*: all or, when not all of it is mapped, nothing.
+
+        AddressingError then; StorageLost as the class says, with what lies in ranges before it
+        stored.
+        """
         found = self.find(address)
         if found is None:
             raise AddressingError(address)
@@ -210,8 +214,10 @@ class AddressSpace:
     def fill(self, pieces: Sequence[tuple[int, int]], fd: int, offset: int) -> int:
         """Read file *fd* from *offset* into the (address, length) *pieces*; gives bytes moved.
 
-        Address -1 is a piece whose bytes are skipped. StorageLost as the class says; a file that
-        ends early gives a short count.
+        Address -1 is a piece whose bytes are skipped; it counts in full, also past the file's end.
+        A file that ends early gives a short count, and so does storage whose first bytes could be
+        filled before the rest was lost; StorageLost where none could. AddressingError as `areas`,
+        with earlier pieces filled or not; OSError from the file goes through.
         """
         views = self._views(pieces)
         if views is not None:
@@ -241,7 +247,8 @@ class AddressSpace:
     def drain(self, pieces: Sequence[tuple[int, int]], fd: int, offset: int) -> int:
         """Write the (address, length) *pieces* into file *fd* from *offset*; gives their sum.
 
-        StorageLost as the class says; OSError from the file (ENOSPC, EIO) goes through.
+        StorageLost as the class says, AddressingError as `areas`, OSError from the file (ENOSPC,
+        EIO) as it is; earlier bytes may be in the file then.
         """
         views = self._views(pieces)
         if views is not None:

@@ -18,12 +18,12 @@ from typing import Final
 from ..errors import UserError
 
 SOURCES: Final = Path(__file__).with_name("preload")
-"""The directory of the library's source files; preload.h there says what each is for."""
+"""The directory of the library's source files; preload.h there says what each C file is for."""
 _COMPILE: Final = ("-shared", "-fPIC", "-O2", "-Wall", "-Wextra", "-pthread", "-fvisibility=hidden")
 
 
 def library() -> Path:
-    """The compiled library, up to date; UserError if there is none and it cannot be compiled."""
+    """The compiled library, up to date; UserError if it has to be compiled and cannot be."""
     places = (SOURCES.with_suffix(".so"), _cache() / "preload.so")
     newest = max(path.stat().st_mtime_ns for path in SOURCES.glob("*.[ch]"))
     for place in places:
@@ -49,7 +49,10 @@ def _cache() -> Path:
 
 
 def _compile(target: Path) -> None:
-    """Make *target*, whole or not at all; OSError if it cannot be written there."""
+    """Make *target*, whole or not at all.
+
+    OSError if it cannot be written there, UserError without a compiler or if that refuses.
+    """
     compiler = shutil.which("gcc") or shutil.which("cc")
     if compiler is None:
         raise UserError("gcc: not found; install the packages gcc and libc6-dev")

@@ -53,9 +53,9 @@ def run_qemu(
 ) -> int:
     """Run the *command* with the *devices*, the *spares* ready for device_add; its exit status.
 
-    With *iommufd* QEMU opens the devices by /dev/iommu, else by group and container. *holders*
-    gives the processes that have a path open. Everything that can be known before is checked before
-    QEMU starts; UserError or OSError says what is wrong then.
+    With *iommufd* QEMU opens the devices by /dev/iommu, else by group and container; a device's own
+    property iommufd goes before that. *holders* gives the processes that have a path open. What can
+    be known before is checked before QEMU starts; UserError or OSError says what is wrong then.
     """
     everything = [*devices, *spares]
     check_distinct(everything)
@@ -127,7 +127,7 @@ def _check_iommufd(program: str) -> None:
 
 
 def _state(directory: Path) -> dict[str, str]:
-    """The lines of the file `state`; UserError if *directory* is no subchannel."""
+    """The lines of `state`; OSError without a *directory*, UserError if it is no subchannel."""
     os.stat(directory)
     if not (directory / "device_info").exists():
         raise UserError(

@@ -1,7 +1,8 @@
 """Run a scenario on the channel subsystem and write down what happened.
 
-There is no client between scenario and channel: status stays pending until the scenario's own TSCH.
-The JSON is that of the recorded programs (`tests/vectors/README.md`).
+There is no client between scenario and channel: status stays pending until the scenario's own TSCH;
+what is left after its last step is taken by steps that are added. The JSON is that of the recorded
+programs (`tests/vectors/README.md`).
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ Tell = Callable[[str], None]
 OPERAND_EXCEPTION: Final = 21
 """Program-interruption code of an operand exception."""
 WAIT: Final = 0.04
-"""Seconds after which an enabled wait finds that no interruption comes."""
+"""Most seconds of an enabled wait; where no function is in progress it ends at once."""
 DRAINS: Final = 32
 """Most interruptions that are taken after the last step."""
 
@@ -59,7 +60,11 @@ class Images:
 
     @contextmanager
     def fresh(self, device: Json) -> Iterator[tuple[DeviceSpec, str | None]]:
-        """A copy of the medium of *device* for one scenario: how to attach it, and its path."""
+        """A copy of the medium of *device* for one scenario: how to attach it, and its path.
+
+        A device that names no image gets an empty file; the path is None where the image is that
+        of a drive without a medium. UserError for a name that `images.json` has not.
+        """
         name = device.get("image")
         entry = self._known.get(name, {}) if name else {}
         if name and not entry:
@@ -102,7 +107,10 @@ class Scenario:
         soon: deque[Callable[[], None]],
         trace: Tell | None,
     ) -> None:
-        """*soon*: what the executor was asked to do after the instruction in progress."""
+        """*soon*: what the executor was asked to do after the instruction in progress.
+
+        *sch* is None where the subchannel does not exist: its instructions end with cc 3.
+        """
         self._source = source
         self._storage = storage
         self._space = AddressSpace([storage.range()])
@@ -119,7 +127,7 @@ class Scenario:
         self._news.set()
 
     async def _interrupted(self, seconds: float) -> bool:
-        """Whether an interruption is pending within *seconds*."""
+        """Whether an interruption is pending within *seconds*; no longer than one can come."""
         with trio.move_on_after(seconds):
             while not self._interruption and self._sch is not None and self._sch.busy:
                 self._news = trio.Event()
@@ -127,7 +135,7 @@ class Scenario:
         return self._interruption
 
     async def step(self, step: Json) -> Json:
-        """Do one step; gives it with what happened."""
+        """Do one step; gives it, without the operand of an MSCH, with what happened."""
         operation = step["op"]
         done = {key: value for key, value in step.items() if key in _OPERANDS}
         if operation == "store":
