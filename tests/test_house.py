@@ -220,3 +220,13 @@ def test_the_top_level_of_the_repository_is_what_the_layout_allows() -> None:
     pinned = {name for name in top if name.startswith("requirements") and name.endswith(".txt")}
     assert "requirements.txt" in pinned
     assert {name for name in top - pinned if not name.startswith(".")} == TOP_LEVEL
+
+
+def test_no_modules_of_the_command_line_import_each_other_in_a_circle() -> None:
+    """Also not when a function imports; what all commands share is in the package itself."""
+    cli = {module_of(p): p for p in FILES if room_of(module_of(p)) == f"{PACKAGE}.cli"}
+    left = {m: imports_in(p) & cli.keys() for m, p in cli.items() if p.name != "__init__.py"}
+    while free := {module for module, others in left.items() if not others & left.keys()}:
+        for module in free:
+            del left[module]
+    assert not left

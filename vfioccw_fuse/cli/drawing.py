@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 
 from . import asking_the_mount
-from .show import follow
+from .follow import follow
 from .timeline import draw, read_trace
 
 

@@ -2,11 +2,8 @@
 
 import contextlib
 import os
-import select
 import struct
 import sys
-import time
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
@@ -18,6 +15,7 @@ from ..regions.layouts import Pmcw
 from ..regions.state import parse_state
 from ..regions.table import is_schid
 from . import asking_the_mount
+from .follow import follow
 
 if TYPE_CHECKING:
     from ..regions.descriptions import Row
@@ -29,7 +27,7 @@ _HEADER = (
     *("Device", "Subchan.", "DevType", "CU Type", "Use"),
     *("PIM", "PAM", "POM", "CHPIDs", "FSM", "Medium"),
 )
-_LINES = 1 << 16  # bytes of text read at a time
+_STATE_MAX = 1 << 16  # bytes; more than any `state` has
 
 
 @click.command(name="ls")
@@ -101,7 +99,7 @@ def _pmcw(mnt: str, name: str, state: dict[str, str]) -> Pmcw:
 def _read_state(mnt: str, name: str) -> dict[str, str]:
     """Give the lines `key: value` of the file `state`, empty if there is none."""
     try:
-        text = _content(os.path.join(mnt, name, "state"), _LINES).decode(errors="replace")
+        text = _content(os.path.join(mnt, name, "state"), _STATE_MAX).decode(errors="replace")
     except FileNotFoundError:
         return {}
     return parse_state(text)
@@ -235,19 +233,3 @@ def trace_command(subchannel: str, seconds: float | None, svg: str | None) -> No
     finally:
         with contextlib.suppress(OSError):  # the mount may have ended
             os.close(fd)
-
-
-def follow(fd: int, seconds: float | None, stop: int = -1) -> Iterator[bytes]:
-    """Give what comes from *fd*, for so many seconds, until it ends or *stop* is readable."""
-    poll = select.poll()
-    poll.register(fd, select.POLLIN)
-    if stop >= 0:
-        poll.register(stop, select.POLLIN)
-    end = None if seconds is None else time.monotonic() + seconds
-    while ready := poll.poll(None if end is None else max(0.0, end - time.monotonic()) * 1000):
-        if any(readable == stop for readable, _ in ready):
-            return
-        piece = os.read(fd, _LINES)
-        if not piece:
-            return
-        yield piece
