@@ -17,6 +17,7 @@ from vfioccw_fuse.client import Program, Subchannel
 from vfioccw_fuse.regions import codec, descriptions
 from vfioccw_fuse.regions import constants as c
 from vfioccw_fuse.regions.layouts import Scsw
+from vfioccw_fuse.regions.state import parse_state
 
 
 class Walk:
@@ -37,13 +38,12 @@ class Walk:
         # No more than that: reading byte 24, the first of the IRB, takes the interruption.
         with (self._path / "io_region").open("rb", buffering=0) as file:
             region = codec.SCSW.parse(file.read(24), 12)
-        text = (self._path / "state").read_text()
-        hardware = next(line for line in text.splitlines() if line.startswith("scsw: "))
+        hardware = parse_state((self._path / "state").read_text())["scsw"]
         rows = {
             "g": self._guest,
             "q": self._sub.scsw,
             "r": region,
-            "h": codec.SCSW.parse(bytes.fromhex(hardware.split()[1])),
+            "h": codec.SCSW.parse(bytes.fromhex(hardware)),
         }
         print(what)
         for name, scsw in rows.items():

@@ -17,6 +17,7 @@ from typing import TypeVar
 
 from lab.processes import command_of, connections
 from lab.waits import SOON, until
+from vfioccw_fuse.regions.state import parse_state
 
 PROJECT = Path(__file__).resolve().parents[2]
 """The repository."""
@@ -108,8 +109,7 @@ class Mount:
 
     def state(self, schid: str = SCHID) -> dict[str, str]:
         """What the file `state` of a subchannel says, by name."""
-        lines = self.file("state", schid).read_text().splitlines()
-        return dict(line.split(": ", 1) for line in lines if ": " in line)
+        return parse_state(self.file("state", schid).read_text())
 
     def reset(self, schid: str = SCHID) -> None:
         """VFIO_DEVICE_RESET."""

@@ -27,6 +27,7 @@ from lab import programs
 from lab.programs import FORMAT1, IO_REGION, IRB_AT, NOP, PREFETCH, SLI, START, Irb
 from vfioccw_fuse.regions import constants as c
 from vfioccw_fuse.regions import table
+from vfioccw_fuse.regions.state import parse_state
 from vfioccw_fuse.regions.table import Interface
 
 TYPE, BASE = 0x3B64, 100  # linux/vfio.h: VFIO_TYPE ';', VFIO_BASE
@@ -367,8 +368,7 @@ def a_request_goes_through(mount: Path) -> None:
 
 
 def state(mount: Path) -> dict[str, str]:
-    lines = (mount / SCHID / "state").read_text().splitlines()
-    return dict(line.split(": ", 1) for line in lines if ": " in line)
+    return parse_state((mount / SCHID / "state").read_text())
 
 
 def ready(mount: Path, controls: str) -> tuple[ByGroup | ByIommufd, int, int, mmap.mmap]:
