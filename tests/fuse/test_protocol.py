@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import socket
@@ -81,6 +82,45 @@ def test_every_word_of_a_message_is_in_the_table() -> None:
     words = {word for message in messages() for word in message}
     assert words == {"subchannel", "irq", "map", "unmap", "do", "device", "chpid", "state"}
     assert {m["do"] for m in messages() if "do" in m} == {"add", "remove", "chp"}
+
+
+NOT_CAUSED = {"…: guest memory cannot be mapped here"}
+"""What a mount never says: it always has where to map."""
+
+
+def text_of(node: ast.expr) -> str:
+    """A text in the source, with … for what is only known when it is said."""
+    match node:
+        case ast.Constant(value=str(text)):
+            return text
+        case ast.JoinedStr(values=parts):
+            return "".join(map(text_of, parts))
+        case _:
+            return "…"
+
+
+def refusals(source: str) -> set[str]:
+    """What the server of irqfd refuses with."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Call(func=ast.Name("_Refused"), args=[text]):
+                found.add(text_of(text))
+            case ast.Call(func=ast.Name("_expect"), args=[_, _, rule]):
+                found.add(f"{text_of(rule)}, and … descriptors came")
+            case ast.Call(func=ast.Name("_answer"), args=[_, ast.Constant() as text]):
+                found.add(text_of(text))
+    # What `_expect` makes of its rules.
+    return found - {"…, and … descriptors came"}
+
+
+def test_the_errors_of_the_socket_are_those_of_the_table() -> None:
+    table = re.findall(
+        r"^\| `([^`]*)` \|", section("irqfd").partition("| error |")[2], re.MULTILINE
+    )
+    assert len(table) == len(set(table)) > 15
+    source = (PROJECT / "vfioccw_fuse" / "fuse" / "irqfd.py").read_text()
+    assert set(table) == refusals(source) - NOT_CAUSED
 
 
 def documented(key: str) -> str:
