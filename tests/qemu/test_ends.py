@@ -66,7 +66,7 @@ def test_a_guest_killed_in_mid_write_leaves_a_sound_image(lab: Lab) -> None:
             qemu = int(children.read())
         os.kill(qemu, signal.SIGKILL)
         assert guest.process.wait(30) == 128 + signal.SIGKILL
-    until(lambda: "eventfd" not in lab.state(ECKD)["io_irq"], "its connection has ended")
+    until(lambda: lab.state(ECKD)["io_irq.attached"] == "0", "its connection has ended")
     for schid in (FBA, ECKD):
         state = lab.state(schid)
         assert state["order"] == "big"

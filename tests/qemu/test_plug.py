@@ -63,7 +63,7 @@ def unplug(guest: Guest, lab: Lab) -> None:
     guest.monitor("device_del", id="spare")
     guest.await_event("DEVICE_DELETED")
     until(lambda: not sees(guest, "0.0.1001"), "the guest has lost it")
-    until(lambda: "eventfd" not in lab.state(SPARE)["io_irq"], "QEMU has given it back")
+    until(lambda: lab.state(SPARE)["io_irq.attached"] == "0", "QEMU has given it back")
 
 
 def read(guest: Guest, lab: Lab, schid: str, bus: str) -> None:
