@@ -52,6 +52,7 @@ class Driver:
         self.behaviour = self.sch.behaviour
 
     def close(self) -> None:
+        self.ccw.driver.halves.close()
         self.machine.close()
 
     # --- accesses -----------------------------------------------------------------------------

@@ -167,3 +167,21 @@ async def test_the_end_of_the_system_closes_all_media(system: System, tmp_path: 
     system.close()
     assert not system.devices
     assert not is_open(spec.path)
+
+
+@pytest.mark.parametrize("end", ["remove", "close"])
+async def test_what_the_program_region_holds_ends_with_its_device(system: System, end: str) -> None:
+    device = system.add(probe(), Probe())
+    [region] = [
+        region
+        for row, region in zip(device.rows, device.regions, strict=True)
+        if row.name == "program_region"
+    ]
+    assert len(region.read(0, 1008)) == 1008
+    if end == "remove":
+        system.remove(SCHID)
+    else:
+        system.close()
+    with pytest.raises(OSError, match="removed") as gone:
+        region.read(0, 1008)
+    assert gone.value.errno == errno.EIO

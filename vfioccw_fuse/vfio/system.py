@@ -94,6 +94,7 @@ class System:
 
     def _end(self, device: CcwDevice) -> None:
         self._services.pop(device)()
+        device.driver.halves.close()
         device.sch.device.close()
 
     def _report(self, sch: Subchannel, flags: int, rsid: int) -> None:
