@@ -276,12 +276,17 @@ CCW_CMD_RCD = 0xFA  # what the CIW of type 0 names on every device of ours
 # Path groups: byte 0 of the SET PGID data asks, byte 0 of the SENSE PGID data tells; the other
 # eleven bytes are the group's id.  Kernel cio.h; there the SNID values are not yet shifted.
 PGID_SIZE = 12
+SPID_FUNC_MULTI_PATH = 0x80
 SPID_FUNC_ESTABLISH = 0x00
 SPID_FUNC_DISBAND = 0x20
 SNID_STATE1_SHIFT = 6  # two bits: the path
 SNID_STATE1_RESET = 0
+SNID_STATE1_UNGROUPED = 2
 SNID_STATE1_GROUPED = 3
-
+SNID_STATE2_SHIFT = 4  # two bits: who has reserved the device
+SNID_STATE2_RESVD_SELF = 3
+SNID_STATE3_SHIFT = 3  # one bit: the mode
+SNID_STATE3_MULTI_PATH = 1
 
 # --------------------------- sense byte 0, common to all devices: PoP 16; kernel cio.h SNS0_*
 SNS0_CMD_REJECT = 0x80

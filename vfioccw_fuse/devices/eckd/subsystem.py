@@ -7,33 +7,17 @@ Linux `device_pgid.c`; the data of Perform Subsystem Function: Linux `dasd_eckd.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from typing import Final
 
+from .. import pathgroups
 from ..base import DataTransfer, command
+from ..pathgroups import NO_ID, PATH_GROUP_ID, PathGroupId, PathGroups
 from . import codes
 from .control_unit import ControlUnit
 from .geometry import model_of
 from .image import CkdImage
 from .orientation import INVALID_PARAMETER, INVALID_SEQUENCE, NOTHING, Orientation
 from .sense import Message
-
-PATH_GROUP_ID_LENGTH: Final = 11
-PATH_GROUP_LENGTH: Final = 1 + PATH_GROUP_ID_LENGTH
-_NO_GROUP = bytes(PATH_GROUP_ID_LENGTH)
-
-# Function byte of Set Path Group ID
-SET_MULTIPATH: Final = 0x80
-SET_FUNCTION: Final = 0x60
-ESTABLISH: Final = 0x00
-DISBAND: Final = 0x20
-RESIGN: Final = 0x40
-
-# State byte of Sense Path Group ID
-STATE_UNGROUPED: Final = 0x80
-STATE_GROUPED: Final = 0xC0
-STATE_RESERVED_HERE: Final = 0x30
-STATE_MULTIPATH: Final = 0x08
 
 # Perform Subsystem Function: orders, and suborders of Prepare for Read Subsystem Data
 ORDER_PREPARE: Final = 0x18
@@ -65,15 +49,6 @@ MODE_MESSAGE_REQUIRED: Final = 0x01
 """Set Subsystem Mode, byte 0: a message is to tell of the end; Read Message ID follows."""
 
 
-@dataclass(slots=True)
-class GroupedPath:
-    """What the control unit knows of one channel path."""
-
-    state: int = 0
-    """STATE_ bits; 0 after a system reset."""
-    group: bytes = _NO_GROUP
-
-
 class Subsystem(Orientation):
     """The commands that do not touch the medium."""
 
@@ -86,14 +61,11 @@ class Subsystem(Orientation):
         self.device = device
         self.reserved = False
         """Reserve was done and Release was not. With one host nobody is kept out."""
-        self._paths: dict[int, GroupedPath] = {}
+        self._groups = PathGroups()
         model = model_of(image.cylinders)
         self.sense_id = control_unit.sense_id(model)
         self.characteristics = control_unit.characteristics(model, image.cylinders)
         self.configuration = control_unit.configuration(model, serial, device)
-
-    def _path(self, io: DataTransfer) -> GroupedPath:
-        return self._paths.setdefault(io.path, GroupedPath())
 
     def _is_first(self) -> bool:
         """First in the chain, but for Suspend Multipath Reconnection."""
@@ -151,38 +123,27 @@ class Subsystem(Orientation):
         """Sense Path Group ID: the state of this path, and the group it is in."""
         self._need_first()
         self.only_next = NOTHING
-        path = self._path(io)
-        state = path.state | (STATE_RESERVED_HERE if self.reserved else 0)
-        io.give(bytes([state]) + path.group)
+        path = self._groups.path(io.path)
+        state = path.state | (pathgroups.RESERVED_HERE if self.reserved else 0)
+        io.give(PATH_GROUP_ID.pack(PathGroupId(state, path.group)))
         return None
 
     @command(codes.SET_PATH_GROUP_ID)
     def set_path_group_id(self, io: DataTransfer) -> int | None:
         """Set Path Group ID: put this path into a group, take it out, or disband the group."""
         self._need_first()
-        data = io.take(PATH_GROUP_LENGTH)
-        if len(data) < PATH_GROUP_LENGTH:
+        data = io.take(PATH_GROUP_ID.size)
+        if len(data) < PATH_GROUP_ID.size:
             raise self.rejected(Message.COUNT_TOO_SMALL)
-        function, group = data[0], data[1:]
-        path = self._path(io)
-        action = function & SET_FUNCTION
+        asked = PATH_GROUP_ID.parse(data)
         if (
-            function & ~(SET_MULTIPATH | SET_FUNCTION)
-            or action == SET_FUNCTION
-            or group == _NO_GROUP
-            or path.group not in (_NO_GROUP, group)
+            asked.first & ~(pathgroups.MULTIPATH | pathgroups.FUNCTION)
+            or asked.first & pathgroups.FUNCTION == pathgroups.FUNCTION
+            or asked.group == NO_ID
+            or self._groups.path(io.path).group not in (NO_ID, asked.group)
         ):
             raise self.rejected(INVALID_PARAMETER)
-        if action == ESTABLISH:
-            path.group = group
-            path.state = STATE_GROUPED | (STATE_MULTIPATH if function & SET_MULTIPATH else 0)
-        elif action == RESIGN:
-            path.group, path.state = _NO_GROUP, STATE_UNGROUPED
-        else:
-            path.state = STATE_UNGROUPED
-            for member in self._paths.values():
-                if member.group == group:
-                    member.group, member.state = _NO_GROUP, STATE_UNGROUPED
+        self._groups.set(io.path, asked)
         self.only_next = NOTHING
         return None
 
@@ -210,7 +171,7 @@ class Subsystem(Orientation):
         """Reset Allegiance: whether the device was reserved, and by which path group."""
         self._need_first()
         state = 0x90 if self.reserved else 0x80
-        io.give(bytes([state, 0x20, 0, 0, 0, *self._path(io).group]).ljust(32, b"\0"))
+        io.give(bytes([state, 0x20, 0, 0, 0, *self._groups.path(io.path).group]).ljust(32, b"\0"))
         return None
 
     # ------------------------------------------------------------------ subsystem functions
@@ -311,9 +272,9 @@ class Subsystem(Orientation):
 
     def _host_access(self) -> bytes:
         """The path groups that use the volume: a header, then 32 bytes for each."""
-        groups = sorted({path.group for path in self._paths.values()} - {_NO_GROUP})
         entries = [
-            struct.pack(">B11s8xII4x", 0x10, group, 0, self.image.cylinders) for group in groups
+            struct.pack(">B11s8xII4x", 0x10, group, 0, self.image.cylinders)
+            for group in self._groups.ids()
         ]
         length = 4 + 32 * len(entries)
         header = struct.pack(">BBHH10x", 0, 0, length, 0)

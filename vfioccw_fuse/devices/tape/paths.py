@@ -1,7 +1,7 @@
 """Path groups and assignment: which channel paths belong together, and who may use the drive.
 
 Set Path Group ID, Sense Path Group ID, Assign, Unassign and Control Access of the 3480 and 3490
-(GA32-0127). There is one host here, so that all of it is book-keeping: nobody is kept away.
+(GA32-0127): a drive has one path group at a time, and can be assigned to it.
 """
 
 from __future__ import annotations
@@ -9,54 +9,48 @@ from __future__ import annotations
 from typing import Final
 
 from ...regions import constants as c
-
-ID_SIZE: Final = c.PGID_SIZE - 1
-"""Bytes of a path-group id and of a password."""
-NO_ID: Final = bytes(ID_SIZE)
-
-PARTITION_EXPLICIT: Final = 0x30
-"""Byte 0 of the path state: the host has assigned the drive to itself."""
-
-SPID_FUNCTION: Final = 0x60
-"""Byte 0 of Set Path Group ID: the bits that say what to do."""
+from .. import pathgroups
+from ..pathgroups import ID_SIZE, NO_ID, PATH_GROUP_ID, PathGroupId, PathGroups
 
 ACCESS_SET_PASSWORD: Final = 0x00
 ACCESS_CONDITIONAL_DISABLE: Final = 0x40
 ACCESS_CONDITIONAL_ENABLE: Final = 0x80
 
 
-class PathGroup:
-    """The path group of a drive. The methods give False for what the drive rejects."""
+class DrivePaths:
+    """The paths of a drive. The methods give False for what the drive rejects."""
 
     def __init__(self) -> None:
-        self._id = NO_ID
-        self._grouped: set[int] = set()
+        self._groups = PathGroups()
         self._assigned = False
         self._password = NO_ID
 
+    @property
+    def _id(self) -> bytes:
+        """The id of the drive's group; zeros: it has none."""
+        grouped = self._groups.grouped()
+        return self._groups.path(grouped[0]).group if grouped else NO_ID
+
     def sense(self, path: int) -> bytes:
         """The 12 bytes of Sense Path Group ID on *path* (an LPM bit): state byte and id."""
-        state = c.SNID_STATE1_GROUPED if path in self._grouped else c.SNID_STATE1_RESET
-        first = state << c.SNID_STATE1_SHIFT
-        return bytes([first | (PARTITION_EXPLICIT if self._assigned else 0)]) + self._id
+        state = pathgroups.GROUPED if path in self._groups.grouped() else pathgroups.RESET
+        if self._assigned:
+            state |= pathgroups.RESERVED_HERE
+        return PATH_GROUP_ID.pack(PathGroupId(state, self._id))
 
     def set(self, path: int, data: bytes) -> bool:
         """Set Path Group ID: *data* is the function byte and the id."""
-        if len(data) < 1 + ID_SIZE:
+        if len(data) < PATH_GROUP_ID.size:
             return False
-        function, group = data[0] & SPID_FUNCTION, data[1 : 1 + ID_SIZE]
-        if function == c.SPID_FUNC_ESTABLISH:
-            if self._id not in (NO_ID, group):
-                return False
-            self._id = group
-            self._grouped.add(path)
+        asked = PATH_GROUP_ID.parse(data)
+        if asked.first & pathgroups.FUNCTION != c.SPID_FUNC_ESTABLISH:
+            # The drive's group is meant, whatever id is named.
+            self._groups.set(path, asked._replace(group=self._id))
             return True
-        if function == c.SPID_FUNC_DISBAND:
-            self._grouped.clear()
-        else:
-            self._grouped.discard(path)
-        if not self._grouped:
-            self._id = NO_ID
+        if self._id not in (NO_ID, asked.group):
+            return False
+        for member in (path, *self._groups.grouped()):
+            self._groups.set(member, asked)
         return True
 
     def assign(self, data: bytes) -> bool:

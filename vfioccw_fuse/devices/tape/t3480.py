@@ -13,10 +13,11 @@ from typing import ClassVar
 
 from ...regions import constants as c
 from ..base import DataTransfer, command
+from ..pathgroups import ID_SIZE, PATH_GROUP_ID
 from . import codes
 from .aws import AwsTape
 from .drive import TapeDrive
-from .paths import ID_SIZE, PathGroup
+from .paths import DrivePaths
 from .sense import Condition, sense_3480
 
 
@@ -41,7 +42,7 @@ class Tape3480(TapeDrive):
         super().__init__(name, tape, device_number)
         self.display = ("", "")
         """The messages on the drive's display."""
-        self._paths = PathGroup()
+        self._paths = DrivePaths()
         self._supervisor_inhibited = False
 
     def begin(self) -> None:
@@ -142,7 +143,7 @@ class Tape3480(TapeDrive):
     def set_path_group_id(self, io: DataTransfer) -> int | None:
         """Set Path Group ID: function and id, 12 bytes."""
         self.supervisor(io, alone=True)
-        self.accept(self._paths.set(io.path, io.take(1 + ID_SIZE)))
+        self.accept(self._paths.set(io.path, io.take(PATH_GROUP_ID.size)))
         return None
 
     @command(codes.ASSIGN)
