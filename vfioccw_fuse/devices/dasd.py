@@ -1,4 +1,4 @@
-"""The command codes that disks of both families have, and what people call them.
+"""The command codes and sense bits that disks of both families have, and what people call them.
 
 Names are the kernel's (`dasd_eckd.h`, `dasd_fba.h`).
 """
@@ -28,3 +28,18 @@ COMMANDS: Final = MappingProxyType(
     }
 )
 """Command code to name."""
+
+SENSE1_PERMANENT_ERROR: Final = 0x80
+SENSE1_MESSAGE_TO_OPERATOR: Final = 0x10
+SENSE1_NO_RECORD_FOUND: Final = 0x08
+SENSE1_FILE_PROTECTED: Final = 0x04
+SENSE1_WRITE_INHIBITED: Final = 0x02
+
+SENSE1: Final = (
+    (SENSE1_PERMANENT_ERROR, "permanent error"),
+    (SENSE1_MESSAGE_TO_OPERATOR, "message to operator"),
+    (SENSE1_NO_RECORD_FOUND, "no record found"),
+    (SENSE1_FILE_PROTECTED, "file protected"),
+    (SENSE1_WRITE_INHIBITED, "write inhibited"),
+)
+"""Bits of sense byte 1 to words."""

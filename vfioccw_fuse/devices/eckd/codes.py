@@ -1,18 +1,25 @@
-"""The command codes of a 3390 behind a 3990 or 2107, under the names of the 3990 reference.
+"""ECKD disks: command codes, what the parameters say, sense bits, and words for people.
 
-Numbers that Linux names, too, are taken from there; the rest are in the *3990/9390 Storage Control
-Reference* (GA32-0274). A code with the multitrack bit 0x80 goes on to the next track by itself.
+Names and numbers are those of the *3990/9390 Storage Control Reference* (GA32-0274); what came
+with the 2107 is named as in Linux's `dasd_eckd.h`. A command code with the multitrack bit 0x80 goes
+on to the next track by itself.
 """
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
+
+from construct import Bytes, Int8ub, Int16ub, Padding, Struct
 
 from ...regions import constants as c
+from ...regions.codec import Codec
 from ...regions.descriptions import DeviceWords, Row, bits_set
 from .. import dasd
+
+# ----------------------------------------------------------------------------------- commands
 
 MULTITRACK: Final = 0x80
 
@@ -101,6 +108,306 @@ DOMAIN: Final = frozenset(
 )
 """Commands that may be part of the domain of a Locate Record; all others are rejected there."""
 
+# ---------------------------------------------------------------------------------- file mask
+
+MASK_WRITE_CONTROL: Final = 0xC0
+"""Which writes are permitted: 00 forbids home address and record 0, others are named below."""
+MASK_WRITES_INHIBITED: Final = 0x40
+MASK_ALL_WRITES: Final = 0xC0
+MASKS_FOR_FORMAT: Final = (0x00, MASK_ALL_WRITES)
+"""Values of `MASK_WRITE_CONTROL` that permit Write CKD."""
+MASK_RESERVED: Final = 0x20
+MASK_SEEK_CONTROL: Final = 0x18
+"""Which seeks are permitted."""
+MASK_ALL_SEEKS: Final = 0x00
+MASK_CYLINDER_AND_HEAD_SEEKS: Final = 0x08
+MASK_NO_SEEKS: Final = 0x18
+"""Neither seeks nor, outside a domain, multitrack operations."""
+MASK_DIAGNOSTIC: Final = 0x04
+MASK_DEVICE_SUPPORT: Final = 0x02
+
+# --------------------------------------------------------------------------------------- Seek
+
+
+class Seek(NamedTuple):
+    """The data of Seek, Seek Cylinder and Seek Head."""
+
+    bin: int
+    """Must be zero."""
+    cylinder: int
+    """Seek Head does not look at it."""
+    head: int
+    """0 to 14."""
+
+
+SEEK_DATA: Final = Codec(Struct("bin" / Int16ub, "cylinder" / Int16ub, "head" / Int16ub), Seek)
+"""6 bytes, big endian."""
+
+# ------------------------------------------------------------------------------ Define Extent
+
+ATTRIBUTES_MODE: Final = 0xC0
+ATTRIBUTES_ECKD: Final = 0xC0
+"""The one valid value of `ATTRIBUTES_MODE`."""
+ATTRIBUTES_CKD_CONVERSION: Final = 0x20
+
+
+class DefineExtent(NamedTuple):
+    """The data of Define Extent (`struct DE_eckd_data`): the tracks a program may touch."""
+
+    mask: int
+    """File mask."""
+    attributes: int
+    """Global attributes."""
+    block_size: int
+    """Bytes of the longest record's data; 0: no limit."""
+    fast_write: int
+    """Must be zero: there is no cache fast write."""
+    additional: int
+    """Additional attributes; must be zero."""
+    extended: int
+    """Global attributes extended: how the cache is used, which changes nothing here."""
+    begin_cylinder: int
+    """The first track."""
+    begin_head: int
+    """The first track."""
+    end_cylinder: int
+    """The last track."""
+    end_head: int
+    """The last track."""
+
+
+DEFINE_EXTENT_DATA: Final = Codec(
+    Struct(
+        "mask" / Int8ub,
+        "attributes" / Int8ub,
+        "block_size" / Int16ub,
+        "fast_write" / Int16ub,
+        "additional" / Int8ub,
+        "extended" / Int8ub,
+        "begin_cylinder" / Int16ub,
+        "begin_head" / Int16ub,
+        "end_cylinder" / Int16ub,
+        "end_head" / Int16ub,
+    ),
+    DefineExtent,
+)
+"""16 bytes, big endian."""
+
+# ------------------------------------------------------------- Locate Record, also extended
+
+ORIENTATION: Final = 0xC0
+"""Byte 0: where on the track the domain begins."""
+ORIENT_COUNT: Final = 0x00
+ORIENT_HOME: Final = 0x40
+ORIENT_DATA: Final = 0x80
+ORIENT_INDEX: Final = 0xC0
+OPERATION: Final = 0x3F
+"""Byte 0: what the commands of the domain do."""
+OPERATION_ORIENT: Final = 0x00
+OPERATION_WRITE: Final = 0x01
+OPERATION_FORMAT_WRITE: Final = 0x03
+OPERATION_READ_DATA: Final = 0x06
+OPERATION_WRITE_ANY: Final = 0x09
+OPERATION_READ_ANY: Final = 0x0A
+OPERATION_WRITE_TRACK: Final = 0x0B
+OPERATION_READ_TRACKS: Final = 0x0C
+OPERATION_READ_TRACKSET: Final = 0x0E
+OPERATION_WRITE_FULL_TRACK: Final = 0x11
+OPERATION_READ: Final = 0x16
+OPERATION_WRITE_TRACK_DATA: Final = 0x23
+OPERATION_EXTENDED: Final = 0x3F
+"""The operation is in byte 17 of Locate Record Extended."""
+
+AUXILIARY_LENGTH: Final = 0x80
+"""The transfer length factor is given."""
+AUXILIARY_RESERVED: Final = 0x7E
+AUXILIARY_COUNT_SUFFIX: Final = 0x01
+"""A Read Count ends the domain."""
+
+
+class LocateRecord(NamedTuple):
+    """The data of Locate Record (`struct LO_eckd_data`): where a domain is, and what it does."""
+
+    operation: int
+    """`ORIENTATION` and `OPERATION`."""
+    auxiliary: int
+    """`AUXILIARY_LENGTH` and `AUXILIARY_COUNT_SUFFIX`."""
+    zero: int
+    """Must be zero."""
+    commands: int
+    """How many commands the domain has."""
+    cylinder: int
+    """Where to seek."""
+    head: int
+    """Where to seek."""
+    argument: bytes
+    """The record to find there: cylinder, head, record number (CCHHR)."""
+    sector: int
+    """Angular position; ff: not given."""
+    length: int
+    """Transfer length factor: bytes of data of each record; 0: not given."""
+
+
+LOCATE_RECORD_DATA: Final = Codec(
+    Struct(
+        "operation" / Int8ub,
+        "auxiliary" / Int8ub,
+        "zero" / Int8ub,
+        "commands" / Int8ub,
+        "cylinder" / Int16ub,
+        "head" / Int16ub,
+        "argument" / Bytes(5),
+        "sector" / Int8ub,
+        "length" / Int16ub,
+    ),
+    LocateRecord,
+)
+"""16 bytes, big endian."""
+
+
+class LocateRecordExtension(NamedTuple):
+    """What Locate Record Extended has behind `LOCATE_RECORD_DATA` (`struct LRE_eckd_data`)."""
+
+    imbedded: int
+    """Imbedded CCW count; not looked at."""
+    operation: int
+    """The operation, if byte 0 says `OPERATION_EXTENDED`; else zero."""
+    length: int
+    """Bytes of the extended parameter, which follows."""
+
+
+LOCATE_RECORD_EXTENSION: Final = Codec(
+    Struct("imbedded" / Int8ub, "operation" / Int8ub, "length" / Int16ub), LocateRecordExtension
+)
+"""4 bytes, big endian."""
+LOCATE_RECORD_EXTENDED_SIZE: Final = LOCATE_RECORD_DATA.size + LOCATE_RECORD_EXTENSION.size
+
+# ------------------------------------------------------------------------------------- Prefix
+
+PREFIX_FORMAT_LOCATE: Final = 1
+"""Format with a Locate Record Extended, too; in format 0 is a Define Extent alone."""
+VALID_EXTENT: Final = 0x80
+"""Validity: there is a Define Extent."""
+
+
+class Prefix(NamedTuple):
+    """The data of Prefix (`struct PFX_eckd_data`): Define Extent and Locate Record Extended."""
+
+    format: int
+    """0 or `PREFIX_FORMAT_LOCATE`."""
+    validity: int
+    """`VALID_EXTENT`; the rest is for aliases, of which there are none."""
+    extent: bytes
+    """`DEFINE_EXTENT_DATA`, and what is reserved behind it."""
+    locate: bytes
+    """`LOCATE_RECORD_DATA` and `LOCATE_RECORD_EXTENSION`; the extended parameter follows."""
+
+
+PREFIX_DATA: Final = Codec(
+    Struct(
+        "format" / Int8ub,
+        "validity" / Int8ub,
+        Padding(10),
+        "extent" / Bytes(32),
+        "locate" / Bytes(LOCATE_RECORD_EXTENDED_SIZE),
+    ),
+    Prefix,
+)
+"""64 bytes."""
+
+# ------------------------------------------------------- Perform Subsystem Function and others
+
+PSF_PREPARE: Final = 0x18
+"""Order: Prepare for Read Subsystem Data."""
+PSF_SET_CHARACTERISTICS: Final = 0x1D
+PSF_SET_INTERFACE_IDENTIFIER: Final = 0xB0
+
+SUB_PATH_STATUS: Final = 0x00
+SUB_STATISTICS: Final = 0x01
+SUB_ATTENTION_MESSAGE: Final = 0x03
+SUB_UNIT_ADDRESSES: Final = 0x0E
+SUB_HOST_ACCESS: Final = 0x1C
+SUB_FEATURES: Final = 0x41
+SUB_VOLUME_STORAGE: Final = 0x52
+SUB_LOGICAL_CONFIGURATION: Final = 0x53
+SUBS_OF_A_VOLUME: Final = frozenset({SUB_HOST_ACCESS, SUB_VOLUME_STORAGE})
+"""Suborders of Prepare for Read Subsystem Data; these two look at the volume that it names."""
+
+
+class Prepare(NamedTuple):
+    """The data of `PSF_PREPARE` (`struct dasd_psf_prssd_data`)."""
+
+    order: int
+    """`PSF_PREPARE`."""
+    flags: int
+    """Must be zero."""
+    reserved: int
+    """Must be zero."""
+    volume: int
+    """Logical subsystem and unit address; zero for a suborder that is not of a volume."""
+    suborder: int
+    """`SUB_`: what to prepare."""
+    selector: int
+    """What of it; zero for most."""
+    rest: bytes
+    """What else the suborder needs."""
+
+
+PREPARE_DATA: Final = Codec(
+    Struct(
+        "order" / Int8ub,
+        "flags" / Int8ub,
+        "reserved" / Int16ub,
+        "volume" / Int16ub,
+        "suborder" / Int8ub,
+        "selector" / Int8ub,
+        "rest" / Bytes(4),
+    ),
+    Prepare,
+)
+"""12 bytes, big endian."""
+
+PSF_SIZES: Final[Mapping[int, int]] = MappingProxyType(
+    {PSF_PREPARE: PREPARE_DATA.size, PSF_SET_CHARACTERISTICS: 66, PSF_SET_INTERFACE_IDENTIFIER: 4}
+)
+"""Orders, and the bytes of each."""
+
+FEATURE_PREFIX: Final = (8, 0x01)
+FEATURE_READ_TRACK_DATA: Final = (9, 0x20)
+FEATURE_WRITE_TRACK_DATA: Final = (12, 0x40)
+"""Byte and bit of what `SUB_FEATURES` prepares."""
+
+MODE_MESSAGE_REQUIRED: Final = 0x01
+"""Set Subsystem Mode, byte 0: a message is to tell of the end; Read Message ID follows."""
+
+# -------------------------------------------------------------------------------------- sense
+
+SENSE0_INCOMPLETE_DOMAIN: Final = 0x01
+SENSE1_INVALID_TRACK_FORMAT: Final = 0x40
+SENSE1_END_OF_CYLINDER: Final = 0x20
+SENSE1_IMPRECISE_ENDING: Final = 0x01
+SENSE2_ENVIRONMENTAL_DATA: Final = 0x10
+MEDIUM_ERROR: Final = 0x10
+"""Byte 7, format 1 message 0: the drive failed; here, an access to the image file."""
+COMPATIBLE_24_BYTES: Final = 0x80
+"""Byte 27: bytes 0 to 23 follow the 24-byte formats."""
+
+
+class Message(enum.IntEnum):
+    """Byte 7 for a program error (format 0): why a command was rejected."""
+
+    INVALID_COMMAND = 1
+    """The control unit or device does not have the command."""
+    INVALID_SEQUENCE = 2
+    """The command must not follow those before it, or must follow others."""
+    COUNT_TOO_SMALL = 3
+    """The CCW count is less than the parameters need."""
+    INVALID_PARAMETER = 4
+    """A parameter has a value that is not defined or not valid for the device."""
+
+
+# -------------------------------------------------------------------------------------- words
+
 _NAMES = {
     WRITE_DATA: "write data",
     READ_DATA: "read data",
@@ -178,10 +485,10 @@ _FORMATS: Mapping[int, str] = {
 
 _MESSAGES_0: Mapping[int, str] = {
     0x0: "no message",
-    0x1: "invalid command",
-    0x2: "invalid command sequence",
-    0x3: "CCW count less than required",
-    0x4: "invalid parameter",
+    Message.INVALID_COMMAND: "invalid command",
+    Message.INVALID_SEQUENCE: "invalid command sequence",
+    Message.COUNT_TOO_SMALL: "CCW count less than required",
+    Message.INVALID_PARAMETER: "invalid parameter",
     0x5: "diagnostic of special command violates the file mask",
     0x7: "channel returned with incorrect retry CCW",
     0x8: "reset notification",
@@ -197,9 +504,9 @@ def _further(data: bytes) -> list[Row]:
     """Bytes 2 and up of a disk's sense data, in brief."""
     rows = []
     if len(data) > 2:
-        table = ((c.SNS2_ENV_DATA_PRESENT, "environmental data present"),)
+        table = ((SENSE2_ENVIRONMENTAL_DATA, "environmental data present"),)
         rows.append(Row("byte 2", f"{data[2]:02x}", bits_set(table, data[2])))
-    if len(data) > 27 and not data[27] & 0x80:
+    if len(data) > 27 and not data[27] & COMPATIBLE_24_BYTES:
         # Bit 0 of byte 27 tells whether the first 24 bytes are in the older, 24-byte form.
         rows.append(Row("byte 25", f"{data[25]:02x}", "program action code"))
     elif len(data) > 7:
@@ -216,19 +523,22 @@ def _further(data: bytes) -> list[Row]:
     return rows
 
 
+_SENSE1: Final = tuple(
+    sorted(
+        (
+            *dasd.SENSE1,
+            (SENSE1_INVALID_TRACK_FORMAT, "invalid track format"),
+            (SENSE1_END_OF_CYLINDER, "end of cylinder"),
+            (SENSE1_IMPRECISE_ENDING, "imprecise ending"),
+        ),
+        reverse=True,  # the highest bit is said first
+    )
+)
+
 WORDS = DeviceWords(
     commands=MappingProxyType({**dasd.COMMANDS, **_NAMES, **_MULTITRACK}),
-    sense0=((c.SNS0_INCOMPL_DOMAIN, "incomplete domain"),),
-    sense1=(
-        (c.SNS1_PERM_ERR, "permanent error"),
-        (c.SNS1_INV_TRACK_FORMAT, "invalid track format"),
-        (c.SNS1_EOC, "end of cylinder"),
-        (c.SNS1_MESSAGE_TO_OPER, "message to operator"),
-        (c.SNS1_NO_REC_FOUND, "no record found"),
-        (c.SNS1_FILE_PROTECTED, "file protected"),
-        (c.SNS1_WRITE_INHIBITED, "write inhibited"),
-        (c.SNS1_IMPRECISE_END, "imprecise ending"),
-    ),
+    sense0=((SENSE0_INCOMPLETE_DOMAIN, "incomplete domain"),),
+    sense1=_SENSE1,
     further=_further,
 )
 """A 3390's, and a 3380's."""

@@ -5,26 +5,20 @@ Rules: 3990 reference, *Control Commands*. None of these may come within a domai
 
 from __future__ import annotations
 
-import struct
-from typing import Final
-
+from .. import dasd
 from ..base import DataTransfer, command
-from . import codes, sense
+from . import codes
+from .codes import (
+    MASK_ALL_SEEKS,
+    MASK_CYLINDER_AND_HEAD_SEEKS,
+    MASK_NO_SEEKS,
+    MASK_SEEK_CONTROL,
+    SEEK_DATA,
+    Message,
+)
 from .geometry import HEADS, NO_SECTOR, SECTORS
 from .locate import Locate
-from .orientation import (
-    INVALID_PARAMETER,
-    INVALID_SEQUENCE,
-    SEEK_ALL,
-    SEEK_CONTROL,
-    SEEK_CYLINDER_HEAD,
-    SEEK_NONE,
-)
-from .sense import Message
-
-SEEK_LENGTH: Final = 6
-_address = struct.Struct(">HHH").unpack
-"""Bin (zeros), cylinder, head."""
+from .orientation import INVALID_PARAMETER, INVALID_SEQUENCE
 
 
 class Control(Locate):
@@ -38,32 +32,31 @@ class Control(Locate):
     @command(codes.SEEK)
     def seek(self, io: DataTransfer) -> int | None:
         """Seek: to any cylinder and head."""
-        return self._seek(io, self.mask & SEEK_CONTROL == SEEK_ALL)
+        return self._seek(io, self.mask & MASK_SEEK_CONTROL == MASK_ALL_SEEKS)
 
     @command(codes.SEEK_CYLINDER)
     def seek_cylinder(self, io: DataTransfer) -> int | None:
         """Seek Cylinder: the same under a file mask that permits cylinder seeks."""
-        return self._seek(io, self.mask & SEEK_CONTROL in (SEEK_ALL, SEEK_CYLINDER_HEAD))
+        return self._seek(
+            io, self.mask & MASK_SEEK_CONTROL in (MASK_ALL_SEEKS, MASK_CYLINDER_AND_HEAD_SEEKS)
+        )
 
     @command(codes.SEEK_HEAD)
     def seek_head(self, io: DataTransfer) -> int | None:
         """Seek Head: to another head of the current cylinder."""
         self.need_position()
-        return self._seek(io, self.mask & SEEK_CONTROL != SEEK_NONE, this_cylinder=True)
+        return self._seek(io, self.mask & MASK_SEEK_CONTROL != MASK_NO_SEEKS, this_cylinder=True)
 
     def _seek(self, io: DataTransfer, permitted: bool, this_cylinder: bool = False) -> int | None:
         if not permitted:
-            raise self.stopped(sense.FILE_PROTECTED)
-        data = io.take(SEEK_LENGTH)
-        if len(data) < SEEK_LENGTH:
-            raise self.rejected(Message.COUNT_TOO_SMALL)
-        bin_number, cylinder, head = _address(data)
+            raise self.stopped(dasd.SENSE1_FILE_PROTECTED)
+        bin_number, cylinder, head = SEEK_DATA.parse(self.parameters(io, SEEK_DATA.size))
         if this_cylinder:
             cylinder = self.cylinder
         if bin_number or not self.valid_address(cylinder, head):
             raise self.rejected(INVALID_PARAMETER)
         if self.outside_extent(cylinder * HEADS + head):
-            raise self.stopped(sense.FILE_PROTECTED)
+            raise self.stopped(dasd.SENSE1_FILE_PROTECTED)
         self.move(cylinder, head)
         self.positioned = True
         return None
@@ -72,8 +65,8 @@ class Control(Locate):
     def recalibrate(self, io: DataTransfer) -> int | None:
         """Recalibrate: to cylinder 0, head 0. Control units after the 3990-3 do not have it."""
         self._need_recalibration()
-        if self.mask & SEEK_CONTROL != SEEK_ALL or self.outside_extent(0):
-            raise self.stopped(sense.FILE_PROTECTED)
+        if self.mask & MASK_SEEK_CONTROL != MASK_ALL_SEEKS or self.outside_extent(0):
+            raise self.stopped(dasd.SENSE1_FILE_PROTECTED)
         self.move(0, 0)
         self.positioned = True
         return None
@@ -93,10 +86,8 @@ class Control(Locate):
         """Set File Mask: once in a program, and not together with Define Extent."""
         if self.extent_defined or self.mask_set:
             raise self.rejected(INVALID_SEQUENCE)
-        data = io.take(1)
-        if not data:
-            raise self.rejected(Message.COUNT_TOO_SMALL)
-        self.mask = self.check_mask(data[0])
+        [mask] = self.parameters(io, 1)
+        self.mask = self.check_mask(mask)
         self.mask_set = True
         return None
 
@@ -104,10 +95,8 @@ class Control(Locate):
     def set_sector(self, io: DataTransfer) -> int | None:
         """Set Sector: waits for an angular position on a real device."""
         self.need_position()
-        data = io.take(1)
-        if not data:
-            raise self.rejected(Message.COUNT_TOO_SMALL)
-        if data[0] >= SECTORS and data[0] != NO_SECTOR:
+        [sector] = self.parameters(io, 1)
+        if sector >= SECTORS and sector != NO_SECTOR:
             raise self.rejected(INVALID_PARAMETER)
         return None
 

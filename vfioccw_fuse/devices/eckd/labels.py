@@ -13,6 +13,8 @@ import struct
 from typing import Final, NamedTuple
 
 from ...errors import UserError
+from ...regions import constants as c
+from . import codes
 from .geometry import HEADS, TRACK_LENGTH, records_per_track
 from .track import COUNT, COUNT_LENGTH, END_MARKER, R0_DATA_LENGTH, empty_track
 
@@ -66,7 +68,7 @@ def check_volser(text: str) -> str:
 def _ipl1() -> bytes:
     """Record IPL1: a PSW that waits, disabled, with code 00000f; then a No-Operation."""
     psw = struct.pack(">II", 0x000A0000, 0x0000000F)
-    return psw + struct.pack(">II", 0x03000000, 0x00000001) + bytes(8)
+    return psw + struct.pack(">II", c.CCW_CMD_NOOP << 24, 1) + bytes(8)
 
 
 def _ipl2() -> bytes:
@@ -76,10 +78,10 @@ def _ipl2() -> bytes:
     search = seek + 6
     ccws = struct.pack(
         ">IIIIIIII",
-        *(0x07 << 24 | seek, 0x40000006),
-        *(0x31 << 24 | search, 0x40000005),
-        *(0x08 << 24 | (_IPL_ADDRESS + 8), 0),
-        *(0x06 << 24, 0x20000000),
+        *(codes.SEEK << 24 | seek, 0x40000006),
+        *(codes.SEARCH_ID_EQUAL << 24 | search, 0x40000005),
+        *(c.CCW_CMD_TIC << 24 | (_IPL_ADDRESS + 8), 0),
+        *(codes.READ_DATA << 24, 0x20000000),
     )
     arguments = bytes(6) + struct.pack(">HHB", 0, 0, 4)
     return (ccws + arguments).ljust(IPL2_LENGTH, b"\0")

@@ -6,86 +6,84 @@ Rules: 3990 reference, the commands of these names; Prefix: *IBM 2105/2107 Refer
 
 from __future__ import annotations
 
-import struct
 from typing import Final
 
+from ...regions import constants as c
+from .. import dasd
 from ..base import DataTransfer, UnitCheck, command
-from . import codes, sense
+from . import codes
+from .codes import DEFINE_EXTENT_DATA, LOCATE_RECORD_DATA, PREFIX_DATA, Message
 from .geometry import HEADS, LONGEST_BLOCK, NO_SECTOR, SECTORS
 from .orientation import COUNT, DATA, INVALID_PARAMETER, INVALID_SEQUENCE, Orientation
-from .sense import Message
 
-EXTENT_LENGTH: Final = 16
-LOCATE_LENGTH: Final = 16
-LOCATE_EXTENDED_LENGTH: Final = 20
-PREFIX_LENGTH: Final = 64
-_PREFIX_EXTENT = 12
-_PREFIX_LOCATE = 44
-
-_extent = struct.Struct(">BBHHBBHHHH").unpack_from
-"""Mask, attributes, block size, 4 bytes of others, begin and end as cylinder and head."""
-_locate = struct.Struct(">BBBBHH5sBH").unpack_from
-"""Operation, auxiliary, zero, count, cylinder, head, search argument, sector, transfer length."""
-_locate_extended = struct.Struct(">BBH").unpack_from
-"""At byte 16: imbedded count, extended operation, length of the extended parameter."""
-
-# File mask and global attributes of Define Extent
-MASK_RESERVED: Final = 0x20
-MASK_DIAGNOSTIC: Final = 0x04
-MASK_DEVICE_SUPPORT: Final = 0x02
-ATTRIBUTES_MODE: Final = 0xC0
-ATTRIBUTES_ECKD: Final = 0xC0
-ATTRIBUTES_CKD_CONVERSION: Final = 0x20
-
-# Byte 0 of Locate Record: orientation and operation
-ORIENTATION: Final = 0xC0
-ORIENT_COUNT: Final = 0x00
-ORIENT_HOME: Final = 0x40
-ORIENT_DATA: Final = 0x80
-ORIENT_INDEX: Final = 0xC0
-OPERATION: Final = 0x3F
-ORIENT: Final = 0x00
-WRITE: Final = 0x01
-FORMAT_WRITE: Final = 0x03
-READ_DATA: Final = 0x06
-WRITE_ANY: Final = 0x09
-READ_ANY: Final = 0x0A
-WRITE_TRACK: Final = 0x0B
-READ_TRACKS: Final = 0x0C
-READ_TRACKSET: Final = 0x0E
-WRITE_FULL_TRACK: Final = 0x11
-READ: Final = 0x16
-WRITE_TRACK_DATA: Final = 0x23
-EXTENDED: Final = 0x3F
-"""The operation is in byte 17 of Locate Record Extended."""
-
-AUXILIARY_LENGTH: Final = 0x80
-"""Byte 1: the transfer length factor is given."""
-AUXILIARY_COUNT_SUFFIX: Final = 0x01
-_AUXILIARY_RESERVED = 0x7E
+# What is taken apart at once needs no named tuple: every program of Linux has these.
+_unpack_extent = DEFINE_EXTENT_DATA.struct.unpack_from
+_unpack_extension = codes.LOCATE_RECORD_EXTENSION.struct.unpack_from
+_unpack_prefix = PREFIX_DATA.struct.unpack_from
 
 _WRITES = frozenset(
-    {WRITE, FORMAT_WRITE, WRITE_TRACK, WRITE_ANY, WRITE_FULL_TRACK, WRITE_TRACK_DATA}
+    {
+        codes.OPERATION_WRITE,
+        codes.OPERATION_FORMAT_WRITE,
+        codes.OPERATION_WRITE_TRACK,
+        codes.OPERATION_WRITE_ANY,
+        codes.OPERATION_WRITE_FULL_TRACK,
+        codes.OPERATION_WRITE_TRACK_DATA,
+    }
 )
-_BASIC = frozenset({ORIENT, WRITE, FORMAT_WRITE, READ_DATA, WRITE_TRACK, READ_TRACKS, READ})
+_BASIC = frozenset(
+    {
+        codes.OPERATION_ORIENT,
+        codes.OPERATION_WRITE,
+        codes.OPERATION_FORMAT_WRITE,
+        codes.OPERATION_READ_DATA,
+        codes.OPERATION_WRITE_TRACK,
+        codes.OPERATION_READ_TRACKS,
+        codes.OPERATION_READ,
+    }
+)
 _ORIENTATIONS: Final = {
-    ORIENT_COUNT: frozenset(range(OPERATION + 1)),
-    ORIENT_HOME: frozenset({ORIENT, FORMAT_WRITE, READ_DATA, READ_TRACKS, READ, READ_TRACKSET}),
-    ORIENT_DATA: frozenset({ORIENT, WRITE, READ_DATA, READ}),
-    ORIENT_INDEX: frozenset({FORMAT_WRITE, READ}),
+    codes.ORIENT_COUNT: frozenset(range(codes.OPERATION + 1)),
+    codes.ORIENT_HOME: frozenset(
+        {
+            codes.OPERATION_ORIENT,
+            codes.OPERATION_FORMAT_WRITE,
+            codes.OPERATION_READ_DATA,
+            codes.OPERATION_READ_TRACKS,
+            codes.OPERATION_READ,
+            codes.OPERATION_READ_TRACKSET,
+        }
+    ),
+    codes.ORIENT_DATA: frozenset(
+        {
+            codes.OPERATION_ORIENT,
+            codes.OPERATION_WRITE,
+            codes.OPERATION_READ_DATA,
+            codes.OPERATION_READ,
+        }
+    ),
+    codes.ORIENT_INDEX: frozenset({codes.OPERATION_FORMAT_WRITE, codes.OPERATION_READ}),
 }
 """The operations that each orientation is defined for."""
-_SUFFIXED = frozenset({WRITE, READ})
-_SUFFIXED_EXTENDED = frozenset({WRITE, READ, READ_DATA, WRITE_ANY, READ_ANY})
+_SUFFIXED = frozenset({codes.OPERATION_WRITE, codes.OPERATION_READ})
+_SUFFIXED_EXTENDED = frozenset(
+    {
+        codes.OPERATION_WRITE,
+        codes.OPERATION_READ,
+        codes.OPERATION_READ_DATA,
+        codes.OPERATION_WRITE_ANY,
+        codes.OPERATION_READ_ANY,
+    }
+)
 _PARAMETER_LENGTHS: Final = {
-    WRITE_ANY: (1, 1),
-    READ_ANY: (1, 1),
-    READ_TRACKSET: (1, 2),
-    WRITE_FULL_TRACK: (1, 2),
-    WRITE_TRACK_DATA: (0, 0),
+    codes.OPERATION_WRITE_ANY: (1, 1),
+    codes.OPERATION_READ_ANY: (1, 1),
+    codes.OPERATION_READ_TRACKSET: (1, 2),
+    codes.OPERATION_WRITE_FULL_TRACK: (1, 2),
+    codes.OPERATION_WRITE_TRACK_DATA: (0, 0),
 }
 """Extended operations, and the shortest and longest extended parameter of each."""
-_PREFIXED = frozenset({WRITE_FULL_TRACK, WRITE_TRACK_DATA})
+_PREFIXED = frozenset({codes.OPERATION_WRITE_FULL_TRACK, codes.OPERATION_WRITE_TRACK_DATA})
 """Extended operations that came with Prefix."""
 
 
@@ -95,20 +93,19 @@ class Locate(Orientation):
     @command(codes.DEFINE_EXTENT)
     def define_extent(self, io: DataTransfer) -> int | None:
         """Define Extent: the tracks that the program may touch, its file mask, its block size."""
-        data = self._parameters(io, EXTENT_LENGTH)
-        self._define_extent(data)
+        self._define_extent(self.parameters(io, DEFINE_EXTENT_DATA.size))
         return None
 
     @command(codes.LOCATE_RECORD)
     def locate_record(self, io: DataTransfer) -> int | None:
         """Locate Record: go to a record and say what the next commands will do there."""
-        data = self._parameters(io, LOCATE_LENGTH)
+        asked = LOCATE_RECORD_DATA.parse(self.parameters(io, LOCATE_RECORD_DATA.size))
         self._need_extent()
-        operation = data[0] & OPERATION
+        operation = asked.operation & codes.OPERATION
         if operation not in _BASIC:
             raise self.rejected(INVALID_PARAMETER)
-        self._open_domain(data, operation, _SUFFIXED)
-        self._orient(data[0] & ORIENTATION, data[8:13])
+        self._open_domain(asked, operation, _SUFFIXED)
+        self._orient(asked)
         return None
 
     @command(codes.LOCATE_RECORD_EXTENDED)
@@ -116,8 +113,7 @@ class Locate(Orientation):
         """Locate Record Extended: with the operations Read Any, Write Any, Read Trackset."""
         if not self.control_unit.extended:
             raise self.rejected(Message.INVALID_COMMAND)
-        data = self._parameters(io, LOCATE_EXTENDED_LENGTH)
-        self._locate_extended(data, io)
+        self._locate_extended(self.parameters(io, codes.LOCATE_RECORD_EXTENDED_SIZE), io)
         return None
 
     @command(codes.PREFIX)
@@ -125,20 +121,15 @@ class Locate(Orientation):
         """Prefix: Define Extent, and with format 1 Locate Record Extended, in one command."""
         if not self.control_unit.prefix:
             raise self.rejected(Message.INVALID_COMMAND)
-        data = self._parameters(io, PREFIX_LENGTH)
-        if data[0] > 1:
+        data = self.parameters(io, PREFIX_DATA.size)
+        layout, validity, extent, located = _unpack_prefix(data)
+        if layout > codes.PREFIX_FORMAT_LOCATE:
             raise self.rejected(INVALID_PARAMETER)
-        if data[1] & 0x80:
-            self._define_extent(data[_PREFIX_EXTENT:])
-        if data[0] == 1:
-            self._locate_extended(data[_PREFIX_LOCATE:], io)
+        if validity & codes.VALID_EXTENT:
+            self._define_extent(extent)
+        if layout == codes.PREFIX_FORMAT_LOCATE:
+            self._locate_extended(located, io)
         return None
-
-    def _parameters(self, io: DataTransfer, length: int) -> bytes:
-        data = io.take(length)
-        if len(data) < length:
-            raise self.rejected(Message.COUNT_TOO_SMALL)
-        return data
 
     # ------------------------------------------------------------------ the extent
 
@@ -146,11 +137,12 @@ class Locate(Orientation):
         """Check the 16 bytes of a Define Extent, then let them take effect."""
         if self.mask_set or self.ipl:
             raise self.rejected(INVALID_SEQUENCE)
-        (mask, attributes, block_size, _, additional, _, *ends) = _extent(data)
+        (mask, attributes, block_size, fast_write, additional, _, *ends) = _unpack_extent(data)
         if (
-            attributes & ATTRIBUTES_MODE != ATTRIBUTES_ECKD
+            attributes & codes.ATTRIBUTES_MODE != codes.ATTRIBUTES_ECKD
             or block_size > LONGEST_BLOCK
-            or data[4] | data[5] | additional
+            or fast_write
+            or additional
         ):
             raise self.rejected(INVALID_PARAMETER)
         mask = self.check_mask(mask)
@@ -173,13 +165,13 @@ class Locate(Orientation):
 
     def check_mask(self, mask: int) -> int:
         """A file mask as the control unit takes it; command reject if it is not defined."""
-        if mask & MASK_RESERVED:
+        if mask & codes.MASK_RESERVED:
             raise self.rejected(INVALID_PARAMETER)
-        if self.control_unit.prefix and mask & MASK_DIAGNOSTIC:
+        if self.control_unit.prefix and mask & codes.MASK_DIAGNOSTIC:
             # A 2107 has no diagnostic authorization, and takes "both" for device support.
-            if not mask & MASK_DEVICE_SUPPORT:
+            if not mask & codes.MASK_DEVICE_SUPPORT:
                 raise self.rejected(INVALID_PARAMETER)
-            mask &= ~MASK_DIAGNOSTIC
+            mask &= ~codes.MASK_DIAGNOSTIC
         return mask
 
     def _track(self, cylinder: int, head: int) -> int:
@@ -197,9 +189,10 @@ class Locate(Orientation):
     def _locate_extended(self, data: bytes, io: DataTransfer) -> None:
         """The 20 bytes of Locate Record Extended, then its extended parameter."""
         self._need_extent()
-        operation = data[0] & OPERATION
-        _, extended, length = _locate_extended(data, 16)
-        if operation == EXTENDED:
+        asked = LOCATE_RECORD_DATA.parse(data)
+        operation = asked.operation & codes.OPERATION
+        _, extended, length = _unpack_extension(data, LOCATE_RECORD_DATA.size)
+        if operation == codes.OPERATION_EXTENDED:
             operation = extended
             if operation not in _PARAMETER_LENGTHS or (
                 operation in _PREFIXED and not self.control_unit.prefix
@@ -207,23 +200,25 @@ class Locate(Orientation):
                 raise self.rejected(INVALID_PARAMETER)
             shortest, longest = _PARAMETER_LENGTHS[operation]
         else:
-            if operation not in _BASIC or operation == ORIENT or extended:
+            if operation not in _BASIC or operation == codes.OPERATION_ORIENT or extended:
                 raise self.rejected(INVALID_PARAMETER)
             shortest = longest = 0
         if not shortest <= length <= longest:
             raise self.rejected(INVALID_PARAMETER)
-        parameter = self._parameters(io, length) if length else b""
-        if operation in (READ_ANY, WRITE_ANY) and parameter != b"\x01":
+        parameter = self.parameters(io, length) if length else b""
+        if (
+            operation in (codes.OPERATION_READ_ANY, codes.OPERATION_WRITE_ANY)
+            and parameter != b"\x01"
+        ):
             raise self.rejected(INVALID_PARAMETER)
-        self._open_domain(data, operation, _SUFFIXED_EXTENDED)
-        if operation == READ_TRACKSET:
+        self._open_domain(asked, operation, _SUFFIXED_EXTENDED)
+        if operation == codes.OPERATION_READ_TRACKSET:
             self._take_track_set(parameter)
-        orientation = data[0] & ORIENTATION
-        if operation in (READ_ANY, WRITE_ANY):
+        if operation in (codes.OPERATION_READ_ANY, codes.OPERATION_WRITE_ANY):
             self.stays_on_track = True
             self.next_record(same_track=True)
-        elif operation != WRITE_FULL_TRACK:  # that needs no record to begin with
-            self._orient(orientation, data[8:13])
+        elif operation != codes.OPERATION_WRITE_FULL_TRACK:  # that needs no record to begin with
+            self._orient(asked)
 
     def _take_track_set(self, parameter: bytes) -> None:
         """Read Trackset: one bit a track, the first one set; as many as the domain counts."""
@@ -232,32 +227,34 @@ class Locate(Orientation):
             raise self._closed(self.rejected(INVALID_PARAMETER))
         last = 16 - (bits & -bits).bit_length()
         if self.outside_extent(self.cylinder * HEADS + self.head + last):
-            raise self._closed(self.stopped(sense.FILE_PROTECTED))
+            raise self._closed(self.stopped(dasd.SENSE1_FILE_PROTECTED))
         self.track_set = bits
         self.track_set_active = True
 
-    def _open_domain(self, data: bytes, operation: int, suffixed: frozenset[int]) -> None:
-        """Check the common 16 bytes, move to the track, and begin the domain."""
-        (byte0, auxiliary, zero, count, cylinder, head, _, sector, length) = _locate(data)
-        orientation = byte0 & ORIENTATION
+    def _open_domain(
+        self, asked: codes.LocateRecord, operation: int, suffixed: frozenset[int]
+    ) -> None:
+        """Check what is common to both, move to the track, and begin the domain."""
+        (byte0, auxiliary, zero, count, cylinder, head, _, sector, length) = asked
+        orientation = byte0 & codes.ORIENTATION
         if operation not in _ORIENTATIONS[orientation]:
             raise self.rejected(INVALID_PARAMETER)
         if self.image.readonly and operation in _WRITES:
             raise self.failed(
-                sense.EQUIPMENT_CHECK, sense.WRITE_INHIBITED, Message.INVALID_PARAMETER
+                c.SNS0_EQUIPMENT_CHECK, dasd.SENSE1_WRITE_INHIBITED, Message.INVALID_PARAMETER
             )
-        suffix = auxiliary & AUXILIARY_COUNT_SUFFIX
-        given = auxiliary & AUXILIARY_LENGTH
+        suffix = auxiliary & codes.AUXILIARY_COUNT_SUFFIX
+        given = auxiliary & codes.AUXILIARY_LENGTH
         if (
-            auxiliary & _AUXILIARY_RESERVED
+            auxiliary & codes.AUXILIARY_RESERVED
             or zero
             or (suffix and (operation not in suffixed or count < 2))
-            or (count == 0) != (operation == ORIENT)
+            or (count == 0) != (operation == codes.OPERATION_ORIENT)
         ):
             raise self.rejected(INVALID_PARAMETER)
         track = self._track(cylinder, head)
         if self.outside_extent(track):
-            raise self.stopped(sense.FILE_PROTECTED)
+            raise self.stopped(dasd.SENSE1_FILE_PROTECTED)
         if (
             (sector >= SECTORS and sector != NO_SECTOR)
             or (given != 0) != (length != 0)
@@ -271,27 +268,28 @@ class Locate(Orientation):
         self.count_suffix = suffix != 0
         self.stays_on_track = False
         self.track_set_active = False
-        self.whole_track_orientation = orientation in (ORIENT_HOME, ORIENT_INDEX)
-        self.index_orientation = orientation == ORIENT_INDEX
+        self.whole_track_orientation = orientation in (codes.ORIENT_HOME, codes.ORIENT_INDEX)
+        self.index_orientation = orientation == codes.ORIENT_INDEX
         self.domain = count
         self.positioned = True
 
-    def _orient(self, orientation: int, argument: bytes) -> None:
+    def _orient(self, asked: codes.LocateRecord) -> None:
         """Find what the search argument (CCHHR) names: the track itself, or a record on it."""
+        orientation, argument = asked.operation & codes.ORIENTATION, asked.argument
         track = self.track
-        if orientation == ORIENT_INDEX:
+        if orientation == codes.ORIENT_INDEX:
             return
-        if orientation == ORIENT_HOME:
+        if orientation == codes.ORIENT_HOME:
             if track.home_address()[1:] != argument[:4]:
-                raise self._closed(self.stopped(sense.NO_RECORD_FOUND))
+                raise self._closed(self.stopped(dasd.SENSE1_NO_RECORD_FOUND))
             return
         buffer = track.buffer
         for record, start in enumerate(track.starts):
             if buffer[start : start + 5] == argument:
                 self.record = record
-                self.place = DATA if orientation == ORIENT_DATA else COUNT
+                self.place = DATA if orientation == codes.ORIENT_DATA else COUNT
                 return
-        bits = sense.NO_RECORD_FOUND if track.whole else sense.INVALID_TRACK_FORMAT
+        bits = dasd.SENSE1_NO_RECORD_FOUND if track.whole else codes.SENSE1_INVALID_TRACK_FORMAT
         raise self._closed(self.stopped(bits))
 
     def _closed(self, check: UnitCheck) -> UnitCheck:

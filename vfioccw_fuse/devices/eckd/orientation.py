@@ -12,13 +12,14 @@ import enum
 from collections.abc import Callable, Container
 from typing import Final
 
-from ..base import ENDED, UC, DataTransfer, Device, F, UnitCheck, command
+from ...regions import constants as c
+from .. import dasd
+from ..base import ENDED, UC, UE, DataTransfer, Device, F, UnitCheck, command
 from . import codes, sense
-from .codes import DOMAIN, KEEP_INDEX, MULTITRACK
+from .codes import DOMAIN, KEEP_INDEX, MASK_NO_SEEKS, MASK_SEEK_CONTROL, MULTITRACK, Message
 from .control_unit import ControlUnit
 from .geometry import HEADS, LONGEST_BLOCK
 from .image import CkdImage
-from .sense import Message
 from .track import Track
 
 
@@ -54,22 +55,11 @@ PROVED_WRITTEN: Final = 8
 """Record 0, or a record, was just written."""
 PROVED_RECORD: Final = PROVED_ID | PROVED_KEY
 
-WRITE_CONTROL: Final = 0xC0
-"""File mask: which writes are permitted."""
-WRITE_INHIBITED: Final = 0x40
-WRITE_UPDATES: Final = 0x80
-WRITE_ALL: Final = 0xC0
-FORMAT_PERMITTED: Final = (0x00, WRITE_ALL)
-"""File masks that permit Write CKD; 00 forbids home address and record 0 only."""
-SEEK_CONTROL: Final = 0x18
-"""File mask: which seeks are permitted."""
-SEEK_ALL: Final = 0x00
-SEEK_CYLINDER_HEAD: Final = 0x08
-SEEK_NONE: Final = 0x18
-"""Neither seeks nor, outside a domain, multitrack operations."""
-
 NOTHING: Final[frozenset[int]] = frozenset()
 """No command may follow."""
+
+END_OF_FILE: Final = ENDED | UE
+"""Unit status of a read or an update of a record without data."""
 
 INVALID_SEQUENCE: Final = Message.INVALID_SEQUENCE
 INVALID_PARAMETER: Final = Message.INVALID_PARAMETER
@@ -143,7 +133,6 @@ class Orientation(Device):
         """What the command before has shown."""
         self.previous = -1
         """Command code of the command before; -1: there is none."""
-        self.commands_done = 0
         self.only_next: Container[int] | None = None
         """If not None, the only commands that may follow."""
         self.subsystem_data = b""
@@ -155,7 +144,7 @@ class Orientation(Device):
         self.shown = self.proof
         self.proof = 0
         self.multitrack = code >= MULTITRACK
-        if code not in KEEP_INDEX:
+        if self.index_passed and code not in KEEP_INDEX:
             self.index_passed = False
         try:
             handler = self.commands.get(code)
@@ -175,17 +164,16 @@ class Orientation(Device):
         except OSError:
             self.track.number = -1
             status = self._end_with(
-                self.failed(sense.EQUIPMENT_CHECK, sense.PERMANENT_ERROR, sense.MEDIUM_ERROR)
+                self.failed(c.SNS0_EQUIPMENT_CHECK, dasd.SENSE1_PERMANENT_ERROR, codes.MEDIUM_ERROR)
             )
         if domain:
             if not (self.stays_on_track and io.chaining and code & 0x7F == codes.READ_COUNT):
                 self.domain = domain - 1
             if self.domain and not io.chaining and not status & UC:
                 status = self._end_with(
-                    self.failed(sense.COMMAND_REJECT | sense.INCOMPLETE_DOMAIN, 0)
+                    self.failed(c.SNS0_CMD_REJECT | codes.SENSE0_INCOMPLETE_DOMAIN, 0)
                 )
         self.previous = code
-        self.commands_done += 1
         return status
 
     def _end_with(self, check: UnitCheck) -> int:
@@ -216,7 +204,7 @@ class Orientation(Device):
 
     def rejected(self, message: Message) -> UnitCheck:
         """Command reject, format 0."""
-        return self.failed(sense.COMMAND_REJECT, 0, message)
+        return self.failed(c.SNS0_CMD_REJECT, 0, message)
 
     def stopped(self, byte1: int) -> UnitCheck:
         """No record found, end of cylinder, file protected, invalid track format."""
@@ -232,6 +220,15 @@ class Orientation(Device):
         if len(data) < sense.LENGTH:
             rest = sense.build(0, 0, 0, self.cylinder, self.head, self.image.cylinders)
             data += rest[len(data) :]
+        return data
+
+    # ------------------------------------------------------------------ parameters
+
+    def parameters(self, io: DataTransfer, length: int) -> bytes:
+        """The first *length* bytes from the channel; command reject if the CCW count is less."""
+        data = io.take(length)
+        if len(data) < length:
+            raise self.rejected(Message.COUNT_TOO_SMALL)
         return data
 
     # ------------------------------------------------------------------ from track to track
@@ -259,7 +256,7 @@ class Orientation(Device):
             if not self.image.read_track(number, track.buffer) or not track.loaded(
                 number, cylinder, head
             ):
-                raise self.stopped(sense.INVALID_TRACK_FORMAT)
+                raise self.stopped(codes.SENSE1_INVALID_TRACK_FORMAT)
 
     def advance(self, tracks: int = 1) -> None:
         """Multitrack operation: go on to a later track.
@@ -268,13 +265,13 @@ class Orientation(Device):
         the extent binds always.
         """
         if not self.domain:
-            if self.mask & SEEK_CONTROL == SEEK_NONE:
-                raise self.stopped(sense.FILE_PROTECTED)
+            if self.mask & MASK_SEEK_CONTROL == MASK_NO_SEEKS:
+                raise self.stopped(dasd.SENSE1_FILE_PROTECTED)
             if self.head + tracks >= HEADS:
-                raise self.stopped(sense.END_OF_CYLINDER)
+                raise self.stopped(codes.SENSE1_END_OF_CYLINDER)
         number = self.cylinder * HEADS + self.head + tracks
         if self.outside_extent(number):
-            raise self.stopped(sense.FILE_PROTECTED)
+            raise self.stopped(dasd.SENSE1_FILE_PROTECTED)
         self.move(*divmod(number, HEADS))
 
     # ------------------------------------------------------------------ from record to record
@@ -309,7 +306,7 @@ class Orientation(Device):
                 continue
             self._check_end()
             if self.index_passed and not (patient and multitrack):
-                raise self.stopped(sense.NO_RECORD_FOUND)
+                raise self.stopped(dasd.SENSE1_NO_RECORD_FOUND)
             if multitrack and not (self.domain and self.stays_on_track):
                 self.advance()
                 if marks_index:
@@ -336,7 +333,7 @@ class Orientation(Device):
     def _check_end(self) -> None:
         """The records of the track are used up: is that its end, or is it damaged from here on?"""
         if not self.track.whole:
-            raise self.stopped(sense.INVALID_TRACK_FORMAT)
+            raise self.stopped(codes.SENSE1_INVALID_TRACK_FORMAT)
         self.place = END
 
     def after_current(self) -> int:
@@ -344,6 +341,6 @@ class Orientation(Device):
         return self.track.after(self.record)
 
     def need_position(self) -> None:
-        """Reject the command if no seek or Locate Record has put the heads on a track yet."""
+        """Reject the command if nothing has put the heads on a track yet; a domain always has."""
         if not self.positioned:
             raise self.rejected(INVALID_SEQUENCE)

@@ -7,11 +7,13 @@ reading it ends with unit exception.
 
 from __future__ import annotations
 
-from ..base import ENDED, UE, DataTransfer, command
-from . import codes, locate
+from ..base import DataTransfer, command
+from . import codes
+from .codes import Message
 from .orientation import (
     COUNT,
     DATA,
+    END_OF_FILE,
     INVALID_SEQUENCE,
     KEY,
     PROVED_ID,
@@ -19,14 +21,13 @@ from .orientation import (
     Orientation,
     either,
 )
-from .sense import Message
 from .track import COUNT_LENGTH, END_MARKER
 
-END_OF_FILE = ENDED | UE
-
-_DATA_OPERATIONS = frozenset({locate.READ_DATA, locate.READ_ANY, locate.READ})
-_KEY_DATA_OPERATIONS = frozenset({locate.READ_DATA, locate.READ})
-_TRACK_OPERATIONS = frozenset({locate.READ_TRACKS, locate.READ_TRACKSET})
+_DATA_OPERATIONS = frozenset(
+    {codes.OPERATION_READ_DATA, codes.OPERATION_READ_ANY, codes.OPERATION_READ}
+)
+_KEY_DATA_OPERATIONS = frozenset({codes.OPERATION_READ_DATA, codes.OPERATION_READ})
+_TRACK_OPERATIONS = frozenset({codes.OPERATION_READ_TRACKS, codes.OPERATION_READ_TRACKSET})
 
 
 class Read(Orientation):
@@ -35,10 +36,11 @@ class Read(Orientation):
     @either(codes.READ_DATA)
     def read_data(self, io: DataTransfer) -> int | None:
         """Read Data: the current record's data, or the next one's."""
-        if self.domain and self.operation == locate.READ and not self.multitrack:
+        if not self.domain:
+            self.need_position()
+        elif self.operation == codes.OPERATION_READ and not self.multitrack:
             raise self.rejected(INVALID_SEQUENCE)  # that operation is for multitrack reads
-        self.need_position()
-        if self.domain and self.operation not in _DATA_OPERATIONS:
+        elif self.operation not in _DATA_OPERATIONS:
             raise self.rejected(INVALID_SEQUENCE)
         record = self.record
         if self.place not in (COUNT, KEY):
@@ -54,8 +56,9 @@ class Read(Orientation):
     @either(codes.READ_KEY_DATA)
     def read_key_data(self, io: DataTransfer) -> int | None:
         """Read Key and Data."""
-        self.need_position()
-        if self.domain and self.operation not in _KEY_DATA_OPERATIONS:
+        if not self.domain:
+            self.need_position()
+        elif self.operation not in _KEY_DATA_OPERATIONS:
             raise self.rejected(INVALID_SEQUENCE)
         if self.place != COUNT:
             self.next_record(patient=not self.domain)
@@ -68,8 +71,9 @@ class Read(Orientation):
     @either(codes.READ_COUNT)
     def read_count(self, io: DataTransfer) -> int | None:
         """Read Count: the next count field."""
-        self.need_position()
-        if self.domain and self.operation not in _DATA_OPERATIONS and not self._is_suffix():
+        if not self.domain:
+            self.need_position()
+        elif self.operation not in _DATA_OPERATIONS and not self._is_suffix():
             raise self.rejected(INVALID_SEQUENCE)
         record = self.next_record(patient=not self.domain)
         track = self.track
@@ -79,13 +83,14 @@ class Read(Orientation):
 
     def _is_suffix(self) -> bool:
         """This is the Read Count that the Locate Record announced as the domain's last command."""
-        return self.operation == locate.WRITE and self.count_suffix and self.domain == 1
+        return self.operation == codes.OPERATION_WRITE and self.count_suffix and self.domain == 1
 
     @either(codes.READ_CKD)
     def read_ckd(self, io: DataTransfer) -> int | None:
         """Read Count, Key and Data: the next record."""
-        self.need_position()
-        if self.domain and self.operation not in _DATA_OPERATIONS:
+        if not self.domain:
+            self.need_position()
+        elif self.operation not in _DATA_OPERATIONS:
             raise self.rejected(INVALID_SEQUENCE)
         record = self.next_record(patient=not self.domain)
         return self._give_record(io, record)
@@ -119,7 +124,8 @@ class Read(Orientation):
         """Within a domain the start of the track is for Read Data, or Read from there."""
         self.need_position()
         if self.domain and not (
-            self.operation == locate.READ_DATA or (self.operation == locate.READ and oriented)
+            self.operation == codes.OPERATION_READ_DATA
+            or (self.operation == codes.OPERATION_READ and oriented)
         ):
             raise self.rejected(INVALID_SEQUENCE)
 
@@ -134,7 +140,7 @@ class Read(Orientation):
         track = self.track
         self.place = DATA
         self.ipl = self.positioned = True
-        self.operation = locate.READ_DATA
+        self.operation = codes.OPERATION_READ_DATA
         self.domain = 1
         io.give(track.view[track.after(record) - track.datas[record] : track.after(record)])
         return None if track.datas[record] else END_OF_FILE
@@ -194,7 +200,7 @@ class Read(Orientation):
         """
         if not self.control_unit.prefix:
             raise self.rejected(Message.INVALID_COMMAND)
-        if not self.domain or self.operation != locate.READ_TRACKS:
+        if not self.domain or self.operation != codes.OPERATION_READ_TRACKS:
             raise self.rejected(INVALID_SEQUENCE)
         if self.previous == codes.READ_TRACK_DATA:
             self.advance()
@@ -207,7 +213,7 @@ class Read(Orientation):
         self._to_the_end()
         view, after, datas = track.view, track.after, track.datas
         records = range(record, len(datas))
-        data = b"".join([view[after(at) - datas[at] : after(at)] for at in records])
+        data = b"".join([view[(end := after(at)) - datas[at] : end] for at in records])
         if self.domain == 1 and self.transfer_length_given:
             data = data[: self.transfer_length]
         io.give(data)

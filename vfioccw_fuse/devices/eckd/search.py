@@ -18,6 +18,7 @@ from .orientation import (
     Orientation,
     either,
 )
+from .track import COUNT_LENGTH
 
 IDENTIFIER_LENGTH = 5
 SATISFIED = ENDED | SM
@@ -90,7 +91,7 @@ class Search(Orientation):
         if not length:
             return ENDED
         argument = io.take(length)
-        start = track.starts[record] + 8
+        start = track.starts[record] + COUNT_LENGTH
         found = bytes(track.view[start : start + len(argument)])
         if equal and not high and found == argument and len(argument) == length:
             self.proof = PROVED_KEY

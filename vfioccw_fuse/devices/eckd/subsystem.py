@@ -13,40 +13,14 @@ from .. import pathgroups
 from ..base import DataTransfer, command
 from ..pathgroups import NO_ID, PATH_GROUP_ID, PathGroupId, PathGroups
 from . import codes
+from .codes import PREPARE_DATA, Message
 from .control_unit import ControlUnit
 from .geometry import model_of
 from .image import CkdImage
 from .orientation import INVALID_PARAMETER, INVALID_SEQUENCE, NOTHING, Orientation
-from .sense import Message
-
-# Perform Subsystem Function: orders, and suborders of Prepare for Read Subsystem Data
-ORDER_PREPARE: Final = 0x18
-ORDER_SET_CHARACTERISTICS: Final = 0x1D
-ORDER_SET_INTERFACE_IDENTIFIER: Final = 0xB0
-_ORDER_LENGTHS = {
-    ORDER_PREPARE: 12,
-    ORDER_SET_CHARACTERISTICS: 66,
-    ORDER_SET_INTERFACE_IDENTIFIER: 4,
-}
-PATH_STATUS: Final = 0x00
-STATISTICS: Final = 0x01
-ATTENTION_MESSAGE: Final = 0x03
-UNIT_ADDRESSES: Final = 0x0E
-HOST_ACCESS: Final = 0x1C
-FEATURES: Final = 0x41
-VOLUME_STORAGE: Final = 0x52
-LOGICAL_CONFIGURATION: Final = 0x53
-_OF_A_VOLUME = frozenset({HOST_ACCESS, VOLUME_STORAGE})
-"""Suborders that name a volume in bytes 4 and 5."""
-
-_FEATURE_PREFIX = (8, 0x01)
-_FEATURE_READ_TRACK_DATA = (9, 0x20)
-_FEATURE_WRITE_TRACK_DATA = (12, 0x40)
 
 LOG_LENGTH: Final = 32
 MESSAGE_ID_LENGTH: Final = 4
-MODE_MESSAGE_REQUIRED: Final = 0x01
-"""Set Subsystem Mode, byte 0: a message is to tell of the end; Read Message ID follows."""
 
 
 class Subsystem(Orientation):
@@ -62,6 +36,8 @@ class Subsystem(Orientation):
         self.reserved = False
         """Reserve was done and Release was not. With one host nobody is kept out."""
         self._groups = PathGroups()
+        self._suspended_first = False
+        """The Suspend Multipath Reconnection done last was the first command of its program."""
         model = model_of(image.cylinders)
         self.sense_id = control_unit.sense_id(model)
         self.characteristics = control_unit.characteristics(model, image.cylinders)
@@ -69,8 +45,8 @@ class Subsystem(Orientation):
 
     def _is_first(self) -> bool:
         """First in the chain, but for Suspend Multipath Reconnection."""
-        return self.commands_done == 0 or (
-            self.commands_done == 1 and self.previous == codes.SUSPEND_MULTIPATH_RECONNECTION
+        return self.previous < 0 or (
+            self.previous == codes.SUSPEND_MULTIPATH_RECONNECTION and self._suspended_first
         )
 
     def _need_first(self) -> None:
@@ -116,6 +92,7 @@ class Subsystem(Orientation):
     @command(codes.SUSPEND_MULTIPATH_RECONNECTION)
     def suspend_multipath_reconnection(self, io: DataTransfer) -> int | None:
         """Suspend Multipath Reconnection: this program stays on its path, as all do here."""
+        self._suspended_first = self.previous < 0
         return None
 
     @command(codes.SENSE_PATH_GROUP_ID)
@@ -132,10 +109,7 @@ class Subsystem(Orientation):
     def set_path_group_id(self, io: DataTransfer) -> int | None:
         """Set Path Group ID: put this path into a group, take it out, or disband the group."""
         self._need_first()
-        data = io.take(PATH_GROUP_ID.size)
-        if len(data) < PATH_GROUP_ID.size:
-            raise self.rejected(Message.COUNT_TOO_SMALL)
-        asked = PATH_GROUP_ID.parse(data)
+        asked = PATH_GROUP_ID.parse(self.parameters(io, PATH_GROUP_ID.size))
         if (
             asked.first & ~(pathgroups.MULTIPATH | pathgroups.FUNCTION)
             or asked.first & pathgroups.FUNCTION == pathgroups.FUNCTION
@@ -179,26 +153,21 @@ class Subsystem(Orientation):
     @command(codes.PERFORM_SUBSYSTEM_FUNCTION)
     def perform_subsystem_function(self, io: DataTransfer) -> int | None:
         """Perform Subsystem Function: an order; some prepare data for Read Subsystem Data."""
-        data = io.take(2)
-        if len(data) < 2:
-            raise self.rejected(Message.COUNT_TOO_SMALL)
-        order = data[0]
-        if order not in _ORDER_LENGTHS:
+        data = self.parameters(io, 2)
+        order, flags = data
+        if order not in codes.PSF_SIZES:
             raise self.rejected(INVALID_PARAMETER)
-        length = _ORDER_LENGTHS[order]
-        data += io.take(length - len(data))
-        if len(data) < length:
-            raise self.rejected(Message.COUNT_TOO_SMALL)
-        if self.previous == codes.READ_SUBSYSTEM_DATA and order != ORDER_PREPARE:
+        data += self.parameters(io, codes.PSF_SIZES[order] - len(data))
+        if self.previous == codes.READ_SUBSYSTEM_DATA and order != codes.PSF_PREPARE:
             raise self.rejected(INVALID_SEQUENCE)
-        if order == ORDER_PREPARE:
-            self._prepare(data)
-        elif order == ORDER_SET_INTERFACE_IDENTIFIER:
-            if data[1] & 0xFE:
+        if order == codes.PSF_PREPARE:
+            self._prepare(PREPARE_DATA.parse(data))
+        elif order == codes.PSF_SET_INTERFACE_IDENTIFIER:
+            if flags & 0xFE:
                 raise self.rejected(INVALID_PARAMETER)
             # The storage director's and the subsystem's node descriptors, and a qualifier.
             self._offer(self.configuration[64:128] + bytes(32))
-        elif data[1]:
+        elif flags:
             raise self.rejected(INVALID_PARAMETER)
         return None
 
@@ -217,58 +186,58 @@ class Subsystem(Orientation):
         io.give(data)
         return None
 
-    def _prepare(self, data: bytes) -> None:
-        """Prepare for Read Subsystem Data: 12 bytes, of which byte 6 is the suborder."""
-        suborder, of = data[6], data[7]
-        reserved = data[1:4] if suborder in _OF_A_VOLUME else data[1:6]
-        rest = data[8:]
-        if suborder == STATISTICS:
-            valid = of in (0x00, 0xFF) and rest in (bytes(4), b"\x01\0\0\0")
-        elif suborder == ATTENTION_MESSAGE:
-            valid = of == 0
+    def _prepare(self, asked: codes.Prepare) -> None:
+        """Prepare for Read Subsystem Data: do what the suborder says."""
+        reserved = asked.flags | asked.reserved
+        if asked.suborder not in codes.SUBS_OF_A_VOLUME:
+            reserved |= asked.volume
+        if asked.suborder == codes.SUB_STATISTICS:
+            valid = asked.selector in (0x00, 0xFF) and asked.rest in (bytes(4), b"\x01\0\0\0")
+        elif asked.suborder == codes.SUB_ATTENTION_MESSAGE:
+            valid = asked.selector == 0
         else:
-            valid = of == 0 and not any(rest)
-        if any(reserved) or not valid:
+            valid = asked.selector == 0 and not any(asked.rest)
+        if reserved or not valid:
             raise self.rejected(INVALID_PARAMETER)
-        prepared = self._subsystem_data(suborder, rest)
+        prepared = self._subsystem_data(asked.suborder, asked.rest)
         if prepared is None:
             raise self.rejected(INVALID_PARAMETER)
         self._offer(prepared)
 
     def _subsystem_data(self, suborder: int, rest: bytes) -> bytes | None:
         """What a suborder asks for; None: not defined. *rest*: bytes 8 to 11 of the order."""
-        if suborder == PATH_STATUS:
+        if suborder == codes.SUB_PATH_STATUS:
             attached = bytes([0xC0, 0x80]).ljust(16, b"\0")
             return (attached + b"\x01").ljust(24, b"\0") if self.control_unit.extended else attached
-        if suborder == STATISTICS:
+        if suborder == codes.SUB_STATISTICS:
             one = bytes([0, self.device & 0xFF]).ljust(96, b"\0")
             return one if not rest[0] else one + bytes(96)
-        if suborder == ATTENTION_MESSAGE:
+        if suborder == codes.SUB_ATTENTION_MESSAGE:
             return struct.pack(">HBB4sB", 9, 0, 0, rest, 0)  # no message
-        if suborder == UNIT_ADDRESSES:
+        if suborder == codes.SUB_UNIT_ADDRESSES:
             return bytes(512)  # 256 pairs: base device, no alias
-        if suborder == HOST_ACCESS:
+        if suborder == codes.SUB_HOST_ACCESS:
             return self._host_access()
-        if suborder == FEATURES:
+        if suborder == codes.SUB_FEATURES:
             return self._features()
-        if suborder == VOLUME_STORAGE:
+        if suborder == codes.SUB_VOLUME_STORAGE:
             cylinders = self.image.cylinders
             return struct.pack(">BBHBBHIIIII", 0, 0, 0, 0, 0, 0, *[cylinders] * 5)
-        if suborder == LOGICAL_CONFIGURATION:
+        if suborder == codes.SUB_LOGICAL_CONFIGURATION:
             return struct.pack(">HH", 32, 0).ljust(32, b"\0")  # no extent pools
         return None
 
     def _features(self) -> bytes:
         """The feature codes, 256 bytes: what Linux asks before it uses a newer command."""
-        codes_ = bytearray(256)
+        features = bytearray(256)
         if self.control_unit.prefix:
             for byte, bit in (
-                _FEATURE_PREFIX,
-                _FEATURE_READ_TRACK_DATA,
-                _FEATURE_WRITE_TRACK_DATA,
+                codes.FEATURE_PREFIX,
+                codes.FEATURE_READ_TRACK_DATA,
+                codes.FEATURE_WRITE_TRACK_DATA,
             ):
-                codes_[byte] |= bit
-        return bytes(codes_)
+                features[byte] |= bit
+        return bytes(features)
 
     def _host_access(self) -> bytes:
         """The path groups that use the volume: a header, then 32 bytes for each."""
@@ -286,14 +255,12 @@ class Subsystem(Orientation):
         if not self.control_unit.caches:
             raise self.rejected(Message.INVALID_COMMAND)
         self._need_first()
-        data = io.take(2)
-        if len(data) < 2:
-            raise self.rejected(Message.COUNT_TOO_SMALL)
+        data = self.parameters(io, 2)
         cache, fast_write = data[0] >> 5, data[0] >> 2 & 7
         nonvolatile, records = data[1] >> 5, data[1] >> 3 & 3
         requests = sum(request != 0 for request in (cache, fast_write, nonvolatile, records))
         slow = cache in (2, 3, 4) or fast_write == 4 or nonvolatile in (2, 4, 5)
-        message = data[0] & MODE_MESSAGE_REQUIRED
+        message = data[0] & codes.MODE_MESSAGE_REQUIRED
         if data[0] & 0x02 or data[1] & 0x07 or requests > 1 or (message and not slow):
             raise self.rejected(INVALID_PARAMETER)
         self.only_next = _READ_MESSAGE_ID if message else NOTHING

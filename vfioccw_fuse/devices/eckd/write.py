@@ -11,14 +11,23 @@ from __future__ import annotations
 
 from typing import Final
 
-from ..base import ENDED, UE, DataTransfer, command
-from . import codes, locate, sense
+from ...regions import constants as c
+from .. import dasd
+from ..base import DataTransfer, UnitCheck, command
+from . import codes
+from .codes import (
+    MASK_ALL_WRITES,
+    MASK_WRITE_CONTROL,
+    MASK_WRITES_INHIBITED,
+    MASKS_FOR_FORMAT,
+    Message,
+)
 from .geometry import fits
 from .orientation import (
     COUNT,
     DATA,
     END,
-    FORMAT_PERMITTED,
+    END_OF_FILE,
     INDEX,
     INVALID_PARAMETER,
     INVALID_SEQUENCE,
@@ -27,12 +36,8 @@ from .orientation import (
     PROVED_ID,
     PROVED_RECORD,
     PROVED_WRITTEN,
-    WRITE_ALL,
-    WRITE_CONTROL,
-    WRITE_INHIBITED,
     Orientation,
 )
-from .sense import Message
 from .track import (
     COUNT_LENGTH,
     END_MARKER,
@@ -42,9 +47,8 @@ from .track import (
     survey,
 )
 
-END_OF_FILE: Final = ENDED | UE
-_UPDATES = frozenset({locate.WRITE, locate.WRITE_ANY})
-_FORMATS = frozenset({locate.FORMAT_WRITE, locate.WRITE_TRACK})
+_UPDATES = frozenset({codes.OPERATION_WRITE, codes.OPERATION_WRITE_ANY})
+_FORMATS = frozenset({codes.OPERATION_FORMAT_WRITE, codes.OPERATION_WRITE_TRACK})
 _BEFORE_NEXT_TRACK = frozenset({codes.WRITE_CKD, codes.WRITE_CKD_NEXT_TRACK})
 _TRACK_ROOM: Final = SLOT - HOME_ADDRESS_LENGTH - len(END_MARKER)
 
@@ -62,7 +66,7 @@ class Write(Orientation):
         if record < 0:
             raise self.rejected(INVALID_SEQUENCE)
         length = track.datas[record]
-        writes_track = self.domain and self.operation == locate.WRITE_TRACK
+        writes_track = self.domain and self.operation == codes.OPERATION_WRITE_TRACK
         record_zero = track.record_number(record) == 0
         if self.domain:
             # Under Write Track, record 0 has its standard length whatever the factor says.
@@ -102,7 +106,7 @@ class Write(Orientation):
     def write_update_key_data(self, io: DataTransfer) -> int | None:
         """Write Update Key and Data: a new key and new data for the next record of the domain."""
         self._need_update_domain()
-        if self.operation != locate.WRITE:
+        if self.operation != codes.OPERATION_WRITE:
             raise self.rejected(INVALID_SEQUENCE)
         self._next_to_update()
         return self._write_key_data(io)
@@ -124,9 +128,9 @@ class Write(Orientation):
         if not self.domain and not self.shown & proof:
             raise self.rejected(INVALID_SEQUENCE)
         self._need_write_permission()
-        if self.domain and self.operation != locate.WRITE_TRACK:
+        if self.domain and self.operation != codes.OPERATION_WRITE_TRACK:
             last = 2 if self.count_suffix else 1
-            if self.operation != locate.WRITE or self.domain != last:
+            if self.operation != codes.OPERATION_WRITE or self.domain != last:
                 raise self.rejected(INVALID_SEQUENCE)
 
     def _need_update_domain(self) -> None:
@@ -135,20 +139,21 @@ class Write(Orientation):
         self._need_write_permission()
 
     def _need_write_permission(self) -> None:
-        if self.mask & WRITE_CONTROL == WRITE_INHIBITED:
+        if self.mask & MASK_WRITE_CONTROL == MASK_WRITES_INHIBITED:
             raise self.rejected(INVALID_SEQUENCE)
-        self._need_writable()
-
-    def _need_writable(self) -> None:
         if self.image.readonly:
-            raise self.failed(sense.EQUIPMENT_CHECK, sense.WRITE_INHIBITED, sense.MEDIUM_ERROR)
+            raise self._inhibited()
+
+    def _inhibited(self) -> UnitCheck:
+        """The image is attached read-only."""
+        return self.failed(c.SNS0_EQUIPMENT_CHECK, dasd.SENSE1_WRITE_INHIBITED, codes.MEDIUM_ERROR)
 
     def _need_length(self, length: int, expected: int = 0) -> None:
         """In a domain the record has the announced length, unless CKD conversion is on."""
-        if not self.attributes & locate.ATTRIBUTES_CKD_CONVERSION and length != (
+        if not self.attributes & codes.ATTRIBUTES_CKD_CONVERSION and length != (
             expected or self.transfer_length
         ):
-            raise self.stopped(sense.INVALID_TRACK_FORMAT)
+            raise self.stopped(codes.SENSE1_INVALID_TRACK_FORMAT)
 
     def _next_to_update(self) -> None:
         """Make the record that was located current, or else the next one that is not record 0."""
@@ -180,14 +185,14 @@ class Write(Orientation):
         """Write Count, Key and Data Next Track: a new record behind record 0 of the next track."""
         if (
             not self.domain
-            or self.operation != locate.FORMAT_WRITE
+            or self.operation != codes.OPERATION_FORMAT_WRITE
             or self.previous not in _BEFORE_NEXT_TRACK
         ):
             raise self.rejected(INVALID_SEQUENCE)
         self._need_format(_FORMATS)
         self.advance()
         if self.next_on_track(record_zero=True) < 0:
-            raise self.stopped(sense.NO_RECORD_FOUND)
+            raise self.stopped(dasd.SENSE1_NO_RECORD_FOUND)
         self._write_record(io)
         return None
 
@@ -198,7 +203,7 @@ class Write(Orientation):
             raise self.rejected(INVALID_SEQUENCE)
         self._need_whole_track_permission()
         if self.domain and (
-            self.operation != locate.FORMAT_WRITE or not self.whole_track_orientation
+            self.operation != codes.OPERATION_FORMAT_WRITE or not self.whole_track_orientation
         ):
             raise self.rejected(INVALID_SEQUENCE)
         if self.place != INDEX:
@@ -211,12 +216,13 @@ class Write(Orientation):
         """Write Home Address: only checked, as flag and address are fixed."""
         self.need_position()
         if self.domain and not (
-            self.operation == locate.FORMAT_WRITE and self.whole_track_orientation
+            self.operation == codes.OPERATION_FORMAT_WRITE and self.whole_track_orientation
         ):
             raise self.rejected(INVALID_SEQUENCE)
-        if self.mask & WRITE_CONTROL != WRITE_ALL:
-            raise self.stopped(sense.FILE_PROTECTED)
-        self._need_writable()
+        if self.mask & MASK_WRITE_CONTROL != MASK_ALL_WRITES:
+            raise self.stopped(dasd.SENSE1_FILE_PROTECTED)
+        if self.image.readonly:
+            raise self._inhibited()
         self.move(self.cylinder, self.head)
         data = io.take(HOME_ADDRESS_LENGTH)
         if self.track.home_address()[: len(data)] != data:
@@ -227,7 +233,7 @@ class Write(Orientation):
     @command(codes.ERASE)
     def erase(self, io: DataTransfer) -> int | None:
         """Erase: the track ends behind the current record. A whole record is taken."""
-        self._need_format({locate.WRITE_TRACK})
+        self._need_format({codes.OPERATION_WRITE_TRACK})
         if self.place in (INDEX, END):
             raise self.rejected(INVALID_SEQUENCE)
         _, length = self._take_count(io)
@@ -240,16 +246,18 @@ class Write(Orientation):
         """Reject a format write that neither a domain nor what came before permits."""
         if not self.domain and not self.shown & (PROVED_RECORD | PROVED_WRITTEN):
             raise self.rejected(INVALID_SEQUENCE)
-        if self.mask & WRITE_CONTROL not in FORMAT_PERMITTED:
+        if self.mask & MASK_WRITE_CONTROL not in MASKS_FOR_FORMAT:
             raise self.rejected(INVALID_SEQUENCE)
-        self._need_writable()
+        if self.image.readonly:
+            raise self._inhibited()
         if self.domain and self.operation not in operations:
             raise self.rejected(INVALID_SEQUENCE)
 
     def _need_whole_track_permission(self) -> None:
-        if self.mask & WRITE_CONTROL != WRITE_ALL:
+        if self.mask & MASK_WRITE_CONTROL != MASK_ALL_WRITES:
             raise self.rejected(INVALID_SEQUENCE)
-        self._need_writable()
+        if self.image.readonly:
+            raise self._inhibited()
 
     def _take_count(self, io: DataTransfer) -> tuple[bytes, int]:
         """A count field from the channel, zeros for what it lacks, and the length of key and data.
@@ -259,7 +267,7 @@ class Write(Orientation):
         count = io.take(COUNT_LENGTH).ljust(COUNT_LENGTH, b"\0")
         key, data = count[5], count[6] << 8 | count[7]
         if not self.track.has_room(self.record, key, data) or count == END_MARKER:
-            raise self.stopped(sense.INVALID_TRACK_FORMAT)
+            raise self.stopped(codes.SENSE1_INVALID_TRACK_FORMAT)
         return count, key + data
 
     def _write_record(self, io: DataTransfer) -> None:
@@ -291,7 +299,7 @@ class Write(Orientation):
         The first of a domain begins with the record that was located, the others with record 1. All
         records have the length that the Locate Record gave.
         """
-        self._need_prefix(locate.WRITE_TRACK_DATA)
+        self._need_prefix(codes.OPERATION_WRITE_TRACK_DATA)
         self._need_write_permission()
         if self.previous == codes.WRITE_TRACK_DATA:
             self.advance()
@@ -300,12 +308,12 @@ class Write(Orientation):
         track = self.track
         first = self.record if self.place == COUNT else self.next_on_track()
         if first < 0:
-            raise self.stopped(sense.NO_RECORD_FOUND)
+            raise self.stopped(dasd.SENSE1_NO_RECORD_FOUND)
         length = self.transfer_length
         data = io.take(length * (len(track.starts) - first), variable=True)
         used = -(-len(data) // length)
         if any(track.datas[at] != length for at in range(first, first + used)):
-            raise self.stopped(sense.INVALID_TRACK_FORMAT)
+            raise self.stopped(codes.SENSE1_INVALID_TRACK_FORMAT)
         data = data.ljust(used * length, b"\0")
         start = track.starts[first]
         for at in range(used):
@@ -320,7 +328,7 @@ class Write(Orientation):
     @command(codes.WRITE_FULL_TRACK)
     def write_full_track(self, io: DataTransfer) -> int | None:
         """Write Full Track: record 0 and all others, as Read Track gives them."""
-        self._need_prefix(locate.WRITE_FULL_TRACK)
+        self._need_prefix(codes.OPERATION_WRITE_FULL_TRACK)
         self._need_whole_track_permission()
         if self.previous == codes.WRITE_FULL_TRACK:
             self.advance()
@@ -336,7 +344,7 @@ class Write(Orientation):
             or data[4] != 0
             or not fits(list(zip(layout.keys, layout.datas, strict=True)))
         ):
-            raise self.stopped(sense.INVALID_TRACK_FORMAT)
+            raise self.stopped(codes.SENSE1_INVALID_TRACK_FORMAT)
         records = data[:length]
         self._format(HOME_ADDRESS_LENGTH, records + END_MARKER)
         self.record = len(track.starts) - 1

@@ -1,4 +1,4 @@
-"""Fixed-block disks: command codes, what the parameters say, sense bits, and words for people.
+"""Fixed-block disks: command codes, what the parameters say, and words for people.
 
 Names are the kernel's (`dasd_fba.h`); what it does not name is in the recorded programs.
 """
@@ -140,13 +140,7 @@ CHARACTERISTICS: Final = Codec(
 )
 """32 bytes, big endian."""
 
-# -------------------------------------------------------------------------- sense, words
-
-SENSE1_PERMANENT_ERROR: Final = 0x80
-SENSE1_MESSAGE_TO_OPERATOR: Final = 0x10
-SENSE1_NO_RECORD_FOUND: Final = 0x08
-SENSE1_FILE_PROTECTED: Final = 0x04
-SENSE1_WRITE_INHIBITED: Final = 0x02
+# --------------------------------------------------------------------------------- words
 
 WORDS: Final = DeviceWords(
     commands=MappingProxyType(
@@ -157,12 +151,6 @@ WORDS: Final = DeviceWords(
             LOCATE: "locate",
         }
     ),
-    sense1=(
-        (SENSE1_PERMANENT_ERROR, "permanent error"),
-        (SENSE1_MESSAGE_TO_OPERATOR, "message to operator"),
-        (SENSE1_NO_RECORD_FOUND, "no record found"),
-        (SENSE1_FILE_PROTECTED, "file protected"),
-        (SENSE1_WRITE_INHIBITED, "write inhibited"),
-    ),
+    sense1=dasd.SENSE1,
 )
 """Those of all FBA disks."""

@@ -176,7 +176,7 @@ class Fba(Device):
         """Write the blocks that Locate named; a block that is only begun is filled with zeros."""
         block, count = self._take_located(*WRITES)
         if self.readonly:
-            self._refuse(codes.SENSE1_WRITE_INHIBITED)
+            self._refuse(dasd.SENSE1_WRITE_INHIBITED)
         try:
             start, size = block * codes.BLOCK, count * codes.BLOCK
             self._moved += io.take_file(self._fd, start + self._moved, size - self._moved)
