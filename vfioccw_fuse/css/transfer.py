@@ -32,12 +32,19 @@ BACKWARD: Final = tuple(code & 0x0F == 0x0C for code in range(256))
 """By command code: read backward."""
 
 
+class Observed(Protocol):
+    """What somebody may follow."""
+
+    observer: Observer | None
+    """Who follows every CCW."""
+
+
 class Initiator(Protocol):
     """Who started the program and learns what it meets: the subchannel."""
 
     @property
-    def observer(self) -> Observer | None:
-        """Who follows every CCW."""
+    def pending(self) -> Observed:
+        """Its pending status, which knows who follows every CCW."""
         ...
 
     def note_pci(self) -> None:
@@ -70,6 +77,7 @@ class Transfer:
         self._ccws = ccws
         self._space = ccws.space
         self._initiator = initiator
+        self._observed = initiator.pending
         self._limits = limits
 
     def begin(self) -> None:
@@ -124,8 +132,8 @@ class Transfer:
         if not ccws.flags & c.CCW_FLAG_DC:
             return False
         self._chained += 1
-        if self._initiator.observer is not None:
-            ccws.tell(self._initiator.observer, 0)
+        if self._observed.observer is not None:
+            ccws.tell(self._observed.observer, 0)
         try:
             ccws.fetch(ccws.address + 8, chained_data=True)
             if ccws.flags & c.CCW_FLAG_SUSPEND:
