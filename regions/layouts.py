@@ -737,6 +737,20 @@ class IrqInfo(NamedTuple):
     """How many interrupts the index has, 1."""
 
 
+# ----------------------------------------------------------------------------------- path groups
+
+PATH_GROUP_ID = Struct("first" / Int8ub, "group" / Bytes(c.PGID_SIZE - 1))
+
+
+class PathGroupId(NamedTuple):
+    """The data of Set and Sense Path Group ID (kernel `cio.h`, `struct pgid`)."""
+
+    first: int = 0
+    """Set: what to do, `SPID_FUNC_*`. Sense: the path's state, `SNID_STATE*`."""
+    group: bytes = bytes(c.PGID_SIZE - 1)
+    """The group's id; zeros: no group."""
+
+
 # ----------------------------------------------------------------------------- the bits of a word
 
 

@@ -9,12 +9,10 @@ that all of it is book-keeping: nobody is kept away. Rules: kernel `cio.h` (`str
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, NamedTuple
-
-from construct import Bytes, Int8ub, Struct
+from typing import Final
 
 from ..regions import constants as c
-from ..regions.codec import Codec
+from ..regions.layouts import PathGroupId
 
 ID_SIZE: Final = c.PGID_SIZE - 1
 """Bytes of a group's id."""
@@ -32,19 +30,6 @@ GROUPED: Final = c.SNID_STATE1_GROUPED << c.SNID_STATE1_SHIFT
 RESERVED_HERE: Final = c.SNID_STATE2_RESVD_SELF << c.SNID_STATE2_SHIFT
 """The host has reserved the device, or assigned it to itself."""
 MULTIPATH_MODE: Final = c.SNID_STATE3_MULTI_PATH << c.SNID_STATE3_SHIFT
-
-
-class PathGroupId(NamedTuple):
-    """The data of Set and Sense Path Group ID."""
-
-    first: int
-    """Set: `FUNCTION` and `MULTIPATH`. Sense: the path's state."""
-    group: bytes
-    """The group's id; zeros: no group."""
-
-
-PATH_GROUP_ID: Final = Codec(Struct("first" / Int8ub, "group" / Bytes(ID_SIZE)), PathGroupId)
-"""12 bytes."""
 
 
 @dataclass(slots=True)

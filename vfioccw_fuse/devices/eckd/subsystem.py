@@ -9,9 +9,11 @@ from __future__ import annotations
 import struct
 from typing import Final
 
+from ...regions.codec import PATH_GROUP_ID
+from ...regions.layouts import PathGroupId
 from .. import pathgroups
 from ..base import DataTransfer, command
-from ..pathgroups import NO_ID, PATH_GROUP_ID, PathGroupId, PathGroups
+from ..pathgroups import NO_ID, PathGroups
 from . import codes
 from .codes import PREPARE_DATA, Message
 from .control_unit import ControlUnit

@@ -9,8 +9,10 @@ from __future__ import annotations
 from typing import Final
 
 from ...regions import constants as c
+from ...regions.codec import PATH_GROUP_ID
+from ...regions.layouts import PathGroupId
 from .. import pathgroups
-from ..pathgroups import ID_SIZE, NO_ID, PATH_GROUP_ID, PathGroupId, PathGroups
+from ..pathgroups import ID_SIZE, NO_ID, PathGroups
 
 ACCESS_SET_PASSWORD: Final = 0x00
 ACCESS_CONDITIONAL_DISABLE: Final = 0x40

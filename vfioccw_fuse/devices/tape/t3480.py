@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from ...regions import constants as c
+from ...regions.codec import PATH_GROUP_ID
 from ..base import DataTransfer, command
-from ..pathgroups import ID_SIZE, PATH_GROUP_ID
+from ..pathgroups import ID_SIZE
 from . import codes
 from .aws import AwsTape
 from .drive import TapeDrive
