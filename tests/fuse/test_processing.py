@@ -64,7 +64,7 @@ def fsm(directory: Path) -> str:
 
 
 def test_others_get_eagain_until_the_start_goes_on(client: Client) -> None:
-    assert client.control("fault=processing for=2s") == 0
+    assert client.control("fault=processing for=10s") == 0
     starter = Starter(client)
     with open(client.directory / "device", "r+b", buffering=0) as device:
         for fctl in (START, HALT, 0):
@@ -86,7 +86,7 @@ def test_ssch_by_the_cmd_region_is_processed_as_long(client: Client) -> None:
 
 
 def test_a_client_that_loops_at_eagain_gets_through(client: Client, mnt: MountedSystem) -> None:
-    assert client.control("fault=processing for=300ms count=1") == 0
+    assert client.control("fault=processing for=3s count=1") == 0
     starter = Starter(client)
     with Subchannel(str(mnt.subchannel)) as patient, Program(patient.storage) as program:
         # It tries until the start is no longer processed; then the start runs, and is halted.
@@ -97,7 +97,7 @@ def test_a_client_that_loops_at_eagain_gets_through(client: Client, mnt: Mounted
 
 
 def test_a_refusal_after_it_leads_back_to_idle(client: Client) -> None:
-    assert client.control("fault=processing for=1s") == 0
+    assert client.control("fault=processing for=10s") == 0
     starter = Starter(client)
     assert client.control("unsolicited=80") == 0
     assert starter.ended() == errno.EBUSY
@@ -107,7 +107,7 @@ def test_a_refusal_after_it_leads_back_to_idle(client: Client) -> None:
 
 @pytest.mark.parametrize("way", ["reset", "device"])
 def test_a_reset_meanwhile_ends_the_request(client: Client, way: str) -> None:
-    assert client.control("fault=processing for=1s") == 0
+    assert client.control("fault=processing for=10s") == 0
     starter = Starter(client)
     if way == "reset":
         assert write_file(client.directory / "reset", "1") == 0
