@@ -217,7 +217,7 @@ class ChannelProgram:
 
     def resume(self) -> None:
         """RSCH took effect: the CCW is fetched anew, and suspends again if it still says so."""
-        self.ccws.forget()
+        self.ccws.refetch()
         # Suspension ended the chain at the device: what it had located is lost.
         self._sch.device.begin()
         self._wake()

@@ -2,12 +2,12 @@
 
 `idaw_areas` and `midaw_areas` give the pieces of storage in the order in which the channel uses
 them. A list that is wrong at its nth word is used up to there: the pieces before it are good, then
-comes the check. `idaw_pieces` gives those of a list without a fault at once.
+comes the check. `idaw_pieces` gives those of prefetched IDAWs without a fault at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import reduce
 from operator import or_
 from struct import unpack_from
@@ -29,6 +29,11 @@ class IdaMode(NamedTuple):
     """64-bit IDAWs (ORB bit H)."""
     block: int
     """Bytes that one IDAW covers: 2048, or 4096 for format 2 unless ORB bit T is one."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of one IDAW."""
+        return 8 if self.format2 else 4
 
     @classmethod
     def of(cls, ctrl0: int) -> IdaMode:
@@ -52,34 +57,47 @@ def _words(space: AddressSpace, address: int, wanted: int, size: int, key: int) 
         raise ChannelCheck(c.SCSW_CSTAT_CHN_CTRL_CHK) from None
 
 
-def idaw_areas(
-    space: AddressSpace, mode: IdaMode, key: int, address: int, count: int, *, backward: bool
-) -> Iterator[tuple[int, int]]:
-    """The pieces (lowest address, length) of *count* bytes by the IDAL at *address*.
+def idaws(space: AddressSpace, mode: IdaMode, key: int, address: int, count: int) -> Iterator[int]:
+    """The IDAWs of the list at *address*, of a CCW with *count* bytes, as they are asked for.
 
-    Raises ChannelCheck (program check) for a list or an IDAW that is not on its boundary, lies
-    outside storage, or, after the first, does not start a block (end one, when *backward*).
+    Raises ChannelCheck (program check) for a list that is not on its boundary or ends outside
+    storage.
     """
-    size = 8 if mode.format2 else 4
+    size = mode.size
     if address & (size - 1):
         raise ChannelCheck(c.SCSW_CSTAT_PROG_CHECK)
+    wanted = (count + mode.block - 1) // mode.block + 1
+    while True:
+        words = _words(space, address, max(wanted, 1), size, key)
+        address += len(words)
+        wanted -= len(words) // size
+        yield from unpack_from(f">{len(words) // size}{'Q' if size == 8 else 'I'}", words)
+
+
+def fabricated(cda: int, count: int, block: int) -> Iterator[int]:
+    """The IDAWs that Linux makes up for a CCW without an IDAL (vfio_ccw_cp.c, get_guest_idal)."""
+    yield cda
+    start = cda & ~(block - 1)
+    yield from range(start + block, cda + count, block)
+
+
+def idaw_areas(
+    words: Iterable[int], mode: IdaMode, count: int, *, backward: bool
+) -> Iterator[tuple[int, int]]:
+    """The pieces (lowest address, length) of *count* bytes by the IDAWs *words*.
+
+    Raises ChannelCheck (program check) for an IDAW that lies outside storage or, after the first,
+    does not start a block (end one, when *backward*), and where the words end too early.
+    """
     block = mode.block
     mask = block - 1
-    wanted = (count + mask) // block + 1
-    words = b""
     first = True
-    place = 0
+    following = iter(words)
     while count > 0:
-        if place >= len(words):
-            address += len(words)
-            words = _words(space, address, wanted, size, key)
-            place = 0
-        (data,) = unpack_from(">Q" if size == 8 else ">I", words, place)
-        place += size
-        wanted -= 1
-        inside = data & mask
-        if size == 4 and data >> 31:
+        data = next(following, None)
+        if data is None or (not mode.format2 and data >> 31):
             raise ChannelCheck(c.SCSW_CSTAT_PROG_CHECK)
+        inside = data & mask
         if not first and inside != (mask if backward else 0):
             raise ChannelCheck(c.SCSW_CSTAT_PROG_CHECK)
         first = False
@@ -88,33 +106,20 @@ def idaw_areas(
         count -= length
 
 
-def idaw_pieces(
-    space: AddressSpace, mode: IdaMode, key: int, address: int, count: int
-) -> list[tuple[int, int]] | None:
-    """The same pieces at once, where all of a list is in order and is used forward; else None."""
-    size = 8 if mode.format2 else 4
+def idaw_pieces(words: tuple[int, ...], mode: IdaMode, count: int) -> list[tuple[int, int]] | None:
+    """The same pieces at once, where all of the *words* are in order and are used forward."""
     block = mode.block
-    if address & (size - 1) or not count or space.keys is not None:
-        return None
-    wanted = (count + block - 1) // block + 1
-    length = space.valid(address, wanted * size) // size
-    if length < wanted - 1:
-        return None
-    try:
-        words = unpack_from(
-            f">{length}{'Q' if size == 8 else 'I'}", space.read(address, length * size)
-        )
-    except StorageLost:
+    if not count:
         return None
     first = block - (words[0] & (block - 1))
     if count <= first:
-        return [(words[0], count)] if size == 8 or not words[0] >> 31 else None
+        return [(words[0], count)] if mode.format2 or not words[0] >> 31 else None
     rest, tail = divmod(count - first, block)
     used = words[1 : 1 + rest + bool(tail)]
     union = reduce(or_, used, 0)
     if len(used) < rest + bool(tail) or union & (block - 1):
         return None
-    if size == 4 and (words[0] | union) >> 31:
+    if not mode.format2 and (words[0] | union) >> 31:
         return None
     pieces = [(words[0], first)]
     pieces += [(word, block) for word in used]

@@ -6,6 +6,7 @@ Rules: PoP 16 (path management); the masks are those of the PMCW.
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from typing import Final
 
 from .pmcw import PathManagementControlWord
@@ -30,7 +31,7 @@ class PathState(enum.Enum):
 class SubchannelPaths:
     """The paths that the PMCW of a subchannel names (LPM bits: 0x80 is the first path)."""
 
-    __slots__ = ("_pmcw", "failed", "varied_off")
+    __slots__ = ("_pmcw", "failed", "on_change", "varied_off")
 
     def __init__(self, pmcw: PathManagementControlWord) -> None:
         self._pmcw = pmcw
@@ -38,6 +39,8 @@ class SubchannelPaths:
         """Paths that the operating system does not use, as LPM bits."""
         self.failed = 0
         """Paths that do not answer, as LPM bits: selection finds them not operational."""
+        self.on_change: Callable[[int, PathState], None] = lambda path, state: None
+        """Called with a path (an LPM bit) and the state in which it is now."""
 
     def installed(self) -> list[int]:
         """The chpids of the installed paths, in the order of the paths."""
@@ -59,17 +62,18 @@ class SubchannelPaths:
         self.failed &= ~path
         if state is PathState.OFFLINE:
             pmcw.pam &= ~path
-            return
-        pmcw.pam |= path
+        else:
+            pmcw.pam |= path
         if state is PathState.VARIED_OFF:
             self.varied_off |= path
             pmcw.lpm &= ~path
         elif state is PathState.FAILED:
             self.failed |= path
-        else:
+        elif state is PathState.ONLINE:
             pmcw.lpm |= path
             pmcw.pom |= path
             pmcw.pnom &= ~path
+        self.on_change(path, state)
 
     def usable(self) -> int:
         """The paths that are available and not varied off, as LPM bits."""

@@ -1,7 +1,9 @@
 """The pending status of a subchannel, and the interruptions that follow it in their order.
 
-One status is pending at a time; what comes meanwhile waits, so that no completion is lost. What a
-client was shown does not change until it is taken. Rules: PoP 16 (interruption-response block), and
+One status is pending at a time; what comes meanwhile waits, so that no completion is lost. To
+intermediate status that a client was shown joins what follows of the same start function, until it
+is taken: there is one SCSW. Unshown it is a status of its own, as a program sees it that tests the
+subchannel before the next comes. Rules: PoP 16 (interruption-response block; status control), and
 for what TSCH clears also QEMU's css.c.
 """
 
@@ -18,9 +20,11 @@ from .observer import Observer
 from .pmcw import PathManagementControlWord
 from .scsw import (
     ACTL,
+    CLEAR,
     DEVICE_ACTIVE,
     FCTL,
     HALT,
+    INTERMEDIATE,
     INTERMEDIATE_ONLY,
     NO_SCSW,
     PRIMARY,
@@ -29,11 +33,15 @@ from .scsw import (
     STATUS_PEND,
     STCTL,
     SUSPENDED,
+    UNSOLICITED,
     SubchannelStatusWord,
 )
 
 KEPT_FLAGS: Final = 0xFFFF & ~(c.SCSW_FLAGS_MASK_PNO | c.SCSW_FLAGS_MASK_ZCC)
 """What TSCH leaves of the SCSW's flags."""
+JOINED_FLAGS: Final = c.SCSW_FLAGS_MASK_ZCC
+JOINED_CSTAT: Final = c.SCSW_CSTAT_PCI
+"""What intermediate status tells beside its bit of status control."""
 NO_ECW: Final = bytes(c.ECW_SIZE)
 NO_EMW: Final = bytes(c.EMW_SIZE)
 
@@ -54,15 +62,44 @@ class Interruption(NamedTuple):
     solicited: bool = True
     """A function that the program started brings it."""
 
+    @property
+    def joins(self) -> bool:
+        """Whether it is status of a start function, which joins intermediate status of the same."""
+        return self.solicited and not self.scsw.ctrl & (HALT | CLEAR)
+
     def over(self, before: Scsw) -> Interruption:
-        """The same with what *before*, intermediate status that nobody saw, told: Z and PCI."""
+        """The same joined with *before*, intermediate status that nobody took."""
         scsw = self.scsw
         return self._replace(
             scsw=scsw._replace(
-                flags=scsw.flags | before.flags & c.SCSW_FLAGS_MASK_ZCC,
-                cstat=scsw.cstat | before.cstat & c.SCSW_CSTAT_PCI,
+                flags=scsw.flags | before.flags & JOINED_FLAGS,
+                ctrl=scsw.ctrl | before.ctrl & INTERMEDIATE,
+                cstat=scsw.cstat | before.cstat & JOINED_CSTAT,
             )
         )
+
+
+def joined(before: bytes, after: bytes) -> bytes:
+    """The IRB *after* joined with *before*, intermediate status of the same start function."""
+    return _or(before, after, _JOINED)
+
+
+def coalesced(before: bytes, after: bytes) -> bytes:
+    """The IRBs *before* and *after*, both of unsolicited status, as one."""
+    return _or(before, after, _COALESCED)
+
+
+def _or(before: bytes, after: bytes, mask: int) -> bytes:
+    """The IRB *after* with those bits of *before* that *mask*, of the length of a SCSW, has."""
+    size = c.SCSW_SIZE
+    scsw = int.from_bytes(before[:size], "big") & mask | int.from_bytes(after[:size], "big")
+    return scsw.to_bytes(size, "big") + after[size:]
+
+
+_JOINED: Final = int.from_bytes(
+    codec.SCSW.pack(Scsw(flags=JOINED_FLAGS, ctrl=INTERMEDIATE, cstat=JOINED_CSTAT)), "big"
+)
+_COALESCED: Final = int.from_bytes(codec.SCSW.pack(Scsw(dstat=0xFF)), "big")
 
 
 class PendingStatus:
@@ -84,13 +121,13 @@ class PendingStatus:
         self.ecw = NO_ECW
         """Its extended-control word."""
         self.shown = False
-        """The pending status was shown to a client: it must not change until it is taken."""
+        """The pending status was shown to a client; what joins it changes what is shown."""
         self.queue: deque[Interruption] = deque()
         """Status that follows the pending one."""
         self.taken = 0
         """Interruptions that TSCH took."""
         self.on_status_pending: Callable[[], None] = lambda: None
-        """Called when the subchannel becomes status pending, or more so."""
+        """Called when the subchannel becomes status pending, and when status joins that."""
         self.observer: Observer | None = None
         """Who follows interruptions, and the CCWs of the programs."""
 
@@ -103,43 +140,46 @@ class PendingStatus:
         )  # fmt: skip
 
     def show(self) -> bytes:
-        """The IRB for a client that will take it later by TSCH; from now on it does not change."""
+        """The IRB for a client that will take it later by TSCH."""
         self.shown = True
         return self.irb()
 
     def post(self, new: Interruption) -> None:
-        """Make *new* the pending status, or queue it behind one that was not taken yet.
-
-        Only intermediate status on top of intermediate status merges: a PCI and a suspension.
-        """
+        """Make *new* the pending status, join it to the pending one, or queue it behind that."""
         scsw = self._scsw
         if scsw.ctrl & STATUS_PEND:
             ctrl = new.scsw.ctrl
             if (
-                self.shown
-                or scsw.ctrl & STCTL != INTERMEDIATE_ONLY
-                or ctrl & STCTL != INTERMEDIATE_ONLY
+                scsw.ctrl & STCTL != INTERMEDIATE_ONLY
+                or not new.joins
+                or not (self.shown or ctrl & STCTL == INTERMEDIATE_ONLY)
             ):
-                self._wait(new)
+                self.hold(new)
                 # What the hardware does meanwhile shows in fctl and actl, under the old status.
                 scsw.ctrl = scsw.ctrl & ~(FCTL | ACTL) | ctrl & (FCTL | ACTL)
                 return
-            new = new.over(Scsw(flags=scsw.flags, cstat=scsw.cstat))
+            new = new.over(Scsw(scsw.flags, scsw.ctrl, cstat=scsw.cstat))
         said, self.erw, self.ecw, self.logout, _ = new
         scsw.flags, scsw.ctrl, scsw.cpa, scsw.dstat, scsw.cstat, scsw.count = said
         if self.observer is not None:
             self.observer.interruption(self.irb())
         self.on_status_pending()
 
-    def _wait(self, new: Interruption) -> None:
-        """Put *new* behind what waits; a PCI on a waiting PCI is one, or a loop fills memory."""
+    def hold(self, new: Interruption) -> None:
+        """Put *new* behind what waits.
+
+        A PCI on a waiting PCI is one, and unsolicited status on unsolicited: queues are bounded.
+        """
         queue = self.queue
-        if (
-            new.scsw.ctrl & STCTL == INTERMEDIATE_ONLY
-            and queue
-            and queue[-1].scsw.ctrl & STCTL == INTERMEDIATE_ONLY
-        ):
-            new = new.over(queue.pop().scsw)
+        stctl = new.scsw.ctrl & STCTL
+        if queue and queue[-1].scsw.ctrl & STCTL == stctl:
+            last = queue[-1].scsw
+            if stctl == INTERMEDIATE_ONLY:
+                new = new.over(last)
+                queue.pop()
+            elif stctl == UNSOLICITED and not (queue[-1].solicited or new.solicited):
+                new = new._replace(scsw=new.scsw._replace(dstat=new.scsw.dstat | last.dstat))
+                queue.pop()
         queue.append(new)
 
     def next(self) -> None:

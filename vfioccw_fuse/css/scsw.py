@@ -31,6 +31,8 @@ SECONDARY: Final = c.SCSW_STCTL_SECONDARY
 STATUS_PEND: Final = c.SCSW_STCTL_STATUS_PEND
 STCTL: Final = c.SCSW_CTRL_MASK_STCTL
 INTERMEDIATE_ONLY: Final = INTERMEDIATE | STATUS_PEND
+UNSOLICITED: Final = ALERT | STATUS_PEND
+"""Status control of what no function brought (scsw_is_solicited of Linux)."""
 IN_USE: Final = FCTL | STATUS_PEND
 """What makes SSCH and MSCH fail: a function in progress, or status that nobody has taken."""
 

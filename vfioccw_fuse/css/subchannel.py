@@ -50,6 +50,7 @@ from .scsw import (
     STATUS_PEND,
     STCTL,
     SUSPENDED,
+    UNSOLICITED,
     SubchannelStatusWord,
 )
 from .transfer import Transfer
@@ -175,17 +176,17 @@ class Subchannel:
 
     # --- instructions -------------------------------------------------------------------------
 
-    def ssch(
-        self, orb: Orb, prefetched: bytes = b"", space: AddressSpace | None = None
-    ) -> int:
+    def ssch(self, orb: Orb, ccws: CcwFetcher | None = None) -> int:
         """START SUBCHANNEL: 0 started, 1 status pending, 2 busy, 3 not operational.
 
-        *prefetched*: storage from the first CCW on that a driver read, where the ORB allows it.
-        *space*: where program and data are, if not in the subchannel's storage.
+        *ccws*: the program of *orb*, if a driver prefetched or copied it, or if it is not in the
+        subchannel's storage.
         OperandException for an ORB that is not valid; it comes before any condition code.
         """
+        if ccws is None:
+            ccws = CcwFetcher(self.space, orb)
         intparm, ctrl0, lpm, ctrl1, cpa = orb
-        if cpa >> 31 or ctrl0 & TRANSPORT_MODE or ctrl1 & ORB_CTRL1_RESERVED:
+        if cpa >> ccws.ADDRESS_BITS or ctrl0 & TRANSPORT_MODE or ctrl1 & ORB_CTRL1_RESERVED:
             raise OperandException
         behaviour = self.behaviour
         pmcw = self.pmcw
@@ -208,7 +209,6 @@ class Subchannel:
         scsw.dstat = scsw.cstat = scsw.count = 0
         self.pending.erw = self.pending.logout = 0
         self._loses_status = False
-        ccws = CcwFetcher(self.space if space is None else space, orb, prefetched)
         limits = self._address_limits() if ctrl0 & ADDRESS_LIMIT_CHECKING else None
         self.program = program = ChannelProgram(self, orb, ccws, Transfer(ccws, self, limits))
         self._executor.launch(program, behaviour.delay)
@@ -430,12 +430,12 @@ class Subchannel:
         if not self.pmcw.enabled:
             return
         ctrl = self.scsw.ctrl
-        stctl = ALERT | STATUS_PEND
+        stctl = UNSOLICITED
         if ctrl & DEVICE_ACTIVE and dstat & c.SCSW_DSTAT_DEVICE_END:
             stctl = SECONDARY | STATUS_PEND
         new = Interruption(Scsw(ctrl=stctl, dstat=dstat), solicited=False)
         if ctrl & FCTL:
-            self.pending.queue.append(new)
+            self.pending.hold(new)
         else:
             self.pending.post(new)
 
@@ -448,10 +448,6 @@ class Subchannel:
             self._loses_status = False
             self.conclude(program, 0, c.SCSW_CSTAT_INTF_CTRL_CHK, program.io.left)
             program.cancel()
-
-    def other_path(self, lpm: int) -> bool:
-        """Whether a path that *lpm* does not name is left (EACCES instead of ENODEV)."""
-        return self._operational() and bool(self.paths.usable() & ~lpm)
 
     # --- life ---------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from typing import Final, Protocol
 from ..memory.space import AddressingError, StorageLost
 from ..regions import constants as c
 from .ccw import CHAINS, PREFETCH, CcwFetcher, ChannelCheck
-from .ida import SKIPPED, IdaMode, idaw_areas, idaw_pieces, midaw_areas
+from .ida import SKIPPED, IdaMode, fabricated, idaw_areas, idaw_pieces, idaws, midaw_areas
 from .observer import Observer
 
 Pieces = list[tuple[int, int]]
@@ -107,19 +107,28 @@ class Transfer:
             self._piece = (0, 0)
             if flags & c.CCW_FLAG_IDA:
                 mode = IdaMode.of(ccws.ctrl0)
-                if not self.backward and ccws.ctrl0 & PREFETCH and self._limits is None:
-                    self._whole = idaw_pieces(self._space, mode, ccws.key, ccws.cda, count)
+                words = ccws.idaws(backward=self.backward)
+                if words and not self.backward and ccws.ctrl0 & PREFETCH and not self._limits:
+                    self._whole = idaw_pieces(words, mode, count)
                 self._areas = idaw_areas(
-                    self._space, mode, ccws.key, ccws.cda, count, backward=self.backward
-                )
+                    words or idaws(self._space, mode, ccws.key, ccws.cda, count),
+                    mode, count, backward=self.backward,
+                )  # fmt: skip
             else:
                 self._areas = midaw_areas(
                     self._space, ccws.key, ccws.cda, count, backward=self.backward
                 )
-        elif self.backward:
-            self._piece = (ccws.cda - count + 1, count)
-        else:
+        elif not self.backward:
             self._piece = (ccws.cda, count)
+        elif ccws.copied:
+            # What the driver made of it goes forward from block to block all the same.
+            mode = IdaMode.of(ccws.ctrl0)
+            self._piece = (0, 0)
+            self._areas = idaw_areas(
+                fabricated(ccws.cda, count, mode.block), mode, count, backward=True
+            )
+        else:
+            self._piece = (ccws.cda - count + 1, count)
 
     @property
     def chaining(self) -> bool:
@@ -262,7 +271,6 @@ class Transfer:
                         self._lost()
                         return moved
                 moved += length
-            self._ccws.forget()
         return moved
 
     def give_file(self, fd: int, offset: int, length: int) -> int:
@@ -278,7 +286,6 @@ class Transfer:
             except (AddressingError, StorageLost):
                 self._lost()
                 return moved
-            self._ccws.forget()
             moved += done
             if done < total:
                 break

@@ -141,8 +141,6 @@ class Scenario:
         if operation == "store":
             for address, data in step["memory"]:
                 self._space.write(address, bytes.fromhex(data))
-            if self._sch is not None and self._sch.program is not None:
-                self._sch.program.ccws.forget()
         elif operation == "delay":
             await trio.sleep(step["ms"] / 1000)
         elif operation == "wait":

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from ..css.scsw import INTERMEDIATE_ONLY, START, STATUS_PEND, STCTL
+from ..css.ccw import CcwFetcher
+from ..css.scsw import START, STATUS_PEND
 from ..css.subchannel import OperandException, Subchannel
 from ..devices.options import Fault
 from ..regions import constants as c
@@ -23,8 +24,10 @@ from ..regions.table import Interface, irqs_of
 from .areas import IoArea, ProgramHalves
 from .fsm import LEADS, TABLE, Cell, Done, Event, State
 from .irq import Irq
-from .prefetch import prefetch_program
+from .pathmask import PathMask, PmcwMask, WornMask
 from .reports import ChannelReports
+from .status import DriverTakes, ReaderTakes, Taker
+from .translation import Untranslatable, client_program, driver_copy
 
 if TYPE_CHECKING:
     from ..css.trace import Trace
@@ -43,13 +46,15 @@ HALF_ORB: Final = Orb(ctrl0=c.ORB_CTRL0_MASK_FMT, lpm=0xFF)
 LINUX_COMMANDS: Final = frozenset({c.VFIO_CCW_ASYNC_CMD_HSCH, c.VFIO_CCW_ASYNC_CMD_CSCH})
 """The commands that the interface `async` has; `full` has all of them."""
 CC_ERRNO: Final = (0, errno.EBUSY, errno.EBUSY, errno.ENODEV)
-"""By condition code; a START whose path is gone is EACCES while another path is left."""
+"""By condition code; a START with 3 is EACCES while the path mask has a path left."""
 
 # A member of an enum costs as much as two calls each time that it is looked up by its name.
 _PROCESSING: Final = Done.PROCESSING
 _STARTED: Final = Done.STARTED
 _NOT_STARTED: Final = Done.NOT_STARTED
 _CONCLUDED: Final = Done.CONCLUDED
+_HALTED: Final = Done.HALTED
+_CLEARED: Final = Done.CLEARED
 _PROCESSING_FAULT: Final = Fault.PROCESSING
 
 
@@ -141,14 +146,19 @@ class Driver:
         """Its condition code."""
         self.last_errno = 0
         """Its errno, 0 if it was accepted."""
-        self._io_irq = self.irqs[c.VFIO_CCW_IO_IRQ_INDEX]
+        every = interface is Interface.FULL
+        io_irq = self.irqs[c.VFIO_CCW_IO_IRQ_INDEX]
+        self.status: Taker = (ReaderTakes if every else DriverTakes)(sch, self.io, io_irq)
+        """Who takes the subchannel's status, and what is shown of it."""
+        self.mask: PathMask = PmcwMask(sch) if every else WornMask(sch)
+        """The paths that the driver takes the subchannel to have."""
+        self._translate = client_program if every else driver_copy
         instructions = {
             c.VFIO_CCW_ASYNC_CMD_HSCH: ("hsch", Done.HALTED, sch.hsch),
             c.VFIO_CCW_ASYNC_CMD_CSCH: ("csch", Done.CLEARED, sch.csch),
             c.VFIO_CCW_ASYNC_CMD_XSCH: ("xsch", Done.CANCELLED, sch.xsch),
             c.VFIO_CCW_ASYNC_CMD_RSCH: ("rsch", Done.RESUMED, sch.rsch),
         }
-        every = interface is Interface.FULL
         self._instructions = {
             command: instruction
             for command, instruction in instructions.items()
@@ -190,9 +200,8 @@ class Driver:
         return self.at.async_req(partial(self._modify, schib))
 
     def status_pending(self) -> None:
-        """INTERRUPT: the subchannel has a status; one that waits behind a shown one is no event."""
-        if not self.sch.pending.shown:
-            self.at.interrupt()
+        """INTERRUPT: the subchannel is status pending, or status joined what is pending."""
+        self.at.interrupt()
 
     def event(self, event: Event) -> None:
         """OPEN, CLOSE or NOT_OPER."""
@@ -214,18 +223,21 @@ class Driver:
     def open(self) -> None:
         """Enable the subchannel (MSCH with E)."""
         self.sch.enable()
+        self.mask.opened()
         self._lead(Done.OPENED)
 
     def close(self) -> None:
         """Drop what is in progress, disable the subchannel."""
         self._held = None
         self.sch.disable()
+        self.status.dropped()
         self._lead(Done.CLOSED)
 
     def notoper(self) -> None:
         """The subchannel is gone: drop everything."""
         self._held = None
         self.sch.disable()
+        self.status.dropped()
         self.halves.close()
         self._lead(Done.REMOVED)
 
@@ -240,28 +252,26 @@ class Driver:
         return errno.EAGAIN
 
     def io_start(self, orb: Orb, fctl: int, half: int) -> int:
-        """START, all that fctl may ask for: translate the program, SSCH."""
-        if fctl & HALT_OR_CLEAR:
-            return errno.EOPNOTSUPP
-        return self._start(orb, half) if fctl & START else errno.EINVAL
+        """START whatever else fctl asks for; halt and clear are not done here (EOPNOTSUPP)."""
+        if fctl & START:
+            return self._start(orb, half)
+        return errno.EOPNOTSUPP if fctl else 0
 
     def io_busy(self, orb: Orb, fctl: int, half: int) -> int:
-        """START is EBUSY."""
-        if fctl & HALT_OR_CLEAR:
-            return errno.EOPNOTSUPP
-        return self._not_executed(half) if fctl & START else errno.EINVAL
+        """The request is EBUSY."""
+        return self._not_executed(half) if fctl & START else errno.EBUSY
 
     def io_request(self, orb: Orb, fctl: int, half: int) -> int:
         """Do one function of fctl: clear before halt before start, as the thread settled."""
         if fctl & HALT_OR_CLEAR:
             return self._halt_or_clear(fctl)
-        return self._start(orb, half) if fctl & START else errno.EINVAL
+        return self._start(orb, half) if fctl else 0
 
     def io_overtake(self, orb: Orb, fctl: int, half: int) -> int:
-        """Halt and clear overtake the running start; another start is EBUSY."""
+        """Halt and clear overtake the running start; anything else is EBUSY."""
         if fctl & HALT_OR_CLEAR:
             return self._halt_or_clear(fctl)
-        return self._not_executed(half) if fctl & START else errno.EINVAL
+        return self._not_executed(half) if fctl else errno.EBUSY
 
     def async_error(self, do: Callable[[], int]) -> int:
         """The command is EIO."""
@@ -279,22 +289,12 @@ class Driver:
 
     def irq(self) -> None:
         """Show the IRB, signal io_irq."""
-        sch = self.sch
-        ctrl = sch.scsw.ctrl
-        self.io.show(sch.pending.show())
-        if ctrl & START and ctrl & STCTL != INTERMEDIATE_ONLY:
+        if self.status.come():
             self._lead(_CONCLUDED)
-        self._io_irq.signal()
 
     def disabled_irq(self) -> None:
         """Disable the subchannel: nobody waits for its status."""
         self.sch.disable()
-
-    def irb_read(self) -> None:
-        """A client read the shown IRB: that is its TSCH, and the next one is shown."""
-        pending = self.sch.pending
-        if pending.shown and self.sch.scsw.ctrl & STATUS_PEND:
-            pending.take()
 
     # --- instructions -------------------------------------------------------------------------
 
@@ -315,7 +315,7 @@ class Driver:
         try:
             return self._instruct(self.last_command, "msch", Done.MODIFIED, msch)
         except OperandException:
-            return errno.EINVAL
+            return errno.EIO
 
     def _instruct(
         self, command: int, name: str, done: Done, instruction: Callable[[], int]
@@ -324,6 +324,10 @@ class Driver:
         cc = instruction()
         if not cc:
             self._lead(done)
+            if done is _HALTED:
+                self.status.accepted()
+            elif done is _CLEARED:
+                self.status.cleared()
         return self._told(command, name, cc)
 
     def _told(self, command: int, name: str, cc: int, orb: Orb | None = None) -> int:
@@ -346,25 +350,24 @@ class Driver:
 
     def _start(self, orb: Orb, half: int) -> int:
         """Translate the program as Linux does, go through CP_PROCESSING, SSCH."""
-        prefetched = b""
         if half:
             orb = HALF_ORB
+            ccws = CcwFetcher(self.halves.space(half), orb)
         else:
-            _, ctrl0, _, _, cpa = orb
-            if ctrl0 & c.ORB_CTRL0_MASK_TRANSPORT:
+            if orb.ctrl0 & c.ORB_CTRL0_MASK_TRANSPORT:
                 return errno.EOPNOTSUPP
-            if cpa >> 31:
-                return errno.EINVAL
-            if ctrl0 & c.ORB_CTRL0_MASK_PFCH:
-                refused, prefetched = prefetch_program(self.sch.space, orb)
-                if refused:
-                    return refused
+            try:
+                orb, ccws = self._translate(self.sch.space, orb)
+            except Untranslatable as refused:
+                return refused.errno
+            if not orb.lpm:
+                orb = orb._replace(lpm=self.mask.lpm)
         self.at = self.at.leads.get(_PROCESSING, self.at)
         if self.sch.behaviour.fault is _PROCESSING_FAULT:
-            self._hold(orb, half, prefetched)
-        return self._ssch(orb, half, prefetched)
+            self._hold(orb, half, ccws)
+        return self._ssch(orb, half, ccws)
 
-    def _hold(self, orb: Orb, half: int, prefetched: bytes) -> None:
+    def _hold(self, orb: Orb, half: int, ccws: CcwFetcher) -> None:
         """Stay in CP_PROCESSING as the fault `processing` says."""
         self._held = token = object()
 
@@ -373,25 +376,25 @@ class Driver:
                 return errno.EIO  # reset, closed or removed meanwhile
             self._held = None
             if wanted:
-                return self._ssch(orb, half, prefetched)
+                return self._ssch(orb, half, ccws)
             self._lead(_NOT_STARTED)
             return errno.EINTR
 
         raise Processing(self.sch.behaviour.take_processing(), go_on)
 
-    def _ssch(self, orb: Orb, half: int, prefetched: bytes) -> int:
-        sch = self.sch
+    def _ssch(self, orb: Orb, half: int, ccws: CcwFetcher) -> int:
         try:
-            cc = sch.ssch(orb, prefetched, self.halves.space(half) if half else None)
+            cc = self.sch.ssch(orb, ccws)
         except OperandException:
             self._lead(_NOT_STARTED)
-            return errno.EINVAL
+            return errno.EIO
         if cc:
             self._lead(_NOT_STARTED)
             result = self._told(START_COMMAND_OF[half], "ssch", cc)
-            if cc == 3 and sch.other_path(orb.lpm):
+            if cc == 3 and self.mask.lost(orb.lpm):
                 self.last_errno = result = errno.EACCES
             return result
         self.at = self.at.leads.get(_STARTED, self.at)
         self.halves.running = half
+        self.status.accepted()
         return self._told(START_COMMAND_OF[half], "ssch", cc, orb)

@@ -9,19 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-from ..css.ccw import CHAINS, CcwFetcher, ChannelCheck
-from ..css.ida import IdaMode, idaw_areas, midaw_areas
+from ..css.ccw import CcwFetcher
+from ..css.ida import IdaMode
 from ..errors import UserError
 from ..memory.mapping import MappedRange, check_area, file_range, process_range
 from ..memory.space import AddressSpace, Range
-from ..regions import constants as c
-from ..regions.layouts import Orb
+from ..regions.constants import CCW_CMD_TIC, CCW_FLAG_MIDA, CCW_SIZE
 from .device import CcwDevice
-
-LONGEST_WALK: Final = 4096
-"""CCWs after which a program is taken to be everywhere."""
 
 
 class _Mapped(NamedTuple):
@@ -135,46 +131,41 @@ class Iommu:
 def _take_away(device: CcwDevice, gone: Range) -> None:
     """Unmap; a program that runs on it cannot go on, so the subchannel is reset as in Linux."""
     sch = device.sch
-    if sch.program is not None and touches(sch.space, sch.program.orb, gone):
+    if sch.program is not None and touches(sch.space, sch.program.ccws, gone):
         device.driver.reset()
     sch.space.remove(gone)
 
 
-def touches(space: AddressSpace, orb: Orb, area: Range) -> bool:
-    """Whether the program of *orb* has a CCW, an address list or data in *area*.
+def touches(space: AddressSpace, ccws: CcwFetcher, area: Range) -> bool:
+    """Whether the program of *ccws* has a CCW, an address list or data in the *area* of *space*.
 
-    Without prefetch a program may change while it runs, and nobody can say: True.
+    Of a driver's copy only its data is there (cp_iova_pinned). What was not prefetched may change
+    while it runs, and nobody can say: True.
     """
-    if not orb.ctrl0 & c.ORB_CTRL0_MASK_PFCH:
+    if ccws.space is not space:
+        return False
+    known, idals = ccws.prefetched
+    if not known:
         return True
 
     def meets(address: int, length: int) -> bool:
         return address < area.end and area.start < address + length
 
-    ccws = CcwFetcher(space, orb, b"")
-    mode = IdaMode.of(orb.ctrl0)
-    key = ccws.key
-    address = orb.cpa
-    try:
-        for number in range(LONGEST_WALK):
-            ccws.fetch(address, chained_data=bool(number and ccws.flags & c.CCW_FLAG_DC))
-            count, cda = ccws.count, ccws.cda
-            # Where a TIC led from is part of the program, too.
-            if meets(address, 8) or meets(ccws.address, 8):
+    mode = IdaMode.of(ccws.ctrl0)
+    for address, (code, flags, count, cda) in known.items():
+        if not ccws.copied and meets(address, CCW_SIZE):
+            return True
+        if code & 0x0F == CCW_CMD_TIC:
+            continue
+        if address in idals:
+            words = idals[address]
+            if not ccws.copied and meets(cda, len(words) * mode.size):
                 return True
-            if ccws.flags & (c.CCW_FLAG_IDA | c.CCW_FLAG_MIDA):
-                lists = (
-                    idaw_areas(space, mode, key, cda, count, backward=False)
-                    if ccws.flags & c.CCW_FLAG_IDA
-                    else midaw_areas(space, key, cda, count, backward=False)
-                )
-                if meets(cda, 8) or any(meets(*piece) for piece in lists):
-                    return True
-            elif meets(cda, count):
+            if any(meets(word & ~(mode.block - 1), mode.block) for word in words):
                 return True
-            if not ccws.flags & CHAINS:
-                return False
-            address = ccws.address + 8
-    except ChannelCheck:
-        return False
-    return True
+        elif flags & CCW_FLAG_MIDA:
+            # Its data is where the channel finds it.
+            return True
+        elif meets(cda, count):
+            return True
+    return False

@@ -11,14 +11,14 @@ import errno
 import os
 import sys
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import ClassVar, Final, Protocol
 
 from ..regions import codec
 from ..regions import constants as c
 from ..regions.layouts import ProgramRegionHeader as ProgramHeader
 from ..regions.layouts import StatusRegion as StatusLayout
 from ..regions.table import Interface, RegionRow
-from .areas import IRB_AT, SCSW_AT, ret_code
+from .areas import IRB_AT, RET_CODE_AT, SCSW_AT, ret_code
 from .driver import Driver, Processing
 
 _SCHIB_FLAGS: Final = codec.SCHIB.offset_of("scsw_flags")
@@ -38,31 +38,40 @@ class Region(Protocol):
 
 
 class IoRegion:
-    """124 bytes: a command region while written, a status region at interrupts ("way 1")."""
+    """124 bytes: a command region while written, a status region at interrupts ("way 1").
 
-    __slots__ = ("_area", "_driver", "_lands_only")
+    As Linux's: every write is evaluated with all that is there then (vfio_ccw_ops.c), whatever it
+    touched, and one into irb_area lands.
+    """
 
-    def __init__(self, driver: Driver, lands_only: int = 0) -> None:
-        """*lands_only*: a write that ends there, bytes from the front, is no request."""
+    __slots__ = ("_area", "_driver")
+
+    LANDS: ClassVar[int] = RET_CODE_AT
+    """Where what lands ends, in bytes from the front."""
+    EVALUATED: ClassVar[tuple[int, int]] = (0, c.IO_REGION_SIZE)
+    """From where to where a write must touch the region to be evaluated."""
+
+    def __init__(self, driver: Driver) -> None:
         self._driver = driver
         self._area = driver.io
-        self._lands_only = lands_only
 
     def read(self, offset: int, size: int) -> bytes:
         """Reading byte 24, the first of the IRB, takes the shown IRB."""
         data = bytes(self._area.data[offset : offset + size])
         if offset <= IRB_AT < offset + size:
-            self._driver.irb_read()
+            self._driver.status.read()
         return data
 
     def write(self, offset: int, data: bytes) -> None:
-        """ORB and SCSW land; then the function that fctl asks for is done."""
+        """The bytes land; then the function that fctl asks for is done."""
         area = self._area
         end = offset + len(data)
-        if offset < IRB_AT:
-            last = end if end < IRB_AT else IRB_AT
+        lands = self.LANDS
+        if offset < lands:
+            last = end if end < lands else lands
             area.data[offset:last] = data[: last - offset]
-        if end <= self._lands_only:
+        begin, behind = self.EVALUATED
+        if end <= begin or offset >= behind:
             return
         try:
             result = self._driver.at.io_req(area.orb(), area.fctl(), c.PROGRAM_HALF_NONE)
@@ -76,6 +85,15 @@ class IoRegion:
         self._area.answer(result)
         if result:
             raise OSError(result, "io_region request refused")
+
+
+class FullIoRegion(IoRegion):
+    """That of `full`: the IRB area stays, an ORB alone only lands, for SSCH by the cmd_region."""
+
+    __slots__ = ()
+
+    LANDS = IRB_AT
+    EVALUATED = (SCSW_AT, IRB_AT)
 
 
 class CmdRegion:
@@ -92,10 +110,10 @@ class CmdRegion:
         return bytes(self._data[offset : offset + size])
 
     def write(self, offset: int, data: bytes) -> None:
-        """A write that covers bytes 0 to 3 is a command; another only changes bytes."""
-        self._data[offset : offset + len(data)] = data
-        if offset or len(data) < _COMMAND_SIZE:
-            return
+        """The command's bytes land; then the command that is there is done."""
+        if offset < _COMMAND_SIZE:
+            last = min(offset + len(data), _COMMAND_SIZE)
+            self._data[offset:last] = data[: last - offset]
         command = int.from_bytes(self._data[:_COMMAND_SIZE], sys.byteorder)
         try:
             result = self._driver.command(command, self._driver.io.orb())
@@ -284,8 +302,7 @@ _KINDS: Final[dict[str, Callable[[Driver], Region]]] = {
 def region_of(row: RegionRow, driver: Driver, interface: Interface) -> Region:
     """The contents of the region that *row* of the table describes."""
     if interface is Interface.FULL and row.name == "io_region":
-        # An ORB alone only lands there, for SSCH by the cmd_region.
-        return IoRegion(driver, SCSW_AT)
+        return FullIoRegion(driver)
     return _KINDS[row.name](driver)
 
 

@@ -1,0 +1,172 @@
+"""Who takes a subchannel's status, and what is in the IRB area until somebody has read it.
+
+On `full` the client's read is the TSCH. Linux's driver does the TSCH itself when the interruption
+comes (do_cio_interrupt of cio.c, then fsm_irq), and the client reads what it was told. Either way
+the IRBs come one by one: the next is shown and signalled when the one before was read.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Protocol
+
+from ..css.pending import coalesced, joined
+from ..css.scsw import (
+    ACTIVE,
+    FCTL,
+    INTERMEDIATE_ONLY,
+    START,
+    STATUS_PEND,
+    STCTL,
+    UNSOLICITED,
+)
+from ..css.subchannel import Subchannel
+from .areas import IoArea
+from .irq import Irq
+
+
+class Taker(Protocol):
+    """Takes the status of a subchannel and shows it."""
+
+    def come(self) -> bool:
+        """The subchannel is status pending, or more so; gives whether a start is concluded."""
+        ...
+
+    def read(self) -> None:
+        """A client read the IRB area."""
+        ...
+
+    def accepted(self) -> None:
+        """A start or halt was accepted."""
+        ...
+
+    def cleared(self) -> None:
+        """A clear was accepted: it dropped all solicited status."""
+        ...
+
+    def dropped(self) -> None:
+        """All status is gone: reset or close."""
+        ...
+
+    @property
+    def shown(self) -> bool:
+        """An IRB is shown that nobody has read."""
+        ...
+
+    @property
+    def queued(self) -> int:
+        """IRBs that wait behind it."""
+        ...
+
+
+class ReaderTakes:
+    """`full`: status stays pending until a client reads the IRB."""
+
+    def __init__(self, sch: Subchannel, area: IoArea, irq: Irq) -> None:
+        self._scsw = sch.scsw
+        self._pending = sch.pending
+        self._area = area
+        self._irq = irq
+
+    def come(self) -> bool:
+        """Show it; what joins a shown IRB is no second signal."""
+        pending = self._pending
+        shown = pending.shown
+        self._area.show(pending.show())
+        if not shown:
+            self._irq.signal()
+        ctrl = self._scsw.ctrl
+        return ctrl & START != 0 and ctrl & STCTL != INTERMEDIATE_ONLY
+
+    def read(self) -> None:
+        """That is the TSCH."""
+        if self._pending.shown and self._scsw.ctrl & STATUS_PEND:
+            self._pending.take()
+
+    def accepted(self) -> None:
+        """What is shown stays."""
+
+    def cleared(self) -> None:
+        """The subchannel has dropped it."""
+
+    def dropped(self) -> None:
+        """The subchannel has dropped it."""
+
+    @property
+    def shown(self) -> bool:
+        """Status is pending, and shown."""
+        return self._pending.shown
+
+    @property
+    def queued(self) -> int:
+        """Status that waits at the subchannel."""
+        return len(self._pending.queue)
+
+
+class DriverTakes:
+    """As Linux: an IRB that nobody has read stands in the way of nothing.
+
+    Linux overwrites it with the next; here no completion is lost.
+    """
+
+    def __init__(self, sch: Subchannel, area: IoArea, irq: Irq) -> None:
+        self._sch = sch
+        self._area = area
+        self._irq = irq
+        # The first is shown. With each its ctrl halfword.
+        self._irbs: deque[tuple[int, bytes]] = deque()
+
+    def come(self) -> bool:
+        """Take it; join it to the last if both are of one start function, else put it behind."""
+        ctrl = self._sch.scsw.ctrl
+        _, irb = self._sch.tsch()
+        irbs = self._irbs
+        last = irbs[-1][0] if irbs else 0
+        if last & STCTL == INTERMEDIATE_ONLY and ctrl & FCTL == START:
+            irbs[-1] = ctrl, joined(irbs[-1][1], irb)
+            if len(irbs) == 1:
+                self._area.show(irbs[0][1])
+        elif last & STCTL == ctrl & STCTL == UNSOLICITED and len(irbs) > 1:
+            irbs[-1] = ctrl, coalesced(irbs[-1][1], irb)
+        else:
+            irbs.append((ctrl, irb))
+            if len(irbs) == 1:
+                self._show()
+        return ctrl & STCTL not in (INTERMEDIATE_ONLY, UNSOLICITED) and not ctrl & ACTIVE
+
+    def _show(self) -> None:
+        self._area.show(self._irbs[0][1])
+        self._irq.signal()
+
+    def read(self) -> None:
+        """The next is shown."""
+        if self._irbs:
+            self._irbs.popleft()
+            if self._irbs:
+                self._show()
+
+    def accepted(self) -> None:
+        """What is shown makes way as if it had been read; its bytes stay."""
+        self.read()
+
+    def cleared(self) -> None:
+        """What is shown is dropped, and what is solicited; an event that was signalled stays."""
+        if self._irbs:
+            self._irbs.popleft()
+            self._irbs = deque(i for i in self._irbs if i[0] & STCTL == UNSOLICITED)
+            if self._irbs:
+                self._show()
+
+    def dropped(self) -> None:
+        """Nothing is shown, nothing waits."""
+        self._irbs.clear()
+
+    @property
+    def shown(self) -> bool:
+        """The first one waits to be read."""
+        return bool(self._irbs)
+
+    @property
+    def queued(self) -> int:
+        """Those behind it."""
+        return max(len(self._irbs) - 1, 0)
