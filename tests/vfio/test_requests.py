@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import itertools
+import os
 import struct
 import sys
 from pathlib import Path
@@ -22,16 +23,19 @@ from lab.programs import (
     INTERMEDIATE,
     IRB_AT,
     NOP,
+    PCI,
     PENDING,
     PREFETCH,
     PROGRAM_CHECK,
     SENSE_ID,
+    SKIP,
     SLI,
     SPND,
     START,
     STCTL,
     SUSPEND,
     TIC,
+    Ccw,
 )
 from tests.machine import DATA, MEMORY, PROGRAM
 from tests.vfio.driver import CSCH, HSCH, RSCH, SSCH, XSCH, Driver
@@ -143,11 +147,11 @@ def test_the_functions_of_one_write_are_one_clear_before_halt_before_start(
 ) -> None:
     fctl = bits << 12
     driver.machine.program((NOP, SLI, 1, 0))
-    expected = 0 if fctl & 0x7000 else errno.EINVAL
-    assert driver.request(fctl) == expected
+    assert driver.request(fctl) == 0
     driver.settle()
-    if expected:
+    if not fctl & 0x7000:
         assert driver.signals() == 0
+        assert driver.state() is State.IDLE
         return
     want = CLEAR if fctl & CLEAR else HALT if fctl & HALT else START
     assert driver.take().ctrl & 0x7000 == want
@@ -166,11 +170,14 @@ def test_a_transport_mode_orb_is_eopnotsupp(driver: Driver) -> None:
 
 
 @pytest.mark.parametrize("ctrl1", [0x02, 0x3E])
-def test_an_orb_that_is_an_operand_exception_is_einval(driver: Driver, ctrl1: int) -> None:
+def test_an_orb_that_is_an_operand_exception_is_eio(each: Driver, ctrl1: int) -> None:
+    driver = each
+    driver.machine.program((NOP, SLI, 1, 0))
     orb = bytearray(driver.orb())
     orb[7] = ctrl1
-    assert driver.request(START, bytes(orb)) == errno.EINVAL
-    assert driver.request(START, driver.orb(cpa=1 << 31 | PROGRAM)) == errno.EINVAL
+    assert driver.request(START, bytes(orb)) == errno.EIO
+    assert driver.ret_code() == -errno.EIO
+    assert driver.state() is State.IDLE
     assert driver.signals() == 0
     assert driver.start((NOP, SLI, 1, 0)) == 0
 
@@ -201,45 +208,86 @@ def test_an_interface_does_only_what_it_has(each: Driver) -> None:
         assert each.write("schib_region", 0, each.sch.stsch()) == errno.EINVAL
 
 
-def test_start_only_answers_eopnotsupp_while_a_start_is_pending_too(each: Driver) -> None:
+def test_bit_0_of_the_cpa_is_an_operand_exception_where_the_orb_is_the_clients(
+    driver: Driver,
+) -> None:
+    assert driver.request(START, driver.orb(cpa=1 << 31 | PROGRAM)) == errno.EIO
+    assert driver.request(START, driver.orb(PREFETCH, 1 << 31 | PROGRAM)) == errno.EINVAL
+
+
+PATCHED = ("scsw", "full")
+"""Interfaces whose fctl may ask for halt and clear."""
+
+
+@pytest.mark.parametrize("situation", ["idle", "active", "standby", "not oper"])
+def test_fctl_without_a_function_does_nothing_and_is_busy_while_a_start_is_pending(
+    each: Driver, situation: str
+) -> None:
+    each.prepare(situation)
+    before, state = each.sch.scsw.pack(), each.state()
+    error = {"idle": 0, "active": errno.EBUSY}.get(situation, errno.EIO)
+    assert each.request(0) == error
+    assert each.ret_code() == -error
+    assert (each.sch.scsw.pack(), each.state()) == (before, state)
+    assert each.signals() == 0
+
+
+@pytest.mark.parametrize("fctl", [START | HALT, START | CLEAR, START | HALT | CLEAR])
+def test_start_wins_on_the_interfaces_without_the_patch(each: Driver, fctl: int) -> None:
+    each.machine.program((NOP, SLI, 1, 0))
+    assert each.request(fctl) == 0
+    each.settle()
+    wins = START if str(each.ccw.interface) not in PATCHED else CLEAR if fctl & CLEAR else HALT
+    assert each.take().ctrl & 0x7000 == wins
+
+
+@pytest.mark.parametrize("fctl", [HALT, CLEAR, HALT | CLEAR])
+def test_halt_or_clear_without_the_patch_is_eopnotsupp_and_ebusy_while_a_start_is_pending(
+    each: Driver, fctl: int
+) -> None:
+    patched = str(each.ccw.interface) in PATCHED
+    assert each.request(fctl) == (0 if patched else errno.EOPNOTSUPP)
+    each.settle()
+    each.take()
     each.prepare("active")
     before = each.sch.scsw.pack()
-    if str(each.ccw.interface) in ("start-only", "async"):
-        assert each.request(HALT) == errno.EOPNOTSUPP
+    assert each.request(fctl) == (0 if patched else errno.EBUSY)
+    if not patched:
         assert each.sch.scsw.pack() == before
-    assert each.request(START) == errno.EBUSY
+        assert each.state() is State.CP_PENDING
+        assert each.request(START) == errno.EBUSY
 
 
-# --- the scan before a start with prefetch --------------------------------------------------------
+# --- the translation of an ORB with prefetch on `full` --------------------------------------------
 
 BOTH = pytest.mark.parametrize("format1", [0, FORMAT1], ids=["format 0", "format 1"])
 
 
 @BOTH
 @pytest.mark.parametrize("cpa", [MEMORY, MEMORY + 0x1000, 0xFFFFF8])
-def test_a_program_that_is_not_mapped_is_efault(driver: Driver, format1: int, cpa: int) -> None:
-    assert driver.request(START, driver.orb(format1 | PREFETCH, cpa)) == errno.EFAULT
+def test_a_program_that_is_not_mapped_is_einval(driver: Driver, format1: int, cpa: int) -> None:
+    assert driver.request(START, driver.orb(format1 | PREFETCH, cpa)) == errno.EINVAL
     assert driver.state() is State.IDLE
     assert driver.signals() == 0
 
 
 @BOTH
-def test_a_chain_that_runs_off_storage_is_efault(driver: Driver, format1: int) -> None:
+def test_a_chain_that_runs_off_storage_is_einval(driver: Driver, format1: int) -> None:
     at = MEMORY - 16
     driver.machine.program((NOP, CC, 1, 0), (NOP, CC, 1, 0), at=at, format1=bool(format1))
-    assert driver.request(START, driver.orb(format1 | PREFETCH, at)) == errno.EFAULT
+    assert driver.request(START, driver.orb(format1 | PREFETCH, at)) == errno.EINVAL
 
 
 @BOTH
-def test_a_tic_to_what_is_not_mapped_is_efault(driver: Driver, format1: int) -> None:
+def test_a_tic_to_what_is_not_mapped_is_einval(driver: Driver, format1: int) -> None:
     ctrl0 = format1 | PREFETCH
-    assert driver.start((NOP, CC | SLI, 1, 0), (TIC, 0, 0, MEMORY), ctrl0=ctrl0) == errno.EFAULT
+    assert driver.start((NOP, CC | SLI, 1, 0), (TIC, 0, 0, MEMORY), ctrl0=ctrl0) == errno.EINVAL
 
 
 @BOTH
 @pytest.mark.parametrize("flag", [CC, CD], ids=["command chaining", "data chaining"])
-@pytest.mark.parametrize(("length", "error"), [(254, 0), (255, 0), (256, errno.EINVAL)])
-def test_a_segment_has_at_most_255_ccws(
+@pytest.mark.parametrize(("length", "error"), [(255, 0), (256, 0), (257, errno.EINVAL)])
+def test_a_segment_has_at_most_256_ccws(
     driver: Driver, format1: int, flag: int, length: int, error: int
 ) -> None:
     ccws = [(NOP, flag | SLI, 1, DATA)] * (length - 1) + [(NOP, SLI, 1, DATA)]
@@ -247,12 +295,25 @@ def test_a_segment_has_at_most_255_ccws(
 
 
 @BOTH
-def test_a_segment_behind_a_tic_has_its_own_255(driver: Driver, format1: int) -> None:
-    for length, error in ((255, 0), (256, errno.EINVAL)):
+def test_a_segment_behind_a_tic_has_its_own_256(driver: Driver, format1: int) -> None:
+    for length, error in ((256, 0), (257, errno.EINVAL)):
         second = [(NOP, CC | SLI, 1, 0)] * (length - 1) + [(NOP, SLI, 1, 0)]
         driver.machine.program(*second, at=0x8000, format1=bool(format1))
         first = [(NOP, CC | SLI, 1, 0)] * 200 + [(TIC, 0, 0, 0x8000)]
         assert driver.start(*first, ctrl0=format1 | PREFETCH) == error
+        if not error:
+            driver.settle()
+            assert driver.take().dstat == ENDED
+
+
+@BOTH
+def test_a_program_has_at_most_16_segments(driver: Driver, format1: int) -> None:
+    for segments, error in ((16, 0), (17, errno.EINVAL)):
+        for number in range(segments):
+            at = PROGRAM + number * 0x100
+            following = (TIC, 0, 0, at + 0x100) if number < segments - 1 else (NOP, SLI, 1, 0)
+            driver.machine.program((NOP, CC | SLI, 1, 0), following, at=at, format1=bool(format1))
+        assert driver.request(START, driver.orb(format1 | PREFETCH)) == error
         if not error:
             driver.settle()
             assert driver.take().dstat == ENDED
@@ -272,17 +333,42 @@ def test_two_segments_that_tic_to_each_other_are_scanned_once(driver: Driver) ->
 
 
 @pytest.mark.parametrize(("ctrl0", "size"), [(0, 4), (c.ORB_CTRL0_MASK_C64, 8)])
-def test_an_idal_that_is_not_mapped_is_efault(driver: Driver, ctrl0: int, size: int) -> None:
+def test_an_idal_that_is_not_mapped_is_einval(driver: Driver, ctrl0: int, size: int) -> None:
     ctrl0 |= FORMAT1 | PREFETCH
-    assert driver.start((SENSE_ID, IDA, 7, MEMORY), ctrl0=ctrl0) == errno.EFAULT
-    assert driver.start((SENSE_ID, IDA | SLI, 9000, MEMORY - size), ctrl0=ctrl0) == errno.EFAULT
+    assert driver.start((SENSE_ID, IDA, 7, MEMORY), ctrl0=ctrl0) == errno.EINVAL
+    assert driver.start((SENSE_ID, IDA | SLI, 9000, MEMORY - size), ctrl0=ctrl0) == errno.EINVAL
     assert driver.start((SENSE_ID, IDA | SLI, 7, MEMORY - size), ctrl0=ctrl0) == 0
+
+
+@pytest.mark.parametrize("code", [0x02, 0x01, 0x0C, SENSE_ID])
+def test_data_that_moves_must_be_mapped(driver: Driver, code: int) -> None:
+    for address, count in ((MEMORY, 1), (MEMORY - 7, 8), (1 << 31 | DATA, 1)):
+        ccw = (code, SLI, count, address)
+        assert driver.start(ccw, ctrl0=FORMAT1 | PREFETCH) == errno.EINVAL
+        assert driver.start((NOP, CC | SLI, 1, 0), ccw, ctrl0=FORMAT1 | PREFETCH) == errno.EINVAL
+    assert driver.signals() == 0
+
+
+@pytest.mark.parametrize(
+    "ccw", [(NOP, SLI, 8, MEMORY), (SENSE_ID, SLI | SKIP, 8, MEMORY), (SENSE_ID, SLI, 0, MEMORY)]
+)
+def test_data_that_does_not_move_need_not_be(driver: Driver, ccw: Ccw) -> None:
+    assert driver.start(ccw, ctrl0=FORMAT1 | PREFETCH) == 0
+    driver.settle()
+    assert driver.take().dstat == ENDED
+
+
+def test_storage_that_is_gone_is_efault(driver: Driver) -> None:
+    os.truncate(driver.machine.storage.fd, PROGRAM)
+    assert driver.request(START, driver.orb(FORMAT1 | PREFETCH)) == errno.EFAULT
+    assert driver.state() is State.IDLE
 
 
 def test_without_prefetch_the_same_program_is_condition_code_0_and_an_irb(driver: Driver) -> None:
     for ccws in (
         [(NOP, CC | SLI, 1, 0), (TIC, 0, 0, MEMORY)],
         [(SENSE_ID, IDA, 7, MEMORY)],
+        [(SENSE_ID, 0, 7, MEMORY)],
     ):
         assert driver.start(*ccws) == 0
         driver.settle()
@@ -292,17 +378,16 @@ def test_without_prefetch_the_same_program_is_condition_code_0_and_an_irb(driver
     assert driver.take().cstat == PROGRAM_CHECK
 
 
-def test_without_prefetch_a_segment_may_be_longer_than_255(driver: Driver) -> None:
+def test_without_prefetch_a_segment_may_be_longer_than_256(driver: Driver) -> None:
     ccws = [(NOP, CC | SLI, 1, 0)] * 300 + [(SENSE_ID, 0, 7, DATA)]
     assert driver.start(*ccws) == 0
     driver.settle()
     assert driver.take().dstat == ENDED
 
 
-def test_alignment_data_address_and_tic_to_tic_are_not_the_drivers(driver: Driver) -> None:
+def test_alignment_and_tic_to_tic_are_not_the_drivers(driver: Driver) -> None:
     driver.machine.program((TIC, 0, 0, PROGRAM), at=0x8000)
     for ccws in (
-        [(SENSE_ID, 0, 7, MEMORY)],
         [(NOP, CC | SLI, 1, 0), (TIC, 0, 0, 0x8000)],
         [(0x00, 0, 1, 0)],
         [(NOP, SUSPEND, 1, 0)],
@@ -313,6 +398,14 @@ def test_alignment_data_address_and_tic_to_tic_are_not_the_drivers(driver: Drive
     assert driver.request(START, driver.orb(FORMAT1 | PREFETCH, PROGRAM + 4)) == 0
     driver.settle()
     assert driver.take().cstat == PROGRAM_CHECK
+
+
+def test_only_what_belongs_to_the_program_need_be_mapped(driver: Driver) -> None:
+    at = MEMORY - 16
+    driver.machine.program((NOP, CC | SLI, 1, 0), (SENSE_ID, 0, 7, DATA), at=at)
+    assert driver.request(START, driver.orb(FORMAT1 | PREFETCH, at)) == 0
+    driver.settle()
+    assert driver.take().dstat == ENDED
 
 
 # --- writes into the regions ----------------------------------------------------------------------
@@ -327,10 +420,34 @@ def test_a_write_into_the_orb_area_alone_only_lands(driver: Driver) -> None:
 
 
 @pytest.mark.parametrize("interface", ["start-only", "scsw", "async"])
-def test_on_older_interfaces_every_write_is_evaluated(tmp_path: Path, interface: str) -> None:
+@pytest.mark.parametrize(
+    ("offset", "size"), [(0, 12), (0, 1), (24, 96), (30, 1), (120, 4), (123, 1)]
+)
+def test_on_older_interfaces_every_write_is_evaluated_with_what_is_there(
+    tmp_path: Path, interface: str, offset: int, size: int
+) -> None:
     driver = Driver(tmp_path, interface)
-    assert driver.write("io_region", 0, driver.orb()) == errno.EINVAL
-    assert driver.ret_code() == -errno.EINVAL
+    there = driver.read("io_region", offset, size)
+    assert driver.write("io_region", offset, there) == 0, "fctl 0"
+    assert driver.start((NOP, SLI, 1, 0)) == 0
+    driver.settle()
+    driver.take()
+    assert driver.write("io_region", offset, driver.read("io_region", offset, size)) == 0
+    driver.settle()
+    assert driver.take().dstat == ENDED, "fctl start"
+    driver.close()
+
+
+@pytest.mark.parametrize("interface", ["start-only", "scsw", "async"])
+def test_on_older_interfaces_a_write_into_the_irb_area_lands_until_the_next_irb(
+    tmp_path: Path, interface: str
+) -> None:
+    driver = Driver(tmp_path, interface)
+    assert driver.write("io_region", IRB_AT, b"\xee" * 100) == 0
+    assert driver.read("io_region", IRB_AT, 100) == b"\xee" * 96 + bytes(4)
+    assert driver.start((NOP, SLI, 1, 0)) == 0
+    driver.settle()
+    assert driver.take().dstat == ENDED
     driver.close()
 
 
@@ -344,7 +461,7 @@ def test_a_partial_write_of_fctl_is_a_request_with_the_orb_that_is_there(driver:
 
 
 def test_a_write_into_the_scsw_that_leaves_fctl_alone_is_evaluated_with_it(driver: Driver) -> None:
-    assert driver.write("io_region", 20, b"\0") == errno.EINVAL
+    assert driver.write("io_region", 20, b"\0") == 0
     driver.machine.program((NOP, SLI, 1, 0))
     assert driver.request(START) == 0
     driver.settle()
@@ -361,8 +478,11 @@ def test_irb_area_and_ret_code_of_a_write_are_ignored(driver: Driver) -> None:
     assert driver.read("io_region", 25, 99) == bytes(99)
     driver.settle()
     shown = driver.read("io_region", IRB_AT, 96)
-    assert driver.write("io_region", IRB_AT, b"\xee" * 100) == 0, "the fctl that is there: start"
-    assert driver.read("io_region", 25, 95) == shown[1:]
+    for offset, size in ((IRB_AT, 100), (IRB_AT, 96), (60, 1), (120, 4)):
+        assert driver.write("io_region", offset, b"\xee" * size) == 0, "accepted, and no request"
+    driver.settle()
+    assert driver.signals() == 1
+    assert driver.read("io_region", 25, 99) == shown[1:] + bytes(4)
 
 
 @pytest.mark.parametrize("name", ["io_region", "cmd_region", "schib_region"])
@@ -383,14 +503,24 @@ def test_read_only_regions_refuse_writes(driver: Driver) -> None:
             assert driver.write(name, 0, b"\0") == errno.EINVAL
 
 
-def test_a_cmd_region_write_that_does_not_cover_the_command_only_changes_bytes(
+def test_a_write_of_a_part_of_the_cmd_region_is_evaluated_with_what_is_there(
     driver: Driver,
 ) -> None:
-    for offset, data in ((0, b"\1"), (0, b"\1\0\0"), (1, b"\0\0\0"), (4, b"abcd"), (1, b"0123456")):
+    first = 0 if sys.byteorder == "little" else 3
+    for offset, data in (
+        (first, b"\1"),
+        (1, b"\0\0"),
+        (4, b"abcd"),
+        (7, b"x"),
+        (0, HSCH.to_bytes(4, sys.byteorder)),
+    ):
         assert driver.write("cmd_region", offset, data) == 0
-        assert driver.read("cmd_region", offset, len(data)) == data
-    driver.settle()
-    assert driver.signals() == 0
+        assert driver.read("cmd_region", 4, 4) == bytes(4), "ret_code in a write is ignored"
+        driver.settle()
+        assert driver.take().ctrl & 0x7000 == HALT
+        assert driver.signals() == 1
+    assert driver.write("cmd_region", 2, b"\1") == errno.EINVAL
+    assert driver.ret_code("cmd_region") == -errno.EINVAL
 
 
 def test_a_cmd_region_write_of_all_8_bytes_is_a_command_and_shows_its_own_ret_code(
@@ -416,10 +546,10 @@ def test_a_schib_write_must_be_the_whole_of_it(driver: Driver) -> None:
     assert driver.read("schib_region") == schib
 
 
-def test_an_msch_that_is_an_operand_exception_is_einval(driver: Driver) -> None:
+def test_an_msch_that_is_an_operand_exception_is_eio(driver: Driver) -> None:
     schib = bytearray(driver.read("schib_region"))
     schib[5] |= 0x60
-    assert driver.write("schib_region", 0, bytes(schib)) == errno.EINVAL
+    assert driver.write("schib_region", 0, bytes(schib)) == errno.EIO
 
 
 def test_a_schib_read_is_a_stsch_whole_or_in_part(driver: Driver) -> None:
@@ -525,22 +655,6 @@ def test_only_removal_leads_to_not_oper_and_nothing_leads_back(driver: Driver) -
 # --- interruptions --------------------------------------------------------------------------------
 
 
-def test_pci_then_end_are_two_irbs_and_cp_pending_ends_when_the_second_is_shown(
-    driver: Driver,
-) -> None:
-    assert driver.start((SENSE_ID, 0x08, 7, DATA)) == 0
-    driver.settle()
-    assert driver.signals() == 1
-    assert driver.state() is State.CP_PENDING
-    first = driver.take()
-    assert (first.cstat, first.ctrl & STCTL) == (0x80, INTERMEDIATE | PENDING)
-    assert driver.signals() == 1
-    assert driver.state() is State.IDLE
-    last = driver.take()
-    assert (last.dstat, last.cstat) == (ENDED, 0)
-    assert driver.signals() == 0
-
-
 @pytest.mark.parametrize(
     ("ccw", "ctrl0"),
     [((NOP, SLI | 0x08, 1, 0), 0), ((NOP, SLI | SUSPEND, 1, 0), SPND),
@@ -594,10 +708,13 @@ def test_scsw_h_has_moved_on_where_the_io_region_shows_the_request(driver: Drive
 def test_an_accepted_clear_discards_what_is_shown_and_queued_and_delivers_one(
     driver: Driver,
 ) -> None:
-    assert driver.start((SENSE_ID, 0x08, 7, DATA)) == 0
+    driver.behaviour.switch(Fault.HANG)
+    assert driver.start((NOP, SLI | PCI, 1, 0)) == 0
+    driver.settle()
+    assert driver.command(HSCH) == 0
     driver.settle()
     assert driver.signals() == 1
-    assert driver.sch.pending.queue
+    assert driver.sch.pending.queue, "the halt's, behind the PCI"
     assert driver.request(CLEAR) == 0
     driver.settle()
     assert driver.signals() == 1
@@ -703,21 +820,36 @@ def test_status_of_a_closed_device_is_shown_to_nobody(probe: Driver, state: str)
 
 
 @pytest.mark.parametrize(
-    ("flags", "ctrl0", "intermediate"),
-    [(SLI | 0x08, 0, 1), (SLI, c.ORB_CTRL0_MASK_ISIC, 1), (SLI | 0x08, c.ORB_CTRL0_MASK_ISIC, 2)],
+    ("flags", "ctrl0"),
+    [(SLI | PCI, 0), (SLI, c.ORB_CTRL0_MASK_ISIC), (SLI | PCI, c.ORB_CTRL0_MASK_ISIC)],
     ids=["pci", "initial status", "both"],
 )
 def test_unsolicited_status_that_waits_does_not_hold_back_the_end_of_the_start(
-    probe: Driver, flags: int, ctrl0: int, intermediate: int
+    probe: Driver, flags: int, ctrl0: int
 ) -> None:
     assert probe.start((0x07, flags, 1, 0), ctrl0=FORMAT1 | ctrl0) == 0
     probe.machine.device.attention(0x80)
     probe.settle()
-    for _ in range(intermediate):
-        assert probe.take().ctrl & STCTL == INTERMEDIATE | PENDING
     assert probe.take().dstat == ENDED
     assert probe.take().dstat == 0x80
-    assert probe.signals() == intermediate + 2
+    assert probe.signals() == 2
+
+
+def test_unsolicited_status_that_nobody_takes_is_one(each: Driver) -> None:
+    for dstat in (0x80, 0x04, 0x80, 0x40):
+        each.machine.device.attention(dstat)
+    assert each.take().dstat == 0x80
+    assert each.take().dstat == 0xC4
+    assert each.signals() == 2
+    each.behaviour.delay = 1.0
+    assert each.start((NOP, SLI, 1, 0)) == 0
+    for dstat in (0x80, 0x04):
+        each.machine.device.attention(dstat)
+    assert each.signals() == 0, "a start is active"
+    each.machine.executor.elapse()
+    assert each.take().dstat == ENDED
+    assert each.take().dstat == 0x84
+    assert each.signals() == 2
 
 
 def test_a_lost_interruption_of_a_resumed_program_leaves_it_active_and_not_suspended(
@@ -738,23 +870,3 @@ def test_status_of_a_removed_device_leads_nowhere(probe: Driver) -> None:
     probe.sch.enable()  # behind the driver's back
     probe.machine.device.attention(0x80)
     assert probe.state() is State.NOT_OPER
-
-
-@pytest.mark.parametrize("early", [True, False], ids=["taken before the halt ran", "after"])
-def test_a_halt_of_a_start_whose_end_is_queued_gives_no_second_end(
-    driver: Driver, early: bool
-) -> None:
-    assert driver.start((SENSE_ID, 0x08, 7, DATA)) == 0
-    driver.settle()
-    answer = driver.command(HSCH)
-    assert answer in (0, errno.EBUSY)
-    if not early:
-        driver.settle()
-    irbs = []
-    while driver.sch.pending.shown:
-        irbs.append(driver.take())
-        driver.settle()
-    ends = [irb for irb in irbs if irb.ctrl & STCTL != INTERMEDIATE | PENDING]
-    assert len(ends) == 1
-    assert bool(ends[0].ctrl & HALT) == (answer == 0)
-    assert driver.state() is State.IDLE

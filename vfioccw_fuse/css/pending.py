@@ -160,6 +160,9 @@ class PendingStatus:
                 return
             new = new.over(Scsw(scsw.flags, scsw.ctrl, cstat=scsw.cstat))
         said, self.erw, self.ecw, self.logout, _ = new
+        if said.ctrl & STCTL == UNSOLICITED:
+            # The device end that is owed is owed still.
+            said = said._replace(ctrl=said.ctrl | scsw.ctrl & DEVICE_ACTIVE)
         scsw.flags, scsw.ctrl, scsw.cpa, scsw.dstat, scsw.cstat, scsw.count = said
         if self.observer is not None:
             self.observer.interruption(self.irb())
@@ -213,8 +216,8 @@ class PendingStatus:
         halted = ctrl & HALT and ctrl & SUSPENDED and not self.shown
         if stctl != INTERMEDIATE_ONLY or halted:
             # Device active outlives channel end: its device end is still to come.
-            ended = stctl & SECONDARY or not stctl & PRIMARY
-            scsw.ctrl = 0 if ended else ctrl & DEVICE_ACTIVE
+            owed = stctl & (PRIMARY | SECONDARY) == PRIMARY or stctl == UNSOLICITED
+            scsw.ctrl = ctrl & DEVICE_ACTIVE if owed else 0
         elif ctrl & SUSPENDED:
             scsw.ctrl = ctrl & ~(STCTL | RESUME_PEND)
         else:

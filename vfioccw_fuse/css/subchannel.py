@@ -431,7 +431,8 @@ class Subchannel:
             return
         ctrl = self.scsw.ctrl
         stctl = UNSOLICITED
-        if ctrl & DEVICE_ACTIVE and dstat & c.SCSW_DSTAT_DEVICE_END:
+        owed = self.program is None and ctrl & ACTIVE == DEVICE_ACTIVE
+        if owed and dstat & c.SCSW_DSTAT_DEVICE_END:
             stctl = SECONDARY | STATUS_PEND
         new = Interruption(Scsw(ctrl=stctl, dstat=dstat), solicited=False)
         if ctrl & FCTL:

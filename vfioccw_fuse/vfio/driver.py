@@ -212,7 +212,6 @@ class Driver:
         """VFIO_DEVICE_RESET: CLOSE, then OPEN. What was shown or queued is gone."""
         self.counters.resets += 1
         self.at.close()
-        self.io.show(bytes(c.IRB_SIZE))
         self.at.open()
 
     # --- the cells: life ----------------------------------------------------------------------

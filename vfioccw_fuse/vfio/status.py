@@ -8,7 +8,7 @@ the IRBs come one by one: the next is shown and signalled when the one before wa
 from __future__ import annotations
 
 from collections import deque
-from typing import Protocol
+from typing import Final, Protocol
 
 from ..css.pending import coalesced, joined
 from ..css.scsw import (
@@ -21,8 +21,12 @@ from ..css.scsw import (
     UNSOLICITED,
 )
 from ..css.subchannel import Subchannel
+from ..regions import constants as c
 from .areas import IoArea
 from .irq import Irq
+
+
+NO_IRB: Final = bytes(c.IRB_SIZE)
 
 
 class Taker(Protocol):
@@ -90,7 +94,8 @@ class ReaderTakes:
         """The subchannel has dropped it."""
 
     def dropped(self) -> None:
-        """The subchannel has dropped it."""
+        """The subchannel has dropped it; nothing is left in the area."""
+        self._area.show(NO_IRB)
 
     @property
     def shown(self) -> bool:
@@ -110,7 +115,8 @@ class DriverTakes:
     """
 
     def __init__(self, sch: Subchannel, area: IoArea, irq: Irq) -> None:
-        self._sch = sch
+        self._scsw = sch.scsw
+        self._pending = sch.pending
         self._area = area
         self._irq = irq
         # The first is shown. With each its ctrl halfword.
@@ -118,8 +124,8 @@ class DriverTakes:
 
     def come(self) -> bool:
         """Take it; join it to the last if both are of one start function, else put it behind."""
-        ctrl = self._sch.scsw.ctrl
-        _, irb = self._sch.tsch()
+        ctrl = self._scsw.ctrl
+        irb = self._pending.irb()
         irbs = self._irbs
         last = irbs[-1][0] if irbs else 0
         if last & STCTL == INTERMEDIATE_ONLY and ctrl & FCTL == START:
@@ -132,6 +138,8 @@ class DriverTakes:
             irbs.append((ctrl, irb))
             if len(irbs) == 1:
                 self._show()
+        # That is the TSCH; what it lets come next comes behind.
+        self._pending.take()
         return ctrl & STCTL not in (INTERMEDIATE_ONLY, UNSOLICITED) and not ctrl & ACTIVE
 
     def _show(self) -> None:
@@ -158,7 +166,7 @@ class DriverTakes:
                 self._show()
 
     def dropped(self) -> None:
-        """Nothing is shown, nothing waits."""
+        """Nothing counts as shown any more, nothing waits; the bytes stay (vfio_ccw_mdev_reset)."""
         self._irbs.clear()
 
     @property

@@ -144,12 +144,12 @@ def test_a_subchannel_that_msch_disabled_refuses_all_until_it_is_enabled_again(r
     assert rig.take().scsw_dstat == ENDED
 
 
-def test_limit_mode_3_unknown_commands_and_wrong_sizes_are_einval(rig: Rig) -> None:
+def test_limit_mode_3_is_eio_and_unknown_commands_and_wrong_sizes_are_einval(rig: Rig) -> None:
     rig.situation("idle")
     schib = rig.full.store()
     with pytest.raises(RequestFailed) as refused:
         rig.full.modify(schib._replace(pmcw_flags=schib.pmcw_flags | 0x0060))
-    assert refused.value.errno == errno.EINVAL
+    assert refused.value.errno == errno.EIO
     for bits in (0, 3, 1 << 7, 1 << 31):
         with pytest.raises(RequestFailed) as refused:
             rig.full.command("unknown", bits)
