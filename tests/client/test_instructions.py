@@ -131,8 +131,8 @@ def test_not_operational_is_cc_3_and_leaves_scsw_as_it_was(mnt, sub, nop):
 @pytest.mark.parametrize(
     ("orb", "number"),
     [
-        (Orb(ctrl0=0x00C0, lpm=0xFF, ctrl1=0x02, cpa=0x1000), errno.EINVAL),
-        (Orb(ctrl0=0x00C0, lpm=0xFF, cpa=0x7F000000), errno.EFAULT),
+        (Orb(ctrl0=0x0080, lpm=0xFF, ctrl1=0x02, cpa=0x1000), errno.EIO),
+        (Orb(ctrl0=0x00C0, lpm=0xFF, cpa=0x7F000000), errno.EINVAL),
     ],
 )
 def test_an_errno_without_cc_is_raised_and_the_next_request_works(sub, nop, orb, number):

@@ -11,9 +11,10 @@ from ..regions.state import parse_state
 from . import asking_the_mount, in_words
 
 _MEANINGS = {
-    errno.EINVAL: "the ORB is invalid, or the program has more than 255 CCWs in a row",
-    errno.EFAULT: "a CCW or IDAL lies outside guest storage; try --no-prefetch to see the IRB",
-    errno.EIO: "the subchannel is in no state for it; see its file state",
+    errno.EINVAL: "a CCW, an IDAL or data lies outside guest storage, or the program has more than"
+    " 256 CCWs in a row or 16 segments; on full, --no-prefetch lets the channel find it",
+    errno.EFAULT: "the file behind guest storage was cut",
+    errno.EIO: "the ORB is invalid, or the subchannel is in no state for it; see its file state",
     errno.EAGAIN: "another request has held the subchannel all the time",
     errno.EBUSY: "another request is in the way",
     errno.EOPNOTSUPP: "the interface of this mount does not offer it",

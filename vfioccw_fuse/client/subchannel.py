@@ -267,8 +267,8 @@ class Subchannel:
 
         *orb*: the operation-request block, or the address of a channel program, which is then
         started as Linux does (`LINUX_CTRL0`, all paths). RequestFailed if the write fails with
-        another errno, such as EINVAL for an ORB that is an operand exception, EFAULT for a program
-        outside storage, EIO when the subchannel is in no state to do anything.
+        another errno, such as EINVAL for a program or data outside storage, EIO for an ORB that is
+        an operand exception and when the subchannel is in no state to do anything.
         """
         if isinstance(orb, int):
             orb = Orb(intparm=0, ctrl0=LINUX_CTRL0, lpm=ALL_PATHS, ctrl1=0, cpa=orb)

@@ -7,7 +7,7 @@ driver has prefetched comes from there; `CopiedCcws` runs from what was prefetch
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import ClassVar, Final, NamedTuple
 
@@ -48,6 +48,8 @@ class Prefetched(NamedTuple):
     """CCWs by their addresses."""
     idals: Mapping[int, tuple[int, ...]] = MappingProxyType({})
     """The IDAWs of the CCWs that have an IDAL, by the addresses of the CCWs."""
+    segments: Sequence[tuple[int, int]] = ()
+    """Where the first and the last CCW of each segment begin, in the order of their discovery."""
 
 
 NOTHING: Final = Prefetched()
@@ -199,4 +201,8 @@ class CopiedCcws(CcwFetcher):
         raise ChannelCheck(c.SCSW_CSTAT_PROG_CHECK)
 
     def _leads(self, target: int) -> bool:
-        return target in self._known
+        # Linux goes into the first segment that has the byte (ccwchain_fetch_tic).
+        for first, last in self.prefetched.segments:
+            if first <= target <= last:
+                return not (target - first) % c.CCW_SIZE
+        return False

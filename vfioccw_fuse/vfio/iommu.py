@@ -144,7 +144,7 @@ def touches(space: AddressSpace, ccws: CcwFetcher, area: Range) -> bool:
     """
     if ccws.space is not space:
         return False
-    known, idals = ccws.prefetched
+    known, idals, _ = ccws.prefetched
     if not known:
         return True
 

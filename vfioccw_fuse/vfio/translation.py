@@ -123,7 +123,7 @@ class _Reader:
             raise Untranslatable(errno.EINVAL) from None
         except StorageLost:
             raise Untranslatable(errno.EFAULT) from None
-        return Prefetched(self._ccws, self._idals)
+        return Prefetched(self._ccws, self._idals, segments)
 
     def _segment(self, head: int) -> list[Ccw]:
         """The CCWs of the segment at *head*, all as format 1."""
@@ -141,7 +141,7 @@ class _Reader:
     def _end(head: int, ccws: list[Ccw]) -> int:
         """How many of *ccws* are the segment, where it has a TIC."""
         for number, (code, flags, _, cda) in enumerate(ccws, 1):
-            leads_back = code == TIC and head <= cda < head + number * c.CCW_SIZE
+            leads_back = code == TIC and head <= cda <= head + (number - 1) * c.CCW_SIZE
             if not flags & CHAINS and not leads_back:
                 return number
         # Too long, or the next CCW is not mapped.

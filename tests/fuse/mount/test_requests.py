@@ -159,14 +159,14 @@ def test_a_thousand_round_trips_each_have_one_interruption(client: Client) -> No
     assert not client.wait(0)
 
 
-def test_programs_outside_memory_are_an_irb_and_with_prefetch_efault(client: Client) -> None:
+def test_programs_outside_memory_are_an_irb_and_with_prefetch_einval(client: Client) -> None:
     assert client.request(START, cpa=0x7FFFFFF8) == 0
     assert client.wait()
     assert client.irb().cstat == 0x20
-    assert client.request(START, ctrl0=0x00C0, cpa=0x7FFFFFF8) == errno.EFAULT
+    assert client.request(START, ctrl0=0x00C0, cpa=0x7FFFFFF8) == errno.EINVAL
     assert not client.wait(0.02)
     ret_code = os.pread(client.fds["io_region"], 4, 120)
-    assert ret_code == (-errno.EFAULT & 0xFFFFFFFF).to_bytes(4, sys.byteorder)
+    assert ret_code == (-errno.EINVAL & 0xFFFFFFFF).to_bytes(4, sys.byteorder)
 
 
 # --- faults and timing by control -----------------------------------------------------------------
