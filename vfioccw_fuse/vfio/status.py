@@ -25,7 +25,6 @@ from ..regions import constants as c
 from .areas import IoArea
 from .irq import Irq
 
-
 NO_IRB: Final = bytes(c.IRB_SIZE)
 
 
