@@ -7,9 +7,9 @@ driver has prefetched comes from there; `CopiedCcws` runs from what was prefetch
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import ClassVar, Final, NamedTuple
+from typing import ClassVar, Final
 
 from ..memory.space import AddressingError, AddressSpace, StorageLost
 from ..regions import codec
@@ -26,11 +26,8 @@ FORMAT2_IDAW: Final = c.ORB_CTRL0_MASK_C64
 MIDAW: Final = c.ORB_CTRL1_MASK_MIDAW
 NOT_WITH_MIDA: Final = c.CCW_FLAG_IDA | c.CCW_FLAG_SKIP
 
-Ccw = tuple[int, int, int, int]
-"""Command code, `CCW_FLAG_*` bits, byte count and data address of a CCW of either format."""
-
 _parse0 = codec.CCW0.parse
-_unpack1 = codec.CCW1.struct.unpack
+_unpack1 = codec.CCW1.struct.unpack_from
 
 
 class ChannelCheck(Exception):
@@ -41,18 +38,11 @@ class ChannelCheck(Exception):
         self.cstat = cstat
 
 
-class Prefetched(NamedTuple):
-    """What a driver has read of a channel program before SSCH."""
-
-    ccws: Mapping[int, Ccw] = MappingProxyType({})
-    """CCWs by their addresses."""
-    idals: Mapping[int, tuple[int, ...]] = MappingProxyType({})
-    """The IDAWs of the CCWs that have an IDAL, by the addresses of the CCWs."""
-    segments: Sequence[tuple[int, int]] = ()
-    """Where the first and the last CCW of each segment begin, in the order of their discovery."""
-
-
-NOTHING: Final = Prefetched()
+Segments = Sequence[tuple[int, bytes]]
+"""CCWs that a driver has read: pieces of a program, each with the address of its first CCW."""
+Idals = Mapping[int, tuple[int, ...]]
+"""IDAWs that a driver has read, by the address of the CCW that has the list."""
+NO_IDALS: Final[Idals] = MappingProxyType({})
 
 
 class CcwFetcher:
@@ -62,8 +52,8 @@ class CcwFetcher:
     address, command code, CCW_FLAG_ bits, byte count and data address.
     """
 
-    ADDRESS_BITS: ClassVar[int] = 31
-    """Bits of an address in a CCW and in the SCSW."""
+    HIGHEST: ClassVar[int] = 0x7FFFFFFF
+    """The highest address in a CCW and in the SCSW."""
     copied: ClassVar[bool] = False
     """What runs is a driver's copy: `CopiedCcws`."""
 
@@ -76,22 +66,33 @@ class CcwFetcher:
     cda: int = 0
     """Data address."""
 
-    def __init__(self, space: AddressSpace, orb: Orb, prefetched: Prefetched = NOTHING) -> None:
-        """*prefetched* runs in place of what storage has now; all else is fetched from *space*."""
-        _, self.ctrl0, _, ctrl1, self.address = orb
-        """The ORB's key and controls, `ORB_CTRL0_MASK_*`; the absolute address of a CCW."""
+    def __init__(
+        self, space: AddressSpace, orb: Orb, segments: Segments = (), idals: Idals = NO_IDALS
+    ) -> None:
+        """*segments*, from the first CCW on, and *idals* count, not what storage has now."""
+        _, self.ctrl0, _, ctrl1, cpa = orb
+        """The ORB's key and controls, `ORB_CTRL0_MASK_*`."""
+        self.address = cpa
+        """Absolute address of the current CCW."""
         self.space = space
         """Where the program and its data are."""
+        self.segments = segments
+        """The CCWs that were prefetched."""
+        self.idals = idals
+        """The IDAWs that were prefetched."""
         self._format1 = self.ctrl0 & FORMAT1
         self._midaw = ctrl1 & MIDAW
-        self.prefetched = prefetched
-        """What a driver has read."""
-        self._known = prefetched.ccws
+        # The CCWs at hand: the address of the first, and the offset of the last from it.
+        self._base = cpa
+        self._block = segments[0][1] if segments else b""
+        self._last = len(self._block) - 8
+        if cpa & 7 or (not self._format1 and cpa >= FORMAT0_LIMIT):
+            self._last = -8
 
     @property
     def cpa(self) -> int:
         """The CCW address of the SCSW: 8 higher than the CCW used last."""
-        return (self.address + 8) & (1 << self.ADDRESS_BITS) - 1
+        return (self.address + 8) & self.HIGHEST
 
     @property
     def key(self) -> int:
@@ -100,8 +101,15 @@ class CcwFetcher:
 
     def refetch(self) -> None:
         """What was prefetched counts no more: from now on every CCW is fetched from storage."""
-        self.prefetched = NOTHING
-        self._known = NOTHING.ccws
+        self.segments = ()
+        self.idals = NO_IDALS
+        self._last = -8
+
+    def ahead(self) -> Iterator[tuple[int, int, int, int, int]]:
+        """Address, command code, flags, count and data address of every CCW that was prefetched."""
+        for head, block in self.segments:
+            for place in range(0, len(block), c.CCW_SIZE):
+                yield head + place, *self._decode(block, place)
 
     def idaws(self, *, backward: bool) -> tuple[int, ...] | None:
         """The IDAWs of the current CCW that were prefetched; None: the channel fetches the list.
@@ -111,30 +119,47 @@ class CcwFetcher:
         """
         if backward or self.cda & (7 if self.ctrl0 & FORMAT2_IDAW else 3):
             return None
-        return self.prefetched.idals.get(self.address)
+        return self.idals.get(self.address)
 
     def tell(self, observer: Observer, status: int) -> None:
         """Tell *observer* of the current CCW: its unit status, or 0 if its data chain goes on."""
         observer.ccw(self.address, self.code, self.flags, self.count, self.cda, status)
 
-    def _fetch(self, address: int) -> Ccw:
-        """The CCW at *address*, which was not prefetched."""
+    def _decode(self, block: bytes, place: int) -> tuple[int, int, int, int]:
+        if self._format1:
+            code, flags, count, cda = _unpack1(block, place)
+        else:
+            code, cda, flags, _, count = _parse0(block, place)
+        return code, flags, count, cda
+
+    def _prefetched(self, address: int) -> int:
+        """Get the prefetched CCW at *address* at hand; gives its place there, -1: there is none."""
+        for head, block in self.segments:
+            place = address - head
+            if 0 <= place < len(block) and not place & 7:
+                self._base, self._block, self._last = head, block, len(block) - 8
+                return place
+        return -1
+
+    def _seek(self, address: int) -> int:
+        """Get the CCW at *address* at hand, prefetched or from storage; gives its place there."""
         if address & 7 or (not self._format1 and address >= FORMAT0_LIMIT):
             raise ChannelCheck(c.SCSW_CSTAT_PROG_CHECK)
+        place = self._prefetched(address)
+        if place >= 0:
+            return place
         space = self.space
         if space.valid(address, 8) < 8:
             raise ChannelCheck(c.SCSW_CSTAT_PROG_CHECK)
         if space.keys is not None and space.keys.permitted(address, 8, self.key, store=False) < 8:
             raise ChannelCheck(c.SCSW_CSTAT_PROT_CHECK)
         try:
-            ccw = space.read(address, 8)
+            self._block = space.read(address, 8)
         except (AddressingError, StorageLost):
             raise ChannelCheck(c.SCSW_CSTAT_CHN_CTRL_CHK) from None
-        if self._format1:
-            code, flags, count, cda = _unpack1(ccw)
-        else:
-            code, cda, flags, _, count = _parse0(ccw)
-        return code, flags, count, cda
+        # It is fetched each time: storage may change.
+        self._last = -8
+        return 0
 
     def _leads(self, target: int) -> bool:
         """Whether a TIC may lead to *target*."""
@@ -149,14 +174,19 @@ class CcwFetcher:
         transferred = False
         while True:
             self.address = address
-            ccw = self._known.get(address)
-            code, flags, count, cda = self._fetch(address) if ccw is None else ccw
+            place = address - self._base
+            if not 0 <= place <= self._last or place & 7:
+                place = self._seek(address)
+            if self._format1:
+                code, flags, count, cda = _unpack1(self._block, place)
+            else:
+                code, cda, flags, _, count = _parse0(self._block, place)
             if code & 0x0F != c.CCW_CMD_TIC:
                 break
             # Format 0 ignores what format 1 wants to be zero.
             if self._format1 and (code != c.CCW_CMD_TIC or flags or count):
                 raise ChannelCheck(c.SCSW_CSTAT_PROG_CHECK)
-            if transferred or first or cda >> self.ADDRESS_BITS or not self._leads(cda):
+            if transferred or first or cda > self.HIGHEST or not self._leads(cda):
                 raise ChannelCheck(c.SCSW_CSTAT_PROG_CHECK)
             transferred = True
             address = cda
@@ -167,7 +197,7 @@ class CcwFetcher:
         self.cda = cda
         # Every combination that chapter 15 calls invalid ends in the same program check.
         if (not count or not code & 0x0F or cda >> 31 or flags & c.CCW_FLAG_MIDA) and (
-            cda >> self.ADDRESS_BITS
+            cda > self.HIGHEST
             or (not code & 0x0F and not chained_data)
             or (not count and (not self._format1 or flags & c.CCW_FLAG_DC or chained_data))
             or (flags & c.CCW_FLAG_MIDA and (not self._midaw or flags & NOT_WITH_MIDA))
@@ -182,11 +212,12 @@ class CopiedCcws(CcwFetcher):
     an address that the client wrote is a number, on no boundary and of 32 bits.
     """
 
-    ADDRESS_BITS = 32
+    HIGHEST = 0xFFFFFFFF
     copied = True
 
-    def __init__(self, space: AddressSpace, orb: Orb, prefetched: Prefetched) -> None:
-        super().__init__(space, orb, prefetched)
+    def __init__(self, space: AddressSpace, orb: Orb, segments: Segments, idals: Idals) -> None:
+        super().__init__(space, orb, segments, idals)
+        self._last = len(self._block) - 8
         # Modified and ordinary indirect data addressing exclude each other.
         self._midaw = 0
 
@@ -195,14 +226,17 @@ class CopiedCcws(CcwFetcher):
 
     def idaws(self, *, backward: bool) -> tuple[int, ...] | None:
         """The IDAWs of the current CCW; their list is where the driver put it."""
-        return self.prefetched.idals.get(self.address)
+        return self.idals.get(self.address)
 
-    def _fetch(self, address: int) -> Ccw:
-        raise ChannelCheck(c.SCSW_CSTAT_PROG_CHECK)
+    def _seek(self, address: int) -> int:
+        place = self._prefetched(address)
+        if place < 0:
+            raise ChannelCheck(c.SCSW_CSTAT_PROG_CHECK)
+        return place
 
     def _leads(self, target: int) -> bool:
         # Linux goes into the first segment that has the byte (ccwchain_fetch_tic).
-        for first, last in self.prefetched.segments:
-            if first <= target <= last:
-                return not (target - first) % c.CCW_SIZE
+        for head, block in self.segments:
+            if head <= target <= head + len(block) - c.CCW_SIZE:
+                return not (target - head) & 7
         return False

@@ -186,7 +186,7 @@ class Subchannel:
         if ccws is None:
             ccws = CcwFetcher(self.space, orb)
         intparm, ctrl0, lpm, ctrl1, cpa = orb
-        if cpa >> ccws.ADDRESS_BITS or ctrl0 & TRANSPORT_MODE or ctrl1 & ORB_CTRL1_RESERVED:
+        if cpa > ccws.HIGHEST or ctrl0 & TRANSPORT_MODE or ctrl1 & ORB_CTRL1_RESERVED:
             raise OperandException
         behaviour = self.behaviour
         pmcw = self.pmcw

@@ -18,6 +18,7 @@ from ..css.ccw import CcwFetcher
 from ..css.scsw import START, STATUS_PEND
 from ..css.subchannel import OperandException, Subchannel
 from ..devices.options import Fault
+from ..memory.space import AddressingError, StorageLost
 from ..regions import constants as c
 from ..regions.layouts import Orb
 from ..regions.table import Interface, irqs_of
@@ -357,8 +358,10 @@ class Driver:
                 return errno.EOPNOTSUPP
             try:
                 orb, ccws = self._translate(self.sch.space, orb)
-            except Untranslatable as refused:
-                return refused.errno
+            except (Untranslatable, AddressingError):
+                return errno.EINVAL
+            except StorageLost:
+                return errno.EFAULT
             if not orb.lpm:
                 orb = orb._replace(lpm=self.mask.lpm)
         self.at = self.at.leads.get(_PROCESSING, self.at)

@@ -144,15 +144,15 @@ def touches(space: AddressSpace, ccws: CcwFetcher, area: Range) -> bool:
     """
     if ccws.space is not space:
         return False
-    known, idals, _ = ccws.prefetched
-    if not known:
+    idals = ccws.idals
+    if not ccws.segments:
         return True
 
     def meets(address: int, length: int) -> bool:
         return address < area.end and area.start < address + length
 
     mode = IdaMode.of(ccws.ctrl0)
-    for address, (code, flags, count, cda) in known.items():
+    for address, code, flags, count, cda in ccws.ahead():
         if not ccws.copied and meets(address, CCW_SIZE):
             return True
         if code & 0x0F == CCW_CMD_TIC:

@@ -3,8 +3,9 @@
 Linux copies every program and gives the copy to the hardware (drivers/s390/cio/vfio_ccw_cp.c): so
 `driver_copy` does for the interfaces that Linux has. `client_program`, for `full`, takes the copy's
 limits and errors for an ORB that allows prefetch and runs what it has read then, as the client
-wrote it; a program that may not be prefetched is the channel's alone. Both refuse by
-`Untranslatable`, and change nothing.
+wrote it; a program that may not be prefetched is the channel's alone. Both change nothing, and
+refuse by Untranslatable, by AddressingError for what is not mapped, and by StorageLost where the
+file behind what is mapped was cut.
 
 The rules, and Linux 6.12's functions: a segment are the CCWs up to one that does not chain, and it
 goes on behind a TIC that leads back into it (ccwchain_calc_length); a TIC elsewhere begins another
@@ -14,14 +15,15 @@ unless its target is a CCW of one that is there (tic_target_chain_exists), depth
 
 from __future__ import annotations
 
-import errno
-from collections.abc import Callable, Iterator
-from struct import unpack_from
+import functools
+import itertools
+from collections.abc import Iterable, Iterator
+from struct import Struct, unpack_from
 from typing import Final
 
-from ..css.ccw import CHAINS, Ccw, CcwFetcher, CopiedCcws, Prefetched
+from ..css.ccw import CHAINS, CcwFetcher, CopiedCcws
 from ..css.ida import IdaMode
-from ..memory.space import AddressingError, AddressSpace, StorageLost
+from ..memory.space import AddressingError, AddressSpace
 from ..regions import codec
 from ..regions import constants as c
 from ..regions.layouts import Orb
@@ -34,8 +36,11 @@ SEGMENT_BYTES: Final = LONGEST_SEGMENT * c.CCW_SIZE
 MIDAW: Final = c.ORB_CTRL1_MASK_MIDAW
 IDA: Final = c.CCW_FLAG_IDA
 TIC: Final = c.CCW_CMD_TIC
+NOT_ALONE: Final = CHAINS | IDA
+"""Flags of a CCW that is more than an address and a count."""
 
 _ENDS: Final = bytes(0 if flags & CHAINS else 1 for flags in range(256))
+_IDA: Final = bytes(1 if flags & IDA else 0 for flags in range(256))
 _TIC_FORMAT0: Final = bytes(1 if code & 0x0F == TIC else 0 for code in range(256))
 _TIC_FORMAT1: Final = bytes(1 if code == TIC else 0 for code in range(256))
 _MOVES: Final = tuple(code != c.CCW_CMD_NOOP for code in range(256))
@@ -43,19 +48,15 @@ _MOVES_SKIPPED: Final = tuple(
     moves and code & 0x03 != 0x02 and code & 0x0F not in (0x0C, c.CCW_CMD_BASIC_SENSE)
     for code, moves in enumerate(_MOVES)
 )
+_unpack1: Final = codec.CCW1.struct.unpack
 _FLAGS_AT: Final = (codec.CCW0.offset_of("flags"), codec.CCW1.offset_of("flags"))
-_ccws0: Final = codec.CCW0.struct.iter_unpack
-_ccws1: Final = codec.CCW1.struct.iter_unpack
+_CDA_AT: Final = codec.CCW1.offset_of("cda")
+_MOST_BYTES: Final = 0xFFFF
+"""The largest count of a CCW."""
 
 
 class Untranslatable(Exception):
-    """The program is refused before SSCH."""
-
-    def __init__(self, number: int) -> None:
-        """*number*: EINVAL, or EFAULT where mapped storage turned out to be gone."""
-        super().__init__(errno.errorcode[number])
-        self.errno = number
-        """The errno."""
+    """The program has a segment that is too long, or too many of them."""
 
 
 def driver_copy(space: AddressSpace, orb: Orb) -> tuple[Orb, CcwFetcher]:
@@ -65,12 +66,14 @@ def driver_copy(space: AddressSpace, orb: Orb) -> tuple[Orb, CcwFetcher]:
     format 1 (convert_ccw0_to_ccw1), and has 64-bit IDAWs of the block size that the client's had.
     """
     intparm, ctrl0, lpm, ctrl1, cpa = orb
-    prefetched = _Reader(space, ctrl0, SEGMENT_BYTES, 0).program(cpa)
-    ctrl0 |= c.ORB_CTRL0_MASK_FMT
+    segments, idals = _prefetch(space, ctrl0, cpa, SEGMENT_BYTES, 0)
+    if not ctrl0 & c.ORB_CTRL0_MASK_FMT:
+        segments = [(head, _as_format1(block)) for head, block in segments]
+        ctrl0 |= c.ORB_CTRL0_MASK_FMT
     if not ctrl0 & c.ORB_CTRL0_MASK_C64:
         ctrl0 |= c.ORB_CTRL0_MASK_C64 | c.ORB_CTRL0_MASK_I2K
     orb = Orb(intparm, ctrl0, lpm, ctrl1, cpa)
-    return orb, CopiedCcws(space, orb, prefetched)
+    return orb, CopiedCcws(space, orb, segments, idals)
 
 
 def client_program(space: AddressSpace, orb: Orb) -> tuple[Orb, CcwFetcher]:
@@ -78,128 +81,145 @@ def client_program(space: AddressSpace, orb: Orb) -> tuple[Orb, CcwFetcher]:
     _, ctrl0, _, ctrl1, cpa = orb
     if not ctrl0 & c.ORB_CTRL0_MASK_PFCH:
         return orb, CcwFetcher(space, orb)
+    found = space.find(cpa)
+    if found is not None and cpa + 8 <= found.end and ctrl0 & c.ORB_CTRL0_MASK_FMT:
+        # One CCW with its data beside it, as most of what waits for one answer.
+        ccw = space.read(cpa, 8)
+        code, flags, count, cda = _unpack1(ccw)
+        beside = found.start <= cda and cda + count <= found.end
+        if beside and not flags & NOT_ALONE and code != TIC:
+            return orb, CcwFetcher(space, orb, ((cpa, ccw),))
     midaw = c.CCW_FLAG_MIDA if ctrl1 & MIDAW else 0
-    return orb, CcwFetcher(space, orb, _Reader(space, ctrl0, c.CCW_SIZE, midaw).program(cpa))
+    return orb, CcwFetcher(space, orb, *_prefetch(space, ctrl0, cpa, c.CCW_SIZE, midaw))
 
 
-class _Reader:
-    """Reads one program, segment by segment."""
+def _prefetch(
+    space: AddressSpace, ctrl0: int, cpa: int, least: int, midaw: int
+) -> tuple[list[tuple[int, bytes]], dict[int, tuple[int, ...]]]:
+    """The program that begins at *cpa*: its segments, and the IDAWs.
 
-    __slots__ = (
-        "_ccws", "_flags_at", "_idals", "_least", "_midaw", "_mode", "_space", "_tic", "_unpack",
-    )  # fmt: skip
-
-    def __init__(self, space: AddressSpace, ctrl0: int, least: int, midaw: int) -> None:
-        """*least*: bytes that must be mapped from a segment's first CCW on.
-
-        *midaw*: the flag of CCWs whose data the channel looks for by itself, or 0.
-        """
-        self._space = space
-        format1 = ctrl0 & c.ORB_CTRL0_MASK_FMT != 0
-        self._flags_at = _FLAGS_AT[format1]
-        self._tic = _TIC_FORMAT1 if format1 else _TIC_FORMAT0
-        self._unpack: Callable[[bytes], Iterator[Ccw]] = _ccws1 if format1 else _as_format1
-        self._mode = IdaMode.of(ctrl0)
-        self._least = least
-        self._midaw = midaw
-        self._ccws: dict[int, Ccw] = {}
-        self._idals: dict[int, tuple[int, ...]] = {}
-
-    def program(self, cpa: int) -> Prefetched:
-        """The program that begins at *cpa*; Untranslatable."""
-        segments: list[tuple[int, int]] = []
-        targets = [cpa]
-        try:
-            while targets:
-                head = targets.pop()
-                if any(start <= head <= last for start, last in segments):
-                    continue
-                if len(segments) == MOST_SEGMENTS:
-                    raise Untranslatable(errno.EINVAL)
-                ccws = self._segment(head)
-                segments.append((head, head + (len(ccws) - 1) * c.CCW_SIZE))
-                targets += reversed(self._check(head, ccws))
-        except AddressingError:
-            raise Untranslatable(errno.EINVAL) from None
-        except StorageLost:
-            raise Untranslatable(errno.EFAULT) from None
-        return Prefetched(self._ccws, self._idals, segments)
-
-    def _segment(self, head: int) -> list[Ccw]:
-        """The CCWs of the segment at *head*, all as format 1."""
-        space = self._space
-        there = space.valid(head, SEGMENT_BYTES)
-        if there < self._least:
+    *least*: bytes that must be mapped from a segment's first CCW on. *midaw*: the flag of CCWs
+    whose data the channel looks for by itself, or 0.
+    """
+    format1 = ctrl0 & c.ORB_CTRL0_MASK_FMT != 0
+    is_tic = _TIC_FORMAT1 if format1 else _TIC_FORMAT0
+    segments: list[tuple[int, bytes]] = []
+    idals: dict[int, tuple[int, ...]] = {}
+    targets = [cpa]
+    while targets:
+        head = targets.pop()
+        if any(start <= head <= start + len(there) - 8 for start, there in segments):
+            continue
+        if len(segments) == MOST_SEGMENTS:
+            raise Untranslatable
+        mapped = space.valid(head, SEGMENT_BYTES)
+        if mapped < least:
             raise AddressingError(head)
-        block = space.read(head, there // c.CCW_SIZE * c.CCW_SIZE)
-        end = block[self._flags_at :: c.CCW_SIZE].translate(_ENDS).find(1) + 1
-        if not end or block[: end * c.CCW_SIZE : c.CCW_SIZE].translate(self._tic).find(1) >= 0:
-            end = self._end(head, list(self._unpack(block)))
-        return list(self._unpack(block[: end * c.CCW_SIZE]))
+        block = space.read(head, mapped & ~7)
+        end = block[_FLAGS_AT[format1] :: 8].translate(_ENDS).find(1) + 1
+        tics = block[::8].translate(is_tic)
+        if tics.find(1, 0, end or len(tics)) >= 0:
+            end, following = _with_tics(head, _decoded(block, format1))
+            targets += reversed(following)
+        elif not end:
+            # Too long, or the next CCW is not mapped.
+            raise Untranslatable
+        block = block[: end * 8]
+        segments.append((head, block))
+        if not _plain(space, head, block, format1):
+            _look(space, ctrl0, head, _decoded(block, format1), midaw, idals)
+    return segments, idals
 
-    @staticmethod
-    def _end(head: int, ccws: list[Ccw]) -> int:
-        """How many of *ccws* are the segment, where it has a TIC."""
-        for number, (code, flags, _, cda) in enumerate(ccws, 1):
-            leads_back = code == TIC and head <= cda <= head + (number - 1) * c.CCW_SIZE
-            if not flags & CHAINS and not leads_back:
-                return number
-        # Too long, or the next CCW is not mapped.
-        raise Untranslatable(errno.EINVAL)
 
-    def _check(self, head: int, ccws: list[Ccw]) -> list[int]:
-        """Keep the segment, look at its data and its lists; gives the targets of its TICs."""
-        addresses = range(head, head + len(ccws) * c.CCW_SIZE, c.CCW_SIZE)
-        self._ccws.update(zip(addresses, ccws, strict=True))
-        found = self._space.find(head)
-        low, high = (found.start, found.end) if found is not None else (0, 0)
-        targets = []
-        for number, (code, flags, count, cda) in enumerate(ccws):
-            if code == TIC:
-                targets.append(cda)
-            elif flags & IDA:
-                self._idals[addresses[number]] = self._idal(code, flags, count, cda)
-            elif (
-                (cda < low or cda + count > high)
-                and _moves(code, flags, count)
-                and not flags & self._midaw
-                and self._space.valid(cda, count) < count
-            ):
-                raise AddressingError(cda)
-        return targets
+def _decoded(block: bytes, format1: bool) -> Iterator[tuple[int, int, int, int]]:
+    """Command code, flags, count and data address of each CCW of *block*, as format 1 has them."""
+    return codec.CCW1.struct.iter_unpack(block if format1 else _as_format1(block))
 
-    def _idal(self, code: int, flags: int, count: int, cda: int) -> tuple[int, ...]:
-        """The IDAWs that a CCW needs (ccw_count_idaws, get_guest_idal), their blocks mapped."""
-        block = self._mode.block
-        size = self._mode.size
-        wanted = (max(count, 1) + block - 2) // block + 1
-        there = self._space.valid(cda, wanted * size) // size
-        words: tuple[int, ...] = unpack_from(
-            f">{there}{'Q' if size == 8 else 'I'}", self._space.read(cda, there * size)
-        )
-        if there:
-            wanted = (words[0] % block + max(count, 1) + block - 1) // block
-        if there < wanted:
+
+def _as_format1(block: bytes) -> bytes:
+    """The format-0 CCWs of *block* in format 1 (convert_ccw0_to_ccw1): TIC has an address alone."""
+    pack = codec.CCW1.struct.pack
+    return b"".join(
+        pack(TIC, 0, 0, high << 16 | low)
+        if _TIC_FORMAT0[code]
+        else pack(code, flags, count, high << 16 | low)
+        for code, high, low, flags, _, count in codec.CCW0.struct.iter_unpack(block)
+    )
+
+
+def _with_tics(head: int, ccws: Iterable[tuple[int, int, int, int]]) -> tuple[int, list[int]]:
+    """How many of *ccws* are the segment at *head*, and where its TICs lead."""
+    targets: list[int] = []
+    for number, (code, flags, _, cda) in enumerate(ccws):
+        if code == TIC:
+            targets.append(cda)
+        leads_back = code == TIC and head <= cda <= head + number * 8
+        if not flags & CHAINS and not leads_back:
+            return number + 1, targets
+    raise Untranslatable
+
+
+def _plain(space: AddressSpace, head: int, block: bytes, format1: bool) -> bool:
+    """Whether one look tells that all data of a segment is mapped: most have it beside them."""
+    if not format1 or block[_FLAGS_AT[1] :: 8].translate(_IDA).find(1) >= 0:
+        return False
+    found = space.find(head)
+    addresses = _addresses(len(block) // 8).unpack(block)
+    return (
+        found is not None
+        and found.start <= min(addresses)
+        and max(addresses) + _MOST_BYTES <= found.end
+    )
+
+
+@functools.cache
+def _addresses(number: int) -> Struct:
+    """Reads the data addresses of *number* format-1 CCWs."""
+    return Struct(">" + f"{_CDA_AT}xI" * number)
+
+
+def _look(
+    space: AddressSpace,
+    ctrl0: int,
+    head: int,
+    ccws: Iterable[tuple[int, int, int, int]],
+    midaw: int,
+    idals: dict[int, tuple[int, ...]],
+) -> None:
+    """Look at the data and the lists of the *ccws* from *head* on; their IDAWs go to *idals*."""
+    mode = IdaMode.of(ctrl0)
+    for address, (code, flags, count, cda) in zip(itertools.count(head, 8), ccws, strict=False):
+        if code == TIC or flags & midaw:
+            continue
+        moves = count != 0 and (_MOVES_SKIPPED if flags & c.CCW_FLAG_SKIP else _MOVES)[code]
+        if flags & IDA:
+            idals[address] = words = _idaws(space, mode, count, cda)
+            if moves:
+                _look_at_blocks(space, words)
+        elif moves and space.valid(cda, count) < count:
             raise AddressingError(cda)
-        words = words[:wanted]
-        if _moves(code, flags, count):
-            found = self._space.find(words[0])
-            if found is None or min(words) < found.start or max(words) >= found.end:
-                for word in words:
-                    if self._space.find(word) is None:
-                        raise AddressingError(word)
-        return words
 
 
-def _as_format1(block: bytes) -> Iterator[Ccw]:
-    """The format-0 CCWs of *block* as those of format 1 (convert_ccw0_to_ccw1)."""
-    for code, high, low, flags, _, count in _ccws0(block):
-        if _TIC_FORMAT0[code]:
-            yield TIC, 0, 0, high << 16 | low
-        else:
-            yield code, flags, count, high << 16 | low
+def _idaws(space: AddressSpace, mode: IdaMode, count: int, cda: int) -> tuple[int, ...]:
+    """The IDAWs of a CCW: as many as *count* needs, or one (ccw_count_idaws, get_guest_idal)."""
+    count = max(count, 1)
+    most = (count + mode.block - 2) // mode.block + 1
+    there = space.valid(cda, most * mode.size) // mode.size
+    if not there:
+        raise AddressingError(cda)
+    words: tuple[int, ...] = unpack_from(
+        f">{there}{'Q' if mode.format2 else 'I'}", space.read(cda, there * mode.size)
+    )
+    wanted = (words[0] % mode.block + count + mode.block - 1) // mode.block
+    if there < wanted:
+        raise AddressingError(cda)
+    return words[:wanted]
 
 
-def _moves(code: int, flags: int, count: int) -> bool:
-    """Whether a CCW moves data, so that its pages must be mapped (ccw_does_data_transfer)."""
-    return count != 0 and (_MOVES_SKIPPED if flags & c.CCW_FLAG_SKIP else _MOVES)[code]
+def _look_at_blocks(space: AddressSpace, words: tuple[int, ...]) -> None:
+    """AddressingError for an IDAW whose page is not mapped (page_array_pin)."""
+    found = space.find(words[0])
+    if found is None or min(words) < found.start or max(words) >= found.end:
+        for word in words:
+            if space.find(word) is None:
+                raise AddressingError(word)
