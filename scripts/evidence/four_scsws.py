@@ -6,7 +6,8 @@ whole SCSW into the region ("way 1"):
 - scsw(g), the guest's: it learns of the others only by an instruction of its own, STSCH or TSCH;
 - scsw(q), the client's (QEMU's): kept around every request;
 - scsw(r), the region's: the request that was written last, which no status ever changes;
-- scsw(h), the hardware's: what the subchannel holds now, as `state` shows it.
+- scsw(h), the hardware's: what the subchannel holds now, as `state` shows it. The driver does the
+  TSCH at the interruption, so it is idle again before the client has read anything.
 """
 
 import sys
@@ -67,7 +68,7 @@ def main() -> None:
         walk.show("the guest's stsch is answered from scsw(q), not by the hardware")
         assert sub.halt() == 0
         assert sub.wait(60)
-        walk.show("the guest's hsch got condition code 0: halt beside start, in all but scsw(g)")
+        walk.show("the guest's hsch got condition code 0; the hardware has ended both already")
         sub.result()
         walk.guest_stores()
         walk.show("the interruption: the IRB was read, the guest's tsch has seen it, all is idle")

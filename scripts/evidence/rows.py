@@ -160,7 +160,7 @@ ROWS: Final[Mapping[int, Row]] = {
             r"scsw\(g\)  0000  idle\n  scsw\(q\)  4400 .*\n  scsw\(r\)  4400 .*\n"
             r"  scsw\(h\)  40c0  start function; subchannel active, device active",
             r"scsw\(g\)  4400 .*\n  scsw\(q\)  6600 .*\n  scsw\(r\)  6600 .*\n"
-            r"  scsw\(h\)  6001  start function, halt function; status pending",
+            r"  scsw\(h\)  0000",
             r"scsw\(g\)  0000 .*\n  scsw\(q\)  0000 .*\n  scsw\(r\)  6600 .*\n  scsw\(h\)  0000",
         ),
         interface="scsw",

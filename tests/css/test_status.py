@@ -107,6 +107,17 @@ def test_initial_status_is_an_intermediate_status_with_zero_condition_code(
     assert last.dstat == ENDED
 
 
+def test_initial_status_comes_when_the_device_has_the_command_and_not_when_it_ends(
+    disk: DiskMachine,
+) -> None:
+    disk.sch.behaviour.fault = Fault.HANG
+    disk.start((SENSE_ID, SLI, 7, DATA), ctrl0=FORMAT1 | ISIC)
+    first = disk.take()
+    assert first.flags & ZERO_CC
+    assert first.ctrl == START | 0x00C0 | INTERMEDIATE | PENDING
+    assert not disk.sch.scsw.status_pending
+
+
 def test_initial_status_is_asked_for_once_in_a_program(disk: DiskMachine) -> None:
     disk.start((NOP, CC | SLI, 1, 0), (NOP, SLI, 1, 0), ctrl0=FORMAT1 | ISIC)
     disk.take()

@@ -170,12 +170,12 @@ class ChannelProgram:
                     self._accepted()
                     return Pause.TURN
                 io.end()
-                if not self._answered:
-                    self._answered = True
+                answered, self._answered = self._answered, True
+                if not answered:
                     measured.initial_command_response_ns += perf_counter_ns() - self._since
                 if pending.observer is not None:
                     ccws.tell(pending.observer, status)
-                if io.first and self.orb.ctrl0 & ISIC and status & CE:
+                if not answered and self.orb.ctrl0 & ISIC and status & CE:
                     # Zero initial status: the interruption that the ORB asks for.
                     sch.note_initial_status()
                 if status & (CE | DE) == CE:
@@ -197,6 +197,8 @@ class ChannelProgram:
         if not self._answered:
             self._answered = True
             sch.measurement.initial_command_response_ns += perf_counter_ns() - self._since
+            if self.orb.ctrl0 & ISIC:
+                sch.note_initial_status()
 
     def _wake(self) -> None:
         self.woken = True

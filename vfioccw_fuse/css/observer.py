@@ -12,6 +12,6 @@ class Observer(Protocol):
         """A CCW was executed; *status* is its unit status, 0 for one that only chains data."""
         ...
 
-    def interruption(self, irb: bytes) -> None:
-        """The subchannel became status pending with this IRB."""
+    def interruption(self, irb: bytes, *, joined: bool) -> None:
+        """The subchannel became status pending with this IRB, or what is pending became it."""
         ...

@@ -147,7 +147,8 @@ class PendingStatus:
     def post(self, new: Interruption) -> None:
         """Make *new* the pending status, join it to the pending one, or queue it behind that."""
         scsw = self._scsw
-        if scsw.ctrl & STATUS_PEND:
+        joined = scsw.ctrl & STATUS_PEND != 0
+        if joined:
             ctrl = new.scsw.ctrl
             if (
                 scsw.ctrl & STCTL != INTERMEDIATE_ONLY
@@ -165,7 +166,7 @@ class PendingStatus:
             said = said._replace(ctrl=said.ctrl | scsw.ctrl & DEVICE_ACTIVE)
         scsw.flags, scsw.ctrl, scsw.cpa, scsw.dstat, scsw.cstat, scsw.count = said
         if self.observer is not None:
-            self.observer.interruption(self.irb())
+            self.observer.interruption(self.irb(), joined=joined)
         self.on_status_pending()
 
     def hold(self, new: Interruption) -> None:

@@ -35,6 +35,7 @@ class Trace:
         ending = f"unit status {status:02x}" if status else "data chained"
         self._write("ccw", f"{address:08x} {line}  {ending}")
 
-    def interruption(self, irb: bytes) -> None:
-        """The subchannel became status pending with this IRB."""
-        self._write("irb", descriptions.line_irb(codec.IRB.parse(irb), self._device))
+    def interruption(self, irb: bytes, *, joined: bool) -> None:
+        """The subchannel became status pending with this IRB, or what is pending became it."""
+        line = descriptions.line_irb(codec.IRB.parse(irb), self._device)
+        self._write("irb", f"{line}  joined" if joined else line)

@@ -18,6 +18,7 @@ from ..memory.mapping import MappedRange, check_area, file_range, process_range
 from ..memory.space import AddressSpace, Range
 from ..regions.constants import CCW_CMD_TIC, CCW_FLAG_MIDA, CCW_SIZE
 from .device import CcwDevice
+from .translation import moves
 
 
 class _Mapped(NamedTuple):
@@ -139,8 +140,8 @@ def _take_away(device: CcwDevice, gone: Range) -> None:
 def touches(space: AddressSpace, ccws: CcwFetcher, area: Range) -> bool:
     """Whether the program of *ccws* has a CCW, an address list or data in the *area* of *space*.
 
-    Of a driver's copy only its data is there (cp_iova_pinned). What was not prefetched may change
-    while it runs, and nobody can say: True.
+    Of a driver's copy only data that moves is there (cp_iova_pinned). What was not prefetched may
+    change while it runs, and nobody can say: True.
     """
     if ccws.space is not space:
         return False
@@ -153,9 +154,12 @@ def touches(space: AddressSpace, ccws: CcwFetcher, area: Range) -> bool:
 
     mode = IdaMode.of(ccws.ctrl0)
     for address, code, flags, count, cda in ccws.ahead():
-        if not ccws.copied and meets(address, CCW_SIZE):
+        if ccws.copied:
+            if code == CCW_CMD_TIC or not moves(code, flags, count):
+                continue
+        elif meets(address, CCW_SIZE):
             return True
-        if code & 0x0F == CCW_CMD_TIC:
+        elif code & 0x0F == CCW_CMD_TIC:
             continue
         if address in idals:
             words = idals[address]
@@ -163,7 +167,7 @@ def touches(space: AddressSpace, ccws: CcwFetcher, area: Range) -> bool:
                 return True
             if any(meets(word & ~(mode.block - 1), mode.block) for word in words):
                 return True
-        elif flags & CCW_FLAG_MIDA:
+        elif flags & CCW_FLAG_MIDA and not ccws.copied:
             # Its data is where the channel finds it.
             return True
         elif meets(cda, count):

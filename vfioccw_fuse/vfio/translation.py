@@ -191,13 +191,17 @@ def _look(
     for address, (code, flags, count, cda) in zip(itertools.count(head, 8), ccws, strict=False):
         if code == TIC or flags & midaw:
             continue
-        moves = count != 0 and (_MOVES_SKIPPED if flags & c.CCW_FLAG_SKIP else _MOVES)[code]
         if flags & IDA:
             idals[address] = words = _idaws(space, mode, count, cda)
-            if moves:
+            if moves(code, flags, count):
                 _look_at_blocks(space, words)
-        elif moves and space.valid(cda, count) < count:
+        elif moves(code, flags, count) and space.valid(cda, count) < count:
             raise AddressingError(cda)
+
+
+def moves(code: int, flags: int, count: int) -> bool:
+    """Whether a CCW moves data, so that its pages must be mapped (ccw_does_data_transfer)."""
+    return count != 0 and (_MOVES_SKIPPED if flags & c.CCW_FLAG_SKIP else _MOVES)[code]
 
 
 def _idaws(space: AddressSpace, mode: IdaMode, count: int, cda: int) -> tuple[int, ...]:

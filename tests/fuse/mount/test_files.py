@@ -177,8 +177,9 @@ def test_a_write_to_a_read_only_region_is_einval_and_its_file_cannot_be_opened_b
 
 @pytest.mark.parametrize(
     ("name", "data", "offset"),
-    [("io_region", bytes(24), 0), ("io_region", b"\0", 14), ("cmd_region", bytes(4), 0),
-     ("cmd_region", b"\xff" * 4, 0), ("schib_region", bytes(51), 0), ("schib_region", b"\0", 0),
+    [("io_region", bytes(125), 0), ("io_region", b"\0", 124), ("cmd_region", bytes(4), 0),
+     ("cmd_region", b"\0", 7), ("cmd_region", b"\xff" * 4, 0), ("schib_region", bytes(51), 0),
+     ("schib_region", b"\0", 0),
      ("reset", b"2", 0), ("control", b"nonsense", 0), ("control", b"delay=x", 0),
      ("control", b"fault=none delay=-1", 0), ("control", b"\xff\xfe", 0)],
 )  # fmt: skip

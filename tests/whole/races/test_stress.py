@@ -165,8 +165,9 @@ def in_order(lines: list[str]) -> tuple[int, int]:
     for line in lines:
         _, _, what, words = line.split(None, 3)
         if what == "irb":
-            shown += 1
-            if "start function" in words and "intermediate status" not in words:
+            shown += not words.endswith("joined")
+            intermediate = "intermediate status" in words and "primary status" not in words
+            if "start function" in words and not intermediate:
                 assert running, f"an end without a start: {line}"
                 assert halted == ("halt function" in words), line
                 running = halted = False
