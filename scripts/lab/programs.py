@@ -84,10 +84,16 @@ def ccws(*program: Ccw, format1: bool = True) -> bytes:
 
 
 def orb(
-    cpa: int, ctrl0: int = FORMAT1, *, lpm: int = 0xFF, intparm: int = 0xABCD, order: str = ">"
+    cpa: int,
+    ctrl0: int = FORMAT1,
+    *,
+    lpm: int = 0xFF,
+    ctrl1: int = 0,
+    intparm: int = 0xABCD,
+    order: str = ">",
 ) -> bytes:
     """The first 12 bytes of an ORB, all that vfio-ccw takes; *order* `=` is the host's."""
-    return struct.pack(f"{order}IHBBI", intparm, ctrl0, lpm, 0, cpa)
+    return struct.pack(f"{order}IHBBI", intparm, ctrl0, lpm, ctrl1, cpa)
 
 
 def request(fctl: int, orb: bytes = bytes(12), size: int = REQUEST, order: str = ">") -> bytes:
