@@ -50,7 +50,7 @@ interfaces = pytest.mark.parametrize("interface", [*COPIES, "full"])
 PROGRAM, LISTS, DATA = 0x1000, 0x2000, 0x4000
 SEGMENT = 8 * CCWS
 """Bytes that Linux reads of a segment."""
-WRITE, READ, CONTROL, BACKWARD = 0x01, 0x02, 0x07, 0x0C
+WRITE, READ, CONTROL, BACKWARD, FIND = 0x01, 0x02, 0x07, 0x0C, 0x17
 X, L = 0x01, 0x80
 """Bits of an ORB's byte 7."""
 LAST: Ccw = (NOP, 0, 0, 0)
@@ -472,6 +472,24 @@ def test_a_program_that_changes_itself_does_not_see_it(interface: str, ctrl0: in
         assert irb is not None
         assert (irb.cpa, irb.dstat, irb.cstat) == (PROGRAM + 24, ENDED, 0)
         assert c.machine.load(PROGRAM, 24) == bytes(range(1, 25))
+
+
+@copies
+def test_a_target_in_two_segments_is_in_the_one_that_was_found_first(interface: str) -> None:
+    """ccwchain_fetch_tic: 4 bytes inside the first, though it is a CCW of the second."""
+    first, second = PROGRAM, PROGRAM - 4
+    with client(interface) as c:
+        c.put([
+            (second, programs.ccw(NOP, CC, 0, 0)),
+            # Status modifier: the TIC that is there to name the second segment is skipped.
+            (first, programs.ccw(FIND, CC, 0, NOP << 24)),
+            (first + 8, programs.ccws(tic(second, CC), tic(first + 4))),
+        ])  # fmt: skip
+        assert c.machine.load(first + 4, 4) == programs.ccw(*LAST)[:4]
+        assert c.start_at(programs.orb(first)) == 0
+        irb = c.ended()
+        assert irb is not None
+        assert (irb.cpa, irb.cstat) == (first + 24, PROGRAM_CHECK)
 
 
 @copies
