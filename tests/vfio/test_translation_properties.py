@@ -53,10 +53,10 @@ COPIES = ("start-only", "scsw", "async")
 """The interfaces on which the driver's copy runs."""
 copies = pytest.mark.parametrize("interface", COPIES)
 interfaces = pytest.mark.parametrize("interface", [*COPIES, "full"])
-MANY = settings(max_examples=250)
+MANY = settings(max_examples=150)
 
 PROGRAM, LISTS, DATA = 0x1000, 0x2000, 0x3000
-WRITE, READ, CONTROL, BACKWARD = 0x01, 0x02, 0x07, 0x0C
+WRITE, READ, CONTROL, BACKWARD, FIND = 0x01, 0x02, 0x07, 0x0C, 0x17
 MIDAW = 0x40
 """Of an ORB's byte 7."""
 
@@ -259,3 +259,56 @@ def test_an_accepted_program_ends_where_the_copy_ends(interface: str, case: Case
             assert irb is not None
             assert (irb.cpa, bool(irb.cstat & PROGRAM_CHECK)) == expected
             assert irb.flags & FORMAT1
+
+
+# --- what a copy shares with what was copied ------------------------------------------------------
+
+areas = st.sampled_from([DATA, DATA + 1, DATA + 2047, PROGRAM, PROGRAM + 16, NEXT - 8, END - 100])
+heads = [PROGRAM, PROGRAM + 24, PROGRAM + 64]
+in_order = st.tuples(
+    st.sampled_from([TIC, NOP, WRITE, READ, CONTROL, FIND, SENSE, SENSE_ID, 0x00, NOP, READ, FIND]),
+    st.builds(
+        lambda chain, others, sli: chain | others | sli,
+        chaining,
+        flags,
+        st.sampled_from([SLI, SLI, SLI, 0]),
+    ),
+    st.sampled_from([1, 7, 8, 50, 100, 2048, 2049, 0]),
+)
+
+
+@st.composite
+def orderly(draw: st.DrawFn) -> Case:
+    """Programs on their boundaries, which may be prefetched, write over themselves, and loop."""
+    ctrl0 = FORMAT1 | PREFETCH | draw(st.sampled_from([0, IDAW64, IDAW64 | IDAW_2K]))
+    word = "Q" if ctrl0 & IDAW64 else "I"
+    blocks = st.sampled_from([DATA, DATA + 0x800, DATA + 0x1000, PROGRAM, ISLAND])
+    contents: Contents = [(DATA, bytes(range(256)))]
+    for number in range(4):
+        idaws = [draw(areas), *draw(st.lists(blocks | areas, min_size=4, max_size=4))]
+        contents.append((LISTS + 64 * number, struct.pack(f">5{word}", *idaws)))
+    for head in heads:
+        ccws: list[Ccw] = []
+        for code, with_flags, count in draw(st.lists(in_order, min_size=1, max_size=4)):
+            if code == TIC:
+                ccws.append((TIC, 0, 0, head))
+                continue
+            ida = LISTS + 64 * draw(st.integers(0, 3))
+            ccws.append((code, with_flags, count, ida if with_flags & IDA else draw(areas)))
+        target = draw(st.sampled_from(heads)) + 8 * draw(st.integers(0, 3))
+        # A status modifier must not lead behind the segment: there is nothing in the copy.
+        ccws += [(NOP, CC, 0, 0), draw(st.sampled_from([(TIC, 0, 0, target), (NOP, 0, 0, 0)]))]
+        contents.append((head, packed(ccws, True)))
+    return Case(programs.orb(PROGRAM, ctrl0), contents)
+
+
+@MANY
+@given(orderly())
+def test_the_copy_of_an_orderly_program_does_what_the_program_does(case: Case) -> None:
+    ends = []
+    for interface in ("full", "async"):
+        with client(interface) as c:
+            c.put(case.contents)
+            refused = c.start_at(case.orb)
+            ends.append((refused, c.ended(), c.machine.picture()))
+    assert ends[0] == ends[1]
