@@ -175,9 +175,23 @@ class Translation:
         """ccwchain_fetch_one: all that *ccw* names is mapped; a TIC names a segment only."""
         if ccw[0] == TIC:
             return
-        addresses = self.idaws(ccw) if ccw[1] & IDA else self.pages(ccw)
+        addresses = self.named(ccw)
         if moves_data(ccw) and not all(map(self.storage.mapped, addresses)):
             raise Refused(errno.EINVAL)
+
+    def pinned(self) -> set[int]:
+        """cp_iova_pinned: the pages of data that moves. Programs and lists are read, not pinned."""
+        return {
+            address // PAGE
+            for segment in self.segments
+            for ccw in segment.ccws
+            if ccw[0] != TIC and moves_data(ccw)
+            for address in self.named(ccw)
+        }
+
+    def named(self, ccw: Ccw) -> list[int]:
+        """An address in each block that *ccw* names: by its list, or by what Linux makes of it."""
+        return self.idaws(ccw) if ccw[1] & IDA else self.pages(ccw)
 
     def idaws(self, ccw: Ccw) -> list[int]:
         """ccw_count_idaws and get_guest_idal: the list is read whatever the command is and does.

@@ -46,8 +46,9 @@ from tests.vfio.holes import (
     mapped_part,
     storage,
 )
-from tests.vfio.linux_translation import IDAW_2K, Orb
+from tests.vfio.linux_translation import IDAW_2K, PAGE, Orb
 from vfioccw_fuse.vfio.fsm import State
+from vfioccw_fuse.vfio.iommu import touches
 
 COPIES = ("start-only", "scsw", "async")
 """The interfaces on which the driver's copy runs."""
@@ -259,6 +260,24 @@ def test_an_accepted_program_ends_where_the_copy_ends(interface: str, case: Case
             assert irb is not None
             assert (irb.cpa, bool(irb.cstat & PROGRAM_CHECK)) == expected
             assert irb.flags & FORMAT1
+
+
+@copies
+@MANY
+@given(cases())
+def test_an_unmap_takes_the_data_of_a_copy_alone(interface: str, case: Case) -> None:
+    orb, held = Orb.of(case.orb), storage(case.contents)
+    if linux.answer(interface, orb, held, PATHS):
+        return
+    pinned = linux.Translation(orb, held, whole=True).pinned()
+    with client(interface) as c:
+        c.put(case.contents)
+        assert c.start_at(case.orb) == 0
+        assert c.sch.program is not None
+        for area in c.machine.space.ranges:
+            there = range(area.start // PAGE, area.end // PAGE)
+            expected = any(page in pinned for page in there)
+            assert touches(c.machine.space, c.sch.program.ccws, area) == expected
 
 
 # --- what a copy shares with what was copied ------------------------------------------------------
