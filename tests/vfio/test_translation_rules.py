@@ -51,7 +51,7 @@ PROGRAM, LISTS, DATA = 0x1000, 0x2000, 0x4000
 SEGMENT = 8 * CCWS
 """Bytes that Linux reads of a segment."""
 WRITE, READ, CONTROL, BACKWARD, FIND = 0x01, 0x02, 0x07, 0x0C, 0x17
-X, L = 0x01, 0x80
+X, MIDAW, L = 0x01, 0x40, 0x80
 """Bits of an ORB's byte 7."""
 LAST: Ccw = (NOP, 0, 0, 0)
 NEXT_FOLLOWS: Ccw = (NOP, CC, 0, 0)
@@ -225,6 +225,9 @@ CASES: dict[str, Case] = {
     # Data
     "data to the last mapped byte": Case(one((WRITE, 0, 256, END - 256))),
     "data one byte too far": Case(one((WRITE, 0, 257, END - 256)), EINVAL),
+    "data one byte too far, in the range of the program": Case(
+        {NEXT: ((WRITE, 0, 2, END - 1),)}, EINVAL, cpa=NEXT
+    ),
     "data through two mapped ranges": Case(one((WRITE, 0, 4096, NEXT - 1))),
     "65,535 bytes of data, the fourth page is missing": Case(
         one((WRITE, 0, 0xFFFF, NEXT)), EINVAL
@@ -266,6 +269,9 @@ CASES: dict[str, Case] = {
     ),
     "an IDAW's page is not mapped": Case(
         {PROGRAM: ((WRITE, IDA, 2049, LISTS),), LISTS: idal(0, DATA, GAP)}, EINVAL
+    ),
+    "an IDAW is the first address that is not mapped": Case(
+        {PROGRAM: ((WRITE, IDA, 2049, LISTS),), LISTS: idal(0, DATA, END)}, EINVAL
     ),
     "an IDAW's page is not mapped, and nothing moves": Case(
         {PROGRAM: ((NOP, IDA | SLI, 2049, LISTS),), LISTS: idal(0, GAP, GAP)}
@@ -490,6 +496,48 @@ def test_a_target_in_two_segments_is_in_the_one_that_was_found_first(interface: 
         irb = c.ended()
         assert irb is not None
         assert (irb.cpa, irb.cstat) == (first + 24, PROGRAM_CHECK)
+
+
+@interfaces
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_idaw_stands_for_a_block_of_the_orb(interface: str, kind: str) -> None:
+    ctrl0 = FORMAT1 | PREFETCH | KINDS[kind]
+    last = 4095 if kind == "4K" else 2047  # of the first block
+    with client(interface) as c:
+        c.put([
+            (PROGRAM, programs.ccw(READ, IDA | SLI, 50, LISTS)),
+            (LISTS, idal(ctrl0, DATA + last, ISLAND)),
+        ])  # fmt: skip
+        assert c.start_at(programs.orb(PROGRAM, ctrl0)) == 0
+        irb = c.ended()
+        assert irb is not None
+        assert (irb.dstat, irb.cstat & PROGRAM_CHECK, irb.count) == (ENDED, 0, 0)
+        assert c.machine.load(DATA + last, 2) == b"\x01\0"
+        assert c.machine.load(ISLAND, 50) == bytes(range(2, 51)) + b"\0"
+
+
+@interfaces
+def test_midaws_work_on_full_and_exclude_the_list_that_the_driver_made(interface: str) -> None:
+    with client(interface) as c:
+        c.put([
+            (PROGRAM, programs.ccw(READ, MIDA | SLI, 16, END - 16)),
+            (END - 16, struct.pack(">5xBHQ", 0x80, 16, DATA)),  # the last one
+        ])  # fmt: skip
+        assert c.start_at(programs.orb(PROGRAM, FORMAT1 | PREFETCH, ctrl1=MIDAW)) == 0
+        irb = c.ended()
+        assert irb is not None
+        full = interface == "full"
+        assert irb.cpa == PROGRAM + 8
+        assert bool(irb.cstat & PROGRAM_CHECK) == (not full)
+        assert c.machine.load(DATA, 16) == (bytes(range(1, 17)) if full else bytes(16))
+
+
+@interfaces
+def test_a_list_of_midaws_is_no_data_on_full(interface: str) -> None:
+    with client(interface) as c:
+        c.put([(PROGRAM, programs.ccw(READ, MIDA | SLI, 17, END - 16))])
+        orb = programs.orb(PROGRAM, FORMAT1 | PREFETCH, ctrl1=MIDAW)
+        assert c.start_at(orb) == (0 if interface == "full" else EINVAL)
 
 
 @copies
