@@ -198,7 +198,11 @@ class Guest:
 
     def send(self, command: str) -> None:
         """Start shell lines in the guest; `result` waits for their end."""
-        self._console.sendall(f'{{\n{command}\n}} </dev/null 2>&1; echo "@@$?@@"\n'.encode())
+        self.type(f'{{\n{command}\n}} </dev/null 2>&1; echo "@@$?@@"\n')
+
+    def type(self, text: str) -> None:
+        """Type *text* on the console."""
+        self._console.sendall(text.encode())
 
     def result(self, seconds: float = 60.0) -> tuple[int, str]:
         """The exit status and output of what was sent last."""
