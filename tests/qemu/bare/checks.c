@@ -176,6 +176,7 @@ static void state_is(const char *what, u16 ctrl)
 static struct ccw program[8];
 static u8 data[8192] __attribute__((aligned(4096)));
 static u8 wanted_data[24];
+static void *const nowhere = (void *)0x70000000;        /* no storage so far up */
 static u32 parameter = 0xc0ffee00;
 static struct irb irb;
 static union {
@@ -364,6 +365,11 @@ static void operands(void)
         answers("tsch", tsch(sch, (void *)((u8 *)&irb + 2)), SPECIFICATION);
         answers("stsch", stsch(sch, (void *)odd), SPECIFICATION);
         answers("msch", msch(sch, (void *)odd), SPECIFICATION);
+        topic = "operand not in storage";
+        answers("ssch", ssch(sch, nowhere), ADDRESSING);
+        answers("tsch", tsch(sch, nowhere), ADDRESSING);
+        answers("stsch", stsch(sch, nowhere), ADDRESSING);
+        answers("msch", msch(sch, nowhere), ADDRESSING);
         topic = "orb";
         orb.cpa |= 0x80000000;
         answers("cpa with a one in bit 0", ssch(sch, &orb), OPERAND);
@@ -449,6 +455,7 @@ static void no_operation(void)
         nothing_comes("no second interruption");
         parameter--;            /* of the ORB that was not accepted */
         topic = "test subchannel";
+        answers("tsch that cannot store", tsch(sch, nowhere), ADDRESSING);
         answers("tsch", tsch(sch, &irb), 0);
         if (by(VIRTUAL, "css_interpret_ccw leaves the count"))
                 wanted.open.count = 0xffff;
@@ -701,10 +708,12 @@ static struct status program_check(u32 at_fault)
 
 static void program_checks(void)
 {
-        const u32 nowhere = 0x70000000;
-
         topic = "command code 0";
         program[0] = (struct ccw){0x00, SLI, 1, at(data)};
+        run(F);
+        ends(program_check(at(program)));
+        topic = "command code 18";
+        program[0] = (struct ccw){0x18, SLI, 1, at(data)};
         run(F);
         ends(program_check(at(program)));
         topic = "command code 0 behind a command";
@@ -719,18 +728,27 @@ static void program_checks(void)
         nop(3, 0);
         run(F);
         ends(program_check(at(program + 2)));
+        topic = "transfer in channel with a count";
+        nop(0, CC);
+        program[1] = (struct ccw){0x08, 0, 1, at(program + 3)};
+        run(F);
+        ends(program_check(at(program + 1)));
+        topic = "midaw flag without midaw control";
+        sense_id(0, SLI | MIDA, 7);
+        run(F);
+        ends(program_check(at(program)));
         topic = "suspend flag without suspend control";
         nop(0, CC);
         nop(1, SUSPEND);
         run(F);
         ends(program_check(at(program + 1)));
         topic = "data address not in storage";
-        program[0] = (struct ccw){0xe4, SLI, 7, nowhere};
+        program[0] = (struct ccw){0xe4, SLI, 7, at(nowhere)};
         run(F);
         ends(place == ASYNC ? made_up(at(program + 1)) : program_check(at(program)));
         topic = "cpa not in storage";
-        answers("ssch", start(F, nowhere), 0);
-        ends(place == ASYNC ? made_up(nowhere + 8) : program_check(nowhere));
+        answers("ssch", start(F, at(nowhere)), 0);
+        ends(place == ASYNC ? made_up(at(nowhere) + 8) : program_check(at(nowhere)));
         topic = "cpa not on a doubleword boundary";
         struct ccw *odd = (void *)((u8 *)program + 4);
         nop(1, 0);
@@ -981,6 +999,12 @@ static void start_pending(void)
         topic = "clear of a pending start";
         run(F);
         cleared();
+        topic = "start pending with suspend control";
+        run(F | S);
+        answers("rsch", rsch(sch), by(PASSED, "css_do_rsch") ? 2 : 0);
+        state_is("function and activity", F_START | START_PENDING);
+        topic = "clear of a pending start with suspend control";
+        cleared();
         topic = "cancel of a pending start";
         run(F);
         answers("xsch", xsch(sch), 0);
@@ -991,6 +1015,10 @@ static void start_pending(void)
         answers("ssch", start(F, at(program)), by(PASSED, "css_do_xsch tells nobody") ? 2 : 0);
         topic = "clear of a start that was not cancelled";
         cleared();
+        control("delay=200ms");
+        topic = "start that takes its time";
+        run(F);
+        ends(well(F, program, 1));
         control("delay=0s");
 }
 
@@ -1051,6 +1079,13 @@ static void active(void)
         begin_active(F | I, 0);
         ends(wanted);
         topic = "clear after initial status";
+        cleared();
+        control("fault=lost-interruption count=1");
+        topic = "interruption that is lost";
+        nop(0, 0);
+        run(F);
+        nothing_comes("no interruption");
+        topic = "clear after a lost interruption";
         cleared();
         control("fault=none");
 }

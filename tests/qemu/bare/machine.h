@@ -28,6 +28,7 @@ struct ccw {                    /* format 1 */
 #define PCI 0x08                /* program-controlled interruption */
 #define IDA 0x04                /* indirect data addressing */
 #define SUSPEND 0x02
+#define MIDA 0x01               /* modified indirect data addressing */
 
 struct orb {
         u32 parameter;
@@ -106,6 +107,7 @@ struct schib {
 #define VALID 0x0001            /* device number valid */
 
 /* What an instruction gives besides its condition code: minus the program-interruption code. */
+#define ADDRESSING (-5)
 #define SPECIFICATION (-6)
 #define OPERAND (-21)
 
