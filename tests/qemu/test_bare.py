@@ -21,7 +21,7 @@ from vfioccw_fuse.devices.tape.aws import AwsTape
 SOURCES = Path(__file__).parent / "bare"
 COMPILER = "s390x-linux-gnu-gcc"
 OPTIONS = (
-    *("-std=gnu2x", "-O2", "-Wall", "-Wextra", "-Werror", "-march=z10", "-msoft-float"),
+    *("-std=gnu2x", "-O2", "-Wall", "-Wextra", "-march=z10", "-msoft-float"),
     *("-ffreestanding", "-fno-pic", "-fno-stack-protector", "-fno-delete-null-pointer-checks"),
     *("-nostdlib", "-static", "-no-pie", f"-Wl,-T,{SOURCES / 'guest.lds'}"),
 )
@@ -36,6 +36,8 @@ CHECKS = {
     ("virtio", "virtual"): 352,
 }  # fmt: skip
 """How many there are for a kind of device and who stands before it, as `checks.c` has them."""
+LONG = 500.0
+"""Seconds in which it ends even if nothing that it waits for comes; it takes 3 if all does."""
 LINE = re.compile(r"^(PASS|FAIL) (.*)$", re.M)
 ASKS_OR_ENDS = r"CONTROL ([^\n]*)\n|CHECKS (\d+) FAILED (\d+)\n"
 
@@ -88,7 +90,7 @@ def booted_on(lab: Lab, image: Path, kind: str, place: str) -> Iterator[Guest]:
 @pytest.mark.parametrize(("kind", "place"), CHECKS)
 def test_each_of_its_checks_passes(lab: Lab, image: Path, kind: str, place: str) -> None:
     with booted_on(lab, image, kind, place) as guest:
-        while (asked := guest.expect(ASKS_OR_ENDS)[1]) is not None:
+        while (asked := guest.expect(ASKS_OR_ENDS, LONG)[1]) is not None:
             lab.control(SCHID, asked)
             guest.type("\n")
         assert guest.process.wait(END_SECONDS) == 0
