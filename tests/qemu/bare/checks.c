@@ -607,6 +607,14 @@ static void program_checks(void)
         topic = "cpa not in storage";
         answers("ssch", start(F, at(nowhere)), 0);
         ends(place == ASYNC ? made_up(at(nowhere) + 8) : program_check(at(nowhere)));
+        /* What may be prefetched is looked at before SSCH, in Linux and on full. */
+        topic = "data address not in storage, with prefetch";
+        program[0] = (struct ccw){0xe4, SLI, 7, at(nowhere)};
+        run(F | P);
+        ends(place & PASSED ? made_up(at(program + 1)) : program_check(at(program)));
+        topic = "cpa not in storage, with prefetch";
+        answers("ssch", start(F | P, at(nowhere)), 0);
+        ends(place & PASSED ? made_up(at(nowhere) + 8) : program_check(at(nowhere)));
         topic = "cpa not on a doubleword boundary";
         struct ccw *odd = (void *)((u8 *)program + 4);
         nop(1, 0);
