@@ -176,7 +176,7 @@ def _archives(work: Path, sources: Sequence[str]) -> Iterator[Apt]:
     if sources:
         return
     # An archive whose index for another architecture cannot be read is known by our own's.
-    own = Apt(work / "own", architecture=_own_architecture())
+    own = Apt(work / "own", architecture=own_architecture())
     mirror = own.debian_mirror()
     if mirror is None:
         whose = " and ".join(own.origins()) or "nobody that apt can reach"
@@ -185,7 +185,8 @@ def _archives(work: Path, sources: Sequence[str]) -> Iterator[Apt]:
         yield Apt(work / suite, [f"deb {mirror} {suite} main"])
 
 
-def _own_architecture() -> str:
+def own_architecture() -> str:
+    """This machine's, as Debian names it."""
     return subprocess.run(
         ["dpkg", "--print-architecture"], capture_output=True, text=True, check=True
     ).stdout.strip()

@@ -1,0 +1,522 @@
+/*
+ * client: asks a vfio-ccw device what a script says and prints what it answers. One program, two ends:
+ *
+ *   client driver GROUP DEVICE SCRIPT       Linux's own: VFIO group number and device name (a UUID)
+ *   client mount MNT SUBCHANNEL SCRIPT      a mount's: its files and its socket
+ *
+ * Both have the regions behind one descriptor, region n at offset n << 10, take an eventfd, and see
+ * 1 MiB of this process as the guest's storage from address 0 on. What differs is `struct end` below.
+ *
+ * A script is lines of a word and its operands; addresses and lengths are hexadecimal, a region is its
+ * index, and DATA is hexadecimal bytes and =N, a 32-bit number in this host's byte order, with points
+ * between them:
+ *
+ *   case NAME                    everything as after opening: reset, regions and storage zero, no event
+ *   store ADDRESS DATA           write storage
+ *   load ADDRESS LENGTH          read storage
+ *   write REGION OFFSET DATA     one pwrite, and the region's return code
+ *   read REGION OFFSET LENGTH    one pread
+ *   event                        wait for the event
+ *   wait                         wait for the event, then read the IRB
+ *   final                        the same until an IRB ends the start function
+ *   quiet                        whether an event comes; looks for QUIET_MS only
+ *   reset                        VFIO_DEVICE_RESET
+ *   reopen                       close the device and open it again
+ *   unmap, map                   take the storage away, and give it back
+ *   info                         what VFIO_DEVICE_GET_*_INFO say
+ *   control WORDS                have the device's faults switched: whoever reads this program's output
+ *                                does it, and then writes a line to its input
+ *
+ * Each request but `store` prints one line or more; errnos are printed by name.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/vfio.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum { STORAGE = 1 << 20, SHIFT = 10, IO = 0, CMD = 1, IO_SIZE = 124, IRB = 24, IRB_SIZE = 96, CLEAR = 2 };
+enum { WAIT_MS = 20000, QUIET_MS = 50 };
+
+struct end {
+	int (*open)(void);
+	int (*reset)(void);
+	int (*map)(void);
+	int (*unmap)(void);
+	void (*info)(void);
+	void (*close)(void);
+};
+
+static const char *first, *second;	/* operands of the command line */
+static unsigned char *storage;
+static int device = -1, event = -1;
+
+static void die(const char *what)
+{
+	fprintf(stderr, "client: %s: %s\n", what, strerror(errno));
+	exit(1);
+}
+
+static const char *outcome(long result)
+{
+	static char text[32];
+
+	if (result < 0)
+		return strerrorname_np(errno);
+	snprintf(text, sizeof text, "%ld", result);
+	return text;
+}
+
+static void print_hex(const unsigned char *bytes, size_t length)
+{
+	while (length--)
+		printf("%02x", *bytes++);
+}
+
+/* --- Linux's own ------------------------------------------------------------------------------ */
+
+static int group, container;
+
+static int driver_map(void)
+{
+	struct vfio_iommu_type1_dma_map map = {
+		.argsz = sizeof map, .flags = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE,
+		.vaddr = (uintptr_t)storage, .iova = 0, .size = STORAGE,
+	};
+
+	return ioctl(container, VFIO_IOMMU_MAP_DMA, &map);
+}
+
+static int driver_unmap(void)
+{
+	struct vfio_iommu_type1_dma_unmap unmap = { .argsz = sizeof unmap, .iova = 0, .size = STORAGE };
+
+	return ioctl(container, VFIO_IOMMU_UNMAP_DMA, &unmap);
+}
+
+static int driver_open(void)
+{
+	char path[64];
+
+	if (!container) {
+		snprintf(path, sizeof path, "/dev/vfio/%s", first);
+		container = open("/dev/vfio/vfio", O_RDWR);
+		group = open(path, O_RDWR);
+		if (container < 0 || group < 0 || ioctl(group, VFIO_GROUP_SET_CONTAINER, &container) ||
+		    ioctl(container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU))
+			die(path);
+	}
+	device = ioctl(group, VFIO_GROUP_GET_DEVICE_FD, second);
+	if (device < 0)
+		return -1;
+
+	struct {
+		struct vfio_irq_set set;
+		int event;
+	} irqs = {
+		.set = {
+			.argsz = sizeof irqs, .index = VFIO_CCW_IO_IRQ_INDEX, .count = 1,
+			.flags = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER,
+		},
+		.event = event,
+	};
+
+	return ioctl(device, VFIO_DEVICE_SET_IRQS, &irqs);
+}
+
+static int driver_reset(void)
+{
+	return ioctl(device, VFIO_DEVICE_RESET);
+}
+
+static void driver_info(void)
+{
+	struct vfio_device_info all = { .argsz = sizeof all };
+
+	ioctl(device, VFIO_DEVICE_GET_INFO, &all);
+	printf("device flags %x regions %u irqs %u\n", all.flags, all.num_regions, all.num_irqs);
+	for (unsigned int i = 0; i < all.num_regions; i++) {
+		struct {
+			struct vfio_region_info info;
+			struct vfio_region_info_cap_type type;
+		} region = { .info = { .argsz = sizeof region, .index = i } };
+
+		ioctl(device, VFIO_DEVICE_GET_REGION_INFO, &region);
+		printf("region %u flags %x size %llu offset %llx type %x subtype %x\n", i, region.info.flags,
+		       (unsigned long long)region.info.size, (unsigned long long)region.info.offset,
+		       region.type.type, region.type.subtype);
+	}
+	for (unsigned int i = 0; i < all.num_irqs; i++) {
+		struct vfio_irq_info irq = { .argsz = sizeof irq, .index = i };
+
+		ioctl(device, VFIO_DEVICE_GET_IRQ_INFO, &irq);
+		printf("irq %u flags %x count %u\n", i, irq.flags, irq.count);
+	}
+}
+
+static void driver_close(void)
+{
+	close(device);
+}
+
+static const struct end driver = { driver_open, driver_reset, driver_map, driver_unmap, driver_info,
+				   driver_close };
+
+/* --- a mount's -------------------------------------------------------------------------------- */
+
+static int irqfd = -1, backing;
+
+static const char *file(const char *name)
+{
+	static char path[512];
+
+	snprintf(path, sizeof path, "%s/%s/%s", first, second, name);
+	return path;
+}
+
+/* One message of the socket about the subchannel: 0, or -1 if the answer is an error. */
+static int say(int descriptor, const char *format, ...)
+{
+	union {
+		struct cmsghdr header;
+		char room[CMSG_SPACE(sizeof(int))];
+	} control = { { CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS } };
+	char text[512], rest[256], answer[4097] = "";
+	struct iovec iov = { .iov_base = text };
+	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1 };
+	va_list words;
+
+	va_start(words, format);
+	vsnprintf(rest, sizeof rest, format, words);
+	va_end(words);
+	iov.iov_len = snprintf(text, sizeof text, "{\"subchannel\": \"%s\", %s}", second, rest);
+	if (descriptor >= 0) {
+		memcpy(CMSG_DATA(&control.header), &descriptor, sizeof descriptor);
+		message.msg_control = &control;
+		message.msg_controllen = sizeof control;
+	}
+	if (sendmsg(irqfd, &message, 0) < 0 || recv(irqfd, answer, sizeof answer - 1, 0) <= 0)
+		die("irqfd");
+	if (!strncmp(answer, "{\"ok\": true", 11))
+		return 0;
+	fprintf(stderr, "client: %s: %s\n", rest, answer);
+	errno = EINVAL;
+	return -1;
+}
+
+static int mount_map(void)
+{
+	return say(backing, "\"map\": {\"iova\": 0, \"size\": %d, \"offset\": 0}", STORAGE);
+}
+
+static int mount_unmap(void)
+{
+	return say(-1, "\"unmap\": {\"iova\": 0, \"size\": %d}", STORAGE);
+}
+
+static int mount_open(void)
+{
+	if (irqfd < 0) {
+		struct sockaddr_un address = { .sun_family = AF_UNIX };
+		char path[512];
+
+		snprintf(path, sizeof path, "%s/irqfd", first);
+		irqfd = socket(AF_UNIX, SOCK_SEQPACKET, 0);
+		if (readlink(path, address.sun_path, sizeof address.sun_path - 1) < 0 ||
+		    connect(irqfd, (struct sockaddr *)&address, sizeof address))
+			die(path);
+		if (say(event, "\"irq\": 0"))
+			return -1;
+	}
+	device = open(file("device"), O_RDWR);
+	return device;
+}
+
+static int mount_reset(void)
+{
+	int fd = open(file("reset"), O_WRONLY);
+	int result = write(fd, "1", 1) < 0 ? -1 : 0;
+
+	close(fd);
+	return result;
+}
+
+static void take(const char *name, unsigned char *room, size_t size)
+{
+	int fd = open(file(name), O_RDONLY);
+
+	memset(room, 0, size);
+	if (fd < 0 || read(fd, room, size) <= 0)
+		die(name);
+	close(fd);
+}
+
+static void mount_info(void)
+{
+	unsigned char room[4096];
+	struct vfio_device_info all;
+	size_t at = 0;
+
+	take("device_info", room, sizeof room);
+	memcpy(&all, room, sizeof all);
+	printf("device flags %x regions %u irqs %u\n", all.flags, all.num_regions, all.num_irqs);
+	take("region_info", room, sizeof room);
+	for (unsigned int i = 0; i < all.num_regions; i++) {
+		struct vfio_region_info info;
+		struct vfio_region_info_cap_type type = { .type = 0 };
+
+		memcpy(&info, room + at, sizeof info);
+		if (info.cap_offset)
+			memcpy(&type, room + at + info.cap_offset, sizeof type);
+		printf("region %u flags %x size %llu offset %llx type %x subtype %x\n", i, info.flags,
+		       (unsigned long long)info.size, (unsigned long long)info.offset, type.type,
+		       type.subtype);
+		at += info.argsz;
+	}
+	take("irq_info", room, sizeof room);
+	for (unsigned int i = 0; i < all.num_irqs; i++) {
+		struct vfio_irq_info irq;
+
+		memcpy(&irq, room + i * sizeof irq, sizeof irq);
+		printf("irq %u flags %x count %u\n", i, irq.flags, irq.count);
+	}
+}
+
+/* How often the subchannel was reset, as the file `state` says. */
+static long resets(void)
+{
+	char text[8192] = "";
+	char *found;
+
+	take("state", (unsigned char *)text, sizeof text - 1);
+	found = strstr(text, "\nresets:");
+	return found ? strtol(found + strlen("\nresets:"), NULL, 10) : -1;
+}
+
+/* The kernel tells the mount of the last close after close(2) has returned. */
+static void mount_close(void)
+{
+	long before = resets();
+
+	close(device);
+	while (resets() == before)
+		usleep(1000);
+}
+
+static const struct end mount = { mount_open, mount_reset, mount_map, mount_unmap, mount_info,
+				  mount_close };
+
+/* --- requests --------------------------------------------------------------------------------- */
+
+static const struct end *end;
+
+/* DATA as bytes; their number. */
+static size_t bytes(char *data, unsigned char *room)
+{
+	unsigned char *next = room;
+	uint32_t number;
+
+	while (*data) {
+		if (*data == '=') {
+			number = strtoul(data + 1, &data, 16);
+			memcpy(next, &number, sizeof number);
+			next += sizeof number;
+		} else if (*data == '.') {
+			data++;
+		} else {
+			if (sscanf(data, "%2hhx", next++) != 1)
+				die(data);
+			data += 2;
+		}
+	}
+	return next - room;
+}
+
+static off_t at(unsigned int region, unsigned int offset)
+{
+	return ((off_t)region << SHIFT) + offset;
+}
+
+/* The return code of a region that has one. */
+static void print_code(unsigned int region)
+{
+	int32_t code;
+
+	if (pread(device, &code, sizeof code, at(region, region == IO ? 120 : 4)) != sizeof code)
+		printf(" ret_code %s", strerrorname_np(errno));
+	else if (code < 0 && strerrorname_np(-code))
+		printf(" ret_code -%s", strerrorname_np(-code));
+	else
+		printf(" ret_code %d", code);
+}
+
+static void write_region(unsigned int region, unsigned int offset, char *data)
+{
+	static unsigned char room[4096];
+	size_t length = bytes(data, room);
+
+	printf("write %s", outcome(pwrite(device, room, length, at(region, offset))));
+	if (region == IO || region == CMD)
+		print_code(region);
+	putchar('\n');
+}
+
+static void read_region(unsigned int region, unsigned int offset, unsigned int length)
+{
+	unsigned char room[1024];
+	ssize_t got = pread(device, room, length, at(region, offset));
+
+	printf("read %s ", outcome(got));
+	print_hex(room, got > 0 ? got : 0);
+	putchar('\n');
+}
+
+static unsigned long long events(int milliseconds)
+{
+	struct pollfd poll_for = { .fd = event, .events = POLLIN };
+	uint64_t count = 0;
+
+	if (poll(&poll_for, 1, milliseconds) == 1 && read(event, &count, sizeof count) < 0)
+		die("eventfd");
+	return count;
+}
+
+/* Waits for the event and reads the IRB: whether it ends the start function, or none came. */
+static int take_irb(void)
+{
+	unsigned char irb[IRB_SIZE];
+	unsigned long long count = events(WAIT_MS);
+	ssize_t got;
+
+	if (!count) {
+		puts("no event");
+		return 1;
+	}
+	got = pread(device, irb, sizeof irb, at(IO, IRB));
+	printf("events %llu irb ", count);
+	if (got != sizeof irb) {
+		puts(outcome(got));
+		return 1;
+	}
+	print_hex(irb, sizeof irb);
+	putchar('\n');
+	/* Neither the subchannel nor the device is active, and it is not suspended. */
+	return !(irb[3] & 0xe0);
+}
+
+static void begin_case(const char *name)
+{
+	unsigned char zero[IO_SIZE] = { 0 };
+	uint32_t clear[2] = { CLEAR, 0 };
+
+	printf("case %s\n", name);
+	/* What the case before has left running ends, wherever it runs, and no SCSW remembers it. */
+	if (end->reset() < 0)
+		printf("reset %s\n", strerrorname_np(errno));
+	events(0);
+	if (pwrite(device, clear, sizeof clear, at(CMD, 0)) < 0 || !events(WAIT_MS) ||
+	    pread(device, zero, IRB_SIZE, at(IO, IRB)) < 0 || end->reset() < 0)
+		printf("not cleared %s\n", strerrorname_np(errno));
+	memset(zero, 0, sizeof zero);
+	/* Nothing but zeros: neither function nor return code. The command is refused. */
+	if (pwrite(device, zero, IO_SIZE, at(IO, 0)) != IO_SIZE)
+		printf("not zeroed %s\n", strerrorname_np(errno));
+	pwrite(device, zero, sizeof clear, at(CMD, 0));
+	memset(storage, 0, STORAGE);
+	events(0);
+}
+
+static void run(char *line)
+{
+	char word[16] = "";
+	unsigned int a = 0, b = 0, c = 0;
+	int rest = 0;
+
+	line[strcspn(line, "\n")] = 0;
+	if (sscanf(line, "%15s %n", word, &rest) < 1)
+		return;
+	line += rest;
+	if (!strcmp(word, "case")) {
+		begin_case(line);
+	} else if (!strcmp(word, "store") && sscanf(line, "%x %n", &a, &rest) == 1) {
+		bytes(line + rest, storage + a);
+	} else if (!strcmp(word, "load") && sscanf(line, "%x %x", &a, &b) == 2) {
+		printf("storage ");
+		print_hex(storage + a, b);
+		putchar('\n');
+	} else if (!strcmp(word, "write") && sscanf(line, "%x %x %n", &a, &b, &rest) == 2) {
+		write_region(a, b, line + rest);
+	} else if (!strcmp(word, "read") && sscanf(line, "%x %x %x", &a, &b, &c) == 3) {
+		read_region(a, b, c);
+	} else if (!strcmp(word, "event")) {
+		printf("events %llu\n", events(WAIT_MS));
+	} else if (!strcmp(word, "wait")) {
+		take_irb();
+	} else if (!strcmp(word, "final")) {
+		while (!take_irb())
+			;
+	} else if (!strcmp(word, "quiet")) {
+		printf("events %llu\n", events(QUIET_MS));
+	} else if (!strcmp(word, "reset")) {
+		printf("reset %s\n", outcome(end->reset()));
+	} else if (!strcmp(word, "reopen")) {
+		end->close();
+		printf("reopen %s\n", end->open() < 0 ? strerrorname_np(errno) : "0");
+	} else if (!strcmp(word, "unmap")) {
+		printf("unmap %s\n", outcome(end->unmap()));
+	} else if (!strcmp(word, "map")) {
+		printf("map %s\n", outcome(end->map()));
+	} else if (!strcmp(word, "info")) {
+		end->info();
+	} else if (!strcmp(word, "control")) {
+		printf("control %s\n", line);
+		fflush(stdout);
+		while ((rest = getchar()) != '\n' && rest != EOF)
+			;
+	} else {
+		errno = EINVAL;
+		die(word);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	char *line = NULL;
+	size_t room = 0;
+	FILE *script;
+
+	if (argc != 5 || (strcmp(argv[1], "driver") && strcmp(argv[1], "mount"))) {
+		fputs("usage: client driver GROUP DEVICE SCRIPT | client mount MNT SUBCHANNEL SCRIPT\n", stderr);
+		return 2;
+	}
+	end = strcmp(argv[1], "mount") ? &driver : &mount;
+	first = argv[2];
+	second = argv[3];
+	script = fopen(argv[4], "r");
+	if (!script)
+		die(argv[4]);
+	event = eventfd(0, EFD_CLOEXEC);
+	/* A file, so that the mount sees what is written here. */
+	backing = memfd_create("storage", MFD_CLOEXEC);
+	if (event < 0 || backing < 0 || ftruncate(backing, STORAGE))
+		die("storage");
+	storage = mmap(NULL, STORAGE, PROT_READ | PROT_WRITE, MAP_SHARED, backing, 0);
+	if (storage == MAP_FAILED || end->open() < 0 || end->map() < 0)
+		die(second);
+	while (getline(&line, &room, script) > 0) {
+		run(line);
+		fflush(stdout);
+	}
+	return 0;
+}

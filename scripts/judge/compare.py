@@ -1,0 +1,108 @@
+"""What differs between two ends, and which of it may: the list in `tests/linux/differences.toml`.
+
+The list has kinds of difference, each with a reason that whoever uses the mount instead of the
+driver would accept, and the cases that it covers:
+
+- `ours`: what a mount answers there instead, which must then differ from Linux;
+- `either`: answers that depend on who is faster: each end may give any of them;
+- `cases` with `only`: what an older driver alone does otherwise. The newer one's answers hold.
+"""
+
+from __future__ import annotations
+
+import itertools
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from judge import JudgeError
+from judge.answers import Answers, in_words
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A rule that is not Linux's here, or that neither end has."""
+
+    name: str
+    reason: str
+    only: str = ""
+    """The Linux of which it is said, such as 6.1; of all if it is empty."""
+    ours: Mapping[str, list[str]] = field(default_factory=dict)
+    either: Mapping[str, list[list[str]]] = field(default_factory=dict)
+    cases: Sequence[str] = ()
+
+    def covered(self) -> set[str]:
+        """The cases that it is about."""
+        return {*self.ours, *self.either, *self.cases}
+
+
+def read_kinds(path: Path, series: str = "") -> list[Kind]:
+    """The kinds of a list that count for Linux *series*; all if it is empty.
+
+    JudgeError if a case is in two of them that may count together.
+    """
+    kinds = [Kind(**table) for table in tomllib.loads(path.read_text())["kind"]]
+    for one, two in itertools.combinations(kinds, 2):
+        twice = one.covered() & two.covered()
+        if twice and (one.only == two.only or not (one.only and two.only)):
+            raise JudgeError(f"{path.name}: {min(twice)!r} is in {one.name!r} and {two.name!r}")
+    return [kind for kind in kinds if not series or kind.only in ("", series)]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the comparison of one case says."""
+
+    case: str
+    kind: str = ""
+    """The kind that explains the difference."""
+    problem: str = ""
+    """What is wrong, in words; empty if nothing is."""
+
+    @property
+    def equal(self) -> bool:
+        """Whether both ends gave the same answers, as they should."""
+        return not self.kind and not self.problem
+
+
+def compare(linux: Answers, ours: Answers, kinds: Sequence[Kind]) -> list[Verdict]:
+    """A verdict for each case that Linux answered."""
+    by_case = {case: kind for kind in kinds for case in kind.covered()}
+    return [
+        _verdict(case, lines, ours.get(case, []), by_case.get(case))
+        for case, lines in linux.items()
+    ]
+
+
+def _verdict(case: str, linux: list[str], ours: list[str], kind: Kind | None) -> Verdict:
+    if kind is None:
+        return Verdict(case, problem="" if linux == ours else first_difference(linux, ours))
+    if case in kind.either:
+        for whose, answer in (("Linux", linux), ("ours", ours)):
+            if answer not in kind.either[case]:
+                return Verdict(case, kind.name, f"{whose} is none of the listed: {answer}")
+    elif linux == ours:
+        return Verdict(case, kind.name, "it is on the list and does not differ")
+    elif case in kind.ours and ours != kind.ours[case]:
+        listed = first_difference(kind.ours[case], ours).replace("Linux", "the list")
+        return Verdict(case, kind.name, f"it differs otherwise than listed: {listed}")
+    return Verdict(case, kind.name)
+
+
+def first_difference(linux: list[str], ours: list[str]) -> str:
+    """The first answer that differs, in words; empty if none does."""
+    for number, (one, two) in enumerate(itertools.zip_longest(linux, ours), 1):
+        if one != two:
+            return f"answer {number}: {in_words(one, two)}"
+    return ""
+
+
+def table(verdicts: Sequence[Verdict]) -> Iterator[str]:
+    """How many cases are equal, on the list by kind, and wrong."""
+    yield f"{len(verdicts):5} cases"
+    yield f"{sum(verdict.equal for verdict in verdicts):5} equal"
+    listed = [verdict.kind for verdict in verdicts if verdict.kind and not verdict.problem]
+    for kind in dict.fromkeys(listed):
+        yield f"{listed.count(kind):5} on the list: {kind}"
+    yield f"{sum(bool(verdict.problem) for verdict in verdicts):5} not explained"

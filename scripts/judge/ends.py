@@ -1,0 +1,92 @@
+"""The two ends that are asked: Linux's driver in a guest, and a mount.
+
+Each gives its answers by case. At both ends the device is a 3390 of a mount that the host can
+switch to faults meanwhile: directly, or below QEMU and the guest's driver.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Final
+
+from guest.machine import Options, booted
+from judge import JudgeError
+from judge.answers import Answers, sort
+from judge.kernel import CLIENT_IN_GUEST, Driver, build_client, parts_of
+from lab.mounts import SCHID, Mount, mounted_at
+from vfioccw_fuse.devices.eckd.volume import create
+
+DEVICE_NUMBER: Final = "0313"
+"""The same on both ends, so that the subchannels say the same of it."""
+IN_GUEST: Final = "0.0.0000"
+"""QEMU's first subchannel for a device in css fe."""
+UUID: Final = "5d7d3a4e-0000-4000-8000-000000000313"
+"""The name of the guest's device."""
+
+
+@contextmanager
+def volume(directory: Path, interface: str) -> Iterator[Mount]:
+    """A mount below *directory* with a 3390."""
+    image = directory / "volume.ckd"
+    create(image, 5, volser="VFC001")
+    spec = f"3390@{SCHID}:{image}"
+    with mounted_at(directory / "mnt", "--device", spec, "--interface", interface) as system:
+        yield system
+
+
+def ask_mount(script: str, directory: Path, interface: str = "async") -> Answers:
+    """What a mount below *directory* answers to *script*."""
+    with volume(directory, interface) as system:
+        path = directory / "script"
+        path.write_text(script)
+        with subprocess.Popen(
+            [build_client(directory), "mount", system.path, SCHID, path],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        ) as client:  # fmt: skip
+            assert client.stdin is not None
+            assert client.stdout is not None
+            answers = sort(_switching(client.stdout, client.stdin, system))
+        if client.returncode:
+            raise JudgeError(f"the client ended with {client.returncode}")
+    return answers
+
+
+def _switching(output: Iterable[str], to_client: IO[str], system: Mount) -> Iterator[str]:
+    for line in output:
+        if line.startswith("control "):
+            system.control(line.removeprefix("control "))
+            to_client.write("\n")
+            to_client.flush()
+        else:
+            yield line
+
+
+def ask_driver(script: str, driver: Driver, seconds: float = 600.0) -> tuple[str, Answers]:
+    """What *driver* answers to *script* in a guest, within *seconds* for each part of it.
+
+    Which Linux that is comes first.
+    """
+    lines: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="judge-") as name:
+        directory = Path(name)
+        with volume(directory, "full") as system:
+            device = f"{system.path / SCHID},devno=fe.0.{DEVICE_NUMBER}"
+            with booted(Options(devices=[device]), parts_of(driver, directory, script)) as guest:
+                release = guest.check("uname -r")
+                group = guest.check(f"bind {IN_GUEST} {UUID}")
+                guest.send(f"{CLIENT_IN_GUEST} driver {group} {UUID} /script </dev/console")
+                while True:
+                    found = guest.expect(r"(?m)(.*?)^(?:control ([^\n]*)|@@(\d+)@@)\n", seconds)
+                    lines += found[1].splitlines()
+                    if found[2] is None:
+                        break
+                    system.control(found[2])
+                    guest.type("\n")
+                if found[3] != "0":
+                    raise JudgeError(f"the client ended with {found[3]}: {lines[-3:]}")
+                guest.power_off()
+    return release, sort(lines)
