@@ -42,6 +42,7 @@ from tests.vfio.driver import CSCH, HSCH, RSCH, SSCH, XSCH, Driver
 from vfioccw_fuse.devices.options import Fault
 from vfioccw_fuse.regions import constants as c
 from vfioccw_fuse.vfio.fsm import Event, State
+from vfioccw_fuse.vfio.reports import LONGEST_QUEUE
 
 SITUATIONS = {
     #                  ssch          hsch          csch          xsch          rsch
@@ -587,8 +588,8 @@ def test_with_order_host_only_the_flags_halfword_of_the_schibs_scsw_is_turned(
 
 def test_a_read_of_crw_region_takes_one_report_zeros_when_none(driver: Driver) -> None:
     assert driver.read("crw_region") == bytes(8)
-    driver.ccw.driver.reports.report(0x0301, 0x0313)
-    driver.ccw.driver.reports.report(0x0402, 0x0040)
+    driver.ccw.driver.reports.report((0x0301, 0x0313))
+    driver.ccw.driver.reports.report((0x0402, 0x0040))
     assert driver.ccw.irqs[1].count == 2
     assert driver.read("crw_region") == struct.pack("=HHI", 0x0301, 0x0313, 0)
     assert driver.read("crw_region") == struct.pack("=HHI", 0x0402, 0x0040, 0)
@@ -597,7 +598,7 @@ def test_a_read_of_crw_region_takes_one_report_zeros_when_none(driver: Driver) -
 
 def test_reports_left_after_a_read_signal_again(driver: Driver) -> None:
     for number in range(3):
-        driver.ccw.driver.reports.report(1, number)
+        driver.ccw.driver.reports.report((1, number))
     driver.ccw.irqs[1].take()
     driver.read("crw_region")
     assert driver.ccw.irqs[1].take() == 1
@@ -606,9 +607,21 @@ def test_reports_left_after_a_read_signal_again(driver: Driver) -> None:
     assert driver.ccw.irqs[1].take() == 1
 
 
+def test_reports_that_find_no_room_are_lost_and_the_last_says_so(driver: Driver) -> None:
+    reports = driver.ccw.driver.reports
+    for number in range(LONGEST_QUEUE - 1):
+        reports.report((0x0301, number))
+    for _ in range(1000):
+        reports.report((0x1304, 0x0313), (0x0304, 0))
+    read = [struct.unpack("=HHI", driver.read("crw_region")) for _ in range(LONGEST_QUEUE)]
+    assert read[:-2] == [(0x0301, number, 0) for number in range(LONGEST_QUEUE - 2)]
+    assert read[-2] == (0x2301, LONGEST_QUEUE - 2, 0), "a chained report is not halved"
+    assert read[-1] == (0, 0, 0)
+
+
 def test_an_interface_without_crw_drops_reports(tmp_path: Path) -> None:
     driver = Driver(tmp_path, "scsw")
-    driver.ccw.driver.reports.report(1, 2)
+    driver.ccw.driver.reports.report((1, 2))
     assert not driver.ccw.driver.reports.queue
     driver.close()
 

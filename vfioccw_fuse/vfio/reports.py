@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import Final
 
+from ..regions import constants as c
 from .irq import Irq
+
+LONGEST_QUEUE: Final = 256
+"""Channel-report words that are kept unread."""
 
 
 class ChannelReports:
@@ -18,10 +23,20 @@ class ChannelReports:
         self.queue: deque[tuple[int, int]] = deque()
         """Flags and rsid of each."""
 
-    def report(self, flags: int, rsid: int) -> None:
-        """Queue a channel-report word and signal crw_irq, where the interface has it."""
-        if self._irq is not None:
-            self.queue.append((flags, rsid))
+    def report(self, *words: tuple[int, int]) -> None:
+        """Queue a report where the interface has crw_irq, which is signalled for each word.
+
+        *words*: flags and rsid of one word, or of chained ones. A report that finds no room is lost, and the last that is
+        there says so by its overflow bit (PoP 17, channel-report word).
+        """
+        if self._irq is None:
+            return
+        if len(self.queue) + len(words) > LONGEST_QUEUE:
+            flags, rsid = self.queue.pop()
+            self.queue.append((flags | c.CRW_FLAGS_MASK_R, rsid))
+            return
+        for word in words:
+            self.queue.append(word)
             self._irq.signal()
 
     def take(self) -> tuple[int, int]:

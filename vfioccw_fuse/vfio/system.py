@@ -98,7 +98,7 @@ class System:
         device.sch.device.close()
 
     def _report(self, sch: Subchannel, flags: int, rsid: int) -> None:
-        self.devices[sch.schid].driver.reports.report(flags, rsid)
+        self.devices[sch.schid].driver.reports.report((flags, rsid))
 
 
 def report_subchannel(device: CcwDevice) -> None:
@@ -108,5 +108,6 @@ def report_subchannel(device: CcwDevice) -> None:
     """
     cssid, ssid, _ = (int(part, 16) for part in device.sch.schid.split("."))
     flags = c.CRW_RSC_SUBCH << c.CRW_RSC_SHIFT | c.CRW_ERC_IPI
-    device.driver.reports.report(flags | c.CRW_FLAGS_MASK_C, device.sch.number)
-    device.driver.reports.report(flags, cssid << 8 | ssid << 4)
+    device.driver.reports.report(
+        (flags | c.CRW_FLAGS_MASK_C, device.sch.number), (flags, cssid << 8 | ssid << 4)
+    )
