@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import ClassVar
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -60,14 +61,56 @@ ALLOWED = {
 }  # fmt: skip
 
 
-class AnyOrder(RuleBasedStateMachine):
-    """A client and a device that do what they like."""
+class World(RuleBasedStateMachine):
+    """A device of an interface, time, and what the device does by itself."""
+
+    INTERFACE: ClassVar[str]
 
     def __init__(self) -> None:
         super().__init__()
         self.directory = TemporaryDirectory(prefix="vfioccw-", dir="/dev/shm")
         self.probe = Probe()
-        self.driver = Driver(Path(self.directory.name), device=self.probe)
+        self.driver = Driver(Path(self.directory.name), self.INTERFACE, device=self.probe)
+
+    @rule(turns=st.integers(0, 2))
+    def run(self, turns: int) -> None:
+        self.driver.settle(turns)
+
+    @rule()
+    def one_step(self) -> None:
+        jobs = self.driver.machine.executor.jobs
+        if jobs:
+            jobs.popleft()()
+
+    @rule()
+    def time_passes(self) -> None:
+        self.driver.machine.executor.elapse()
+
+    @rule(status=st.sampled_from([0x80, 0x04]))
+    def device_speaks(self, status: int) -> None:
+        self.probe.attention(status)
+
+    def it_works(self) -> None:
+        """A start at the end, when all is idle."""
+        self.driver.behaviour.switch(Fault.NONE)
+        self.driver.behaviour.delay = 0.0
+        assert self.driver.start((SENSE_ID, 0, 7, DATA)) == 0
+        self.driver.settle()
+        assert self.driver.take().dstat == ENDED
+        assert self.driver.machine.load(DATA, 7) == self.probe.sense_id
+
+    def close(self) -> None:
+        self.driver.close()
+        self.directory.cleanup()
+
+
+class AnyOrder(World):
+    """A client and a device that do what they like."""
+
+    INTERFACE = "full"
+
+    def __init__(self) -> None:
+        super().__init__()
         self.open = False  # a start was accepted and its end was not yet taken
         self.halted = False
         self.cleared = False
@@ -153,26 +196,6 @@ class AnyOrder(RuleBasedStateMachine):
     def rewrite(self) -> None:
         self.driver.machine.program((SENSE_ID, 0, 7, DATA), (SENSE_ID, 0, 7, DATA))
 
-    # --- the world ----------------------------------------------------------------------------
-
-    @rule(turns=st.integers(0, 2))
-    def run(self, turns: int) -> None:
-        self.driver.settle(turns)
-
-    @rule()
-    def one_step(self) -> None:
-        jobs = self.driver.machine.executor.jobs
-        if jobs:
-            jobs.popleft()()
-
-    @rule()
-    def time_passes(self) -> None:
-        self.driver.machine.executor.elapse()
-
-    @rule(status=st.sampled_from([0x80, 0x04]))
-    def device_speaks(self, status: int) -> None:
-        self.probe.attention(status)
-
     # --- what always holds --------------------------------------------------------------------
 
     @invariant()
@@ -242,25 +265,18 @@ class AnyOrder(RuleBasedStateMachine):
             assert (self.open, self.halted, self.cleared) == (False,) * 3
             assert self.driver.state() is State.IDLE
             assert not self.driver.sch.scsw.ctrl & ~c.SCSW_ACTL_DEVICE_ACTIVE
-            self.driver.behaviour.switch(Fault.NONE)
-            self.driver.behaviour.delay = 0.0
-            assert self.driver.start((SENSE_ID, 0, 7, DATA)) == 0
-            self.driver.settle()
-            assert self.driver.take().dstat == ENDED
-            assert self.driver.machine.load(DATA, 7) == self.probe.sense_id
+            self.it_works()
         finally:
-            self.driver.close()
-            self.directory.cleanup()
+            self.close()
 
 
-class AnyOrderAsLinux(RuleBasedStateMachine):
+class AnyOrderAsLinux(World):
     """The same where the driver takes the status: nothing that is unread stands in the way."""
+
+    INTERFACE = "async"
 
     def __init__(self) -> None:
         super().__init__()
-        self.directory = TemporaryDirectory(prefix="vfioccw-", dir="/dev/shm")
-        self.probe = Probe()
-        self.driver = Driver(Path(self.directory.name), "async", device=self.probe)
         self.status = self.driver.ccw.driver.status
         self.signals = 0
         self.passed = 0
@@ -311,24 +327,6 @@ class AnyOrderAsLinux(RuleBasedStateMachine):
         assert not self.status.shown
         assert not self.status.queued
 
-    @rule(turns=st.integers(0, 2))
-    def run(self, turns: int) -> None:
-        self.driver.settle(turns)
-
-    @rule()
-    def one_step(self) -> None:
-        jobs = self.driver.machine.executor.jobs
-        if jobs:
-            jobs.popleft()()
-
-    @rule()
-    def time_passes(self) -> None:
-        self.driver.machine.executor.elapse()
-
-    @rule(status=st.sampled_from([0x80, 0x04]))
-    def device_speaks(self, status: int) -> None:
-        self.probe.attention(status)
-
     @invariant()
     def each_irb_that_is_shown_was_signalled_once(self) -> None:
         self.signals += self.driver.signals()
@@ -359,15 +357,9 @@ class AnyOrderAsLinux(RuleBasedStateMachine):
             while self.status.shown:
                 self.driver.take()
             assert self.driver.state() is State.IDLE
-            self.driver.behaviour.switch(Fault.NONE)
-            self.driver.behaviour.delay = 0.0
-            assert self.driver.start((SENSE_ID, 0, 7, DATA)) == 0
-            self.driver.settle()
-            assert self.driver.take().dstat == ENDED
-            assert self.driver.machine.load(DATA, 7) == self.probe.sense_id
+            self.it_works()
         finally:
-            self.driver.close()
-            self.directory.cleanup()
+            self.close()
 
 
 Step = tuple[str, dict[str, object]]
