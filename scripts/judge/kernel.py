@@ -31,6 +31,8 @@ MODULES: Final = ("vfio", "vfio_iommu_type1", "mdev", "vfio_ccw")
 """In the order in which they are loaded."""
 MODULES_SERIES: Final = "6.1"
 """The Linux whose files `modules.mk` names."""
+MODULES_SUITE: Final = "bookworm"
+"""The Debian whose kernel that is."""
 KERNEL_SERIES: Final = "6.12"
 """The Linux whose whole kernel is built."""
 CLIENT_IN_GUEST: Final = "/bin/client"
@@ -93,20 +95,19 @@ def build_client(directory: Path, compiler: str = "gcc", *options: str) -> Path:
 
 
 def debian_modules(parts: Parts) -> Driver:
-    """Modules for the guest's kernel of *parts*, from Debian's source of its version.
+    """Modules for a kernel of Debian, from its source of the same version.
 
-    GuestError or NotHereError if they cannot be had here, also if that kernel is not of
-    `MODULES_SERIES`; JudgeError if they cannot be built.
+    The kernel is that of *parts* if it is of `MODULES_SERIES`, else the one of `MODULES_SUITE`.
+    GuestError or NotHereError if they cannot be had here; JudgeError if they cannot be built.
     """
-    name = parts.kernel_name()
-    _, release, _, _, codename = name.split()  # "Linux RELEASE of Debian CODENAME"
-    if not release.startswith(f"{MODULES_SERIES}."):
-        raise NotHereError(f"{name}: modules are built for Linux {MODULES_SERIES} only")
+    parts, sources = _of_the_series(parts)
+    # "Linux RELEASE of Debian CODENAME"
+    _, release, _, _, codename = parts.kernel_name().split()
 
     def build(work: Path, made: Path) -> None:
         headers = f"linux-headers-{release}"
         common = headers.removesuffix("-s390x") + "-common"
-        _fetch(work, headers, common, f"linux-source-{MODULES_SERIES}")
+        _fetch(work, headers, common, f"linux-source-{MODULES_SERIES}", sources=sources)
         _programs_of_the_build(work, codename)
         source = work / "modules"
         source.mkdir()
@@ -191,10 +192,28 @@ def _kept(parts: Parts, name: str, build: Callable[[Path, Path], None], what: st
     return place
 
 
-def _fetch(tree: Path, *packages: str) -> None:
+def _of_the_series(parts: Parts) -> tuple[Parts, Sequence[str]]:
+    """Parts of a guest whose kernel is of `MODULES_SERIES`, and where they come from."""
+
+    def fits(candidate: Parts) -> bool:
+        return candidate.kernel_name().split()[1].startswith(f"{MODULES_SERIES}.")
+
+    if fits(parts):
+        return parts, ()
+    cache = parts.cache.with_name(f"{parts.cache.name}-{MODULES_SUITE}")
+    with tempfile.TemporaryDirectory() as work:
+        mirror = Apt(Path(work) / "own", architecture=own_architecture()).debian_mirror()
+    sources = [f"deb {mirror} {MODULES_SUITE} main"]
+    older = Parts(cache, sources)
+    if mirror is None or not fits(older):
+        raise NotHereError(f"modules are built for Linux {MODULES_SERIES}, which is not here")
+    return older, sources
+
+
+def _fetch(tree: Path, *packages: str, sources: Sequence[str] = ()) -> None:
     """Unpack the guest's *packages* into *tree*."""
     with tempfile.TemporaryDirectory(dir=tree) as work:
-        first_that_has(Path(work), (), lambda apt: apt.fetch(tree, *packages))
+        first_that_has(Path(work), sources, lambda apt: apt.fetch(tree, *packages))
 
 
 def _programs_of_the_build(tree: Path, codename: str) -> None:
