@@ -36,7 +36,10 @@ MODULES_SUITE: Final = "bookworm"
 KERNEL_SERIES: Final = "6.12"
 """The Linux whose whole kernel is built."""
 CLIENT_IN_GUEST: Final = "/bin/client"
-FOR_MODULES: Final = {COMPILER: "gcc-s390x-linux-gnu libc6-dev-s390x-cross", "make": "make"}
+FOR_MODULES: Final = {
+    COMPILER: "gcc-s390x-linux-gnu libc6-dev-s390x-cross", "make": "make",
+    "xz": "xz-utils",
+}  # fmt: skip
 """Programs that a build of modules needs, and Debian's packages that have them."""
 FOR_A_KERNEL: Final = {
     **FOR_MODULES, "bc": "bc", "bison": "bison libelf-dev libssl-dev", "flex": "flex",
