@@ -220,17 +220,17 @@ def _fetch(tree: Path, *packages: str, sources: Sequence[str] = ()) -> None:
 
 
 def _programs_of_the_build(tree: Path, codename: str) -> None:
-    """Fetch what compiles modules on this machine: linux-kbuild of the kernel's release."""
-    package, own = f"linux-kbuild-{MODULES_SERIES}", own_architecture()
+    """Fetch what compiles modules on this machine: linux-kbuild of the kernel's release.
+
+    Programs of another release run here, too.
+    """
     with tempfile.TemporaryDirectory(dir=tree) as name:
-        work = Path(name)
-        apt = Apt(work / "own", architecture=own)
-        try:
-            apt.fetch(tree, package)
-        except GuestError:
-            # Those of another release run here, too.
-            mirror = apt.debian_mirror()
-            Apt(work / codename, [f"deb {mirror} {codename} main"], own).fetch(tree, package)
+        work, own = Path(name), own_architecture()
+        mirror = Apt(work / "own", architecture=own).debian_mirror()
+        if mirror is None:
+            raise NotHereError("this system's packages are not Debian's")
+        apt = Apt(work / codename, [f"deb {mirror} {codename} main"], own)
+        apt.fetch(tree, f"linux-kbuild-{MODULES_SERIES}")
 
 
 def _unpack_source(tree: Path, into: Path, *folders: str) -> None:
