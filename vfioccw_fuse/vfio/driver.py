@@ -149,7 +149,9 @@ class Driver:
         """Its errno, 0 if it was accepted."""
         every = interface is Interface.FULL
         io_irq = self.irqs[c.VFIO_CCW_IO_IRQ_INDEX]
-        self.status: Taker = (ReaderTakes if every else DriverTakes)(sch, self.io, io_irq)
+        self.status: Taker = (ReaderTakes if every else DriverTakes)(
+            sch, self.io, io_irq, self._conclude
+        )
         """Who takes the subchannel's status, and what is shown of it."""
         self.mask: PathMask = PmcwMask(sch) if every else WornMask(sch)
         """The paths that the driver takes the subchannel to have."""
@@ -289,8 +291,10 @@ class Driver:
 
     def irq(self) -> None:
         """Show the IRB, signal io_irq."""
-        if self.status.come():
-            self._lead(_CONCLUDED)
+        self.status.come()
+
+    def _conclude(self) -> None:
+        self._lead(_CONCLUDED)
 
     def disabled_irq(self) -> None:
         """Disable the subchannel: nobody waits for its status."""

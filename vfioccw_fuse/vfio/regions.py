@@ -44,7 +44,7 @@ class IoRegion:
     touched, and one into irb_area lands.
     """
 
-    __slots__ = ("_area", "_driver")
+    __slots__ = ("_area", "_driver", "_was_read")
 
     LANDS: ClassVar[int] = RET_CODE_AT
     """Where what lands ends, in bytes from the front."""
@@ -54,12 +54,13 @@ class IoRegion:
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
         self._area = driver.io
+        self._was_read = driver.status.read
 
     def read(self, offset: int, size: int) -> bytes:
         """Reading byte 24, the first of the IRB, takes the shown IRB."""
         data = bytes(self._area.data[offset : offset + size])
         if offset <= IRB_AT < offset + size:
-            self._driver.status.read()
+            self._was_read()
         return data
 
     def write(self, offset: int, data: bytes) -> None:

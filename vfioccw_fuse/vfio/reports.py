@@ -26,8 +26,8 @@ class ChannelReports:
     def report(self, *words: tuple[int, int]) -> None:
         """Queue a report where the interface has crw_irq, which is signalled for each word.
 
-        *words*: flags and rsid of one word, or of chained ones. A report that finds no room is lost, and the last that is
-        there says so by its overflow bit (PoP 17, channel-report word).
+        *words*: flags and rsid of one word, or of chained ones. A report that finds no room is
+        lost, and the last that is there says so by its overflow bit (PoP 17, channel-report word).
         """
         if self._irq is None:
             return

@@ -8,6 +8,7 @@ the IRBs come one by one: the next is shown and signalled when the one before wa
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from ..css.pending import coalesced, joined
@@ -31,8 +32,8 @@ NO_IRB: Final = bytes(c.IRB_SIZE)
 class Taker(Protocol):
     """Takes the status of a subchannel and shows it."""
 
-    def come(self) -> bool:
-        """The subchannel is status pending, or more so; gives whether a start is concluded."""
+    def come(self) -> None:
+        """The subchannel is status pending, or more so."""
         ...
 
     def read(self) -> None:
@@ -65,21 +66,26 @@ class Taker(Protocol):
 class ReaderTakes:
     """`full`: status stays pending until a client reads the IRB."""
 
-    def __init__(self, sch: Subchannel, area: IoArea, irq: Irq) -> None:
+    def __init__(
+        self, sch: Subchannel, area: IoArea, irq: Irq, conclude: Callable[[], None]
+    ) -> None:
+        """*conclude* is called when status comes that concludes a start."""
         self._scsw = sch.scsw
         self._pending = sch.pending
         self._area = area
         self._irq = irq
+        self._conclude = conclude
 
-    def come(self) -> bool:
-        """Show it; what joins a shown IRB is no second signal."""
+    def come(self) -> None:
+        """Show it, and signal it unless it joins what is shown."""
         pending = self._pending
         shown = pending.shown
         self._area.show(pending.show())
+        ctrl = self._scsw.ctrl
+        if ctrl & START and ctrl & STCTL != INTERMEDIATE_ONLY:
+            self._conclude()
         if not shown:
             self._irq.signal()
-        ctrl = self._scsw.ctrl
-        return ctrl & START != 0 and ctrl & STCTL != INTERMEDIATE_ONLY
 
     def read(self) -> None:
         """That is the TSCH."""
@@ -113,15 +119,19 @@ class DriverTakes:
     Linux overwrites it with the next; here no completion is lost.
     """
 
-    def __init__(self, sch: Subchannel, area: IoArea, irq: Irq) -> None:
+    def __init__(
+        self, sch: Subchannel, area: IoArea, irq: Irq, conclude: Callable[[], None]
+    ) -> None:
+        """*conclude* is called when status comes that concludes a start."""
         self._scsw = sch.scsw
         self._pending = sch.pending
         self._area = area
         self._irq = irq
+        self._conclude = conclude
         # The first is shown. With each its ctrl halfword.
         self._irbs: deque[tuple[int, bytes]] = deque()
 
-    def come(self) -> bool:
+    def come(self) -> None:
         """Take it; join it to the last if both are of one start function, else put it behind."""
         ctrl = self._scsw.ctrl
         irb = self._pending.irb()
@@ -137,9 +147,10 @@ class DriverTakes:
             irbs.append((ctrl, irb))
             if len(irbs) == 1:
                 self._show()
+        if ctrl & STCTL not in (INTERMEDIATE_ONLY, UNSOLICITED) and not ctrl & ACTIVE:
+            self._conclude()
         # That is the TSCH; what it lets come next comes behind.
         self._pending.take()
-        return ctrl & STCTL not in (INTERMEDIATE_ONLY, UNSOLICITED) and not ctrl & ACTIVE
 
     def _show(self) -> None:
         self._area.show(self._irbs[0][1])

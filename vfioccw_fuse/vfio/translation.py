@@ -81,14 +81,14 @@ def client_program(space: AddressSpace, orb: Orb) -> tuple[Orb, CcwFetcher]:
     _, ctrl0, _, ctrl1, cpa = orb
     if not ctrl0 & c.ORB_CTRL0_MASK_PFCH:
         return orb, CcwFetcher(space, orb)
-    found = space.find(cpa)
-    if found is not None and cpa + 8 <= found.end and ctrl0 & c.ORB_CTRL0_MASK_FMT:
-        # One CCW with its data beside it, as most of what waits for one answer.
+    if ctrl0 & c.ORB_CTRL0_MASK_FMT:
+        # One CCW, as most of what waits for one answer.
         ccw = space.read(cpa, 8)
         code, flags, count, cda = _unpack1(ccw)
-        beside = found.start <= cda and cda + count <= found.end
-        if beside and not flags & NOT_ALONE and code != TIC:
-            return orb, CcwFetcher(space, orb, ((cpa, ccw),))
+        if not flags & NOT_ALONE and code != TIC:
+            found = space.find(cda)
+            if found is not None and cda + count <= found.end:
+                return orb, CcwFetcher(space, orb, ((cpa, ccw),))
     midaw = c.CCW_FLAG_MIDA if ctrl1 & MIDAW else 0
     return orb, CcwFetcher(space, orb, *_prefetch(space, ctrl0, cpa, c.CCW_SIZE, midaw))
 
@@ -167,8 +167,8 @@ def _plain(space: AddressSpace, head: int, block: bytes, format1: bool) -> bool:
     addresses = _addresses(len(block) // 8).unpack(block)
     return (
         found is not None
-        and found.start <= min(addresses)
         and max(addresses) + _MOST_BYTES <= found.end
+        and (not found.start or found.start <= min(addresses))
     )
 
 
