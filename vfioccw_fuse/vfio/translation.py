@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator
 from struct import Struct, unpack_from
 from typing import Final
 
-from ..css.ccw import CHAINS, CcwFetcher, CopiedCcws
+from ..css.ccw import CHAINS, NO_IDALS, CcwFetcher, CopiedCcws, Idals, Segments
 from ..css.ida import IdaMode
 from ..memory.space import AddressingError, AddressSpace
 from ..regions import codec
@@ -66,7 +66,8 @@ def driver_copy(space: AddressSpace, orb: Orb) -> tuple[Orb, CcwFetcher]:
     format 1 (convert_ccw0_to_ccw1), and has 64-bit IDAWs of the block size that the client's had.
     """
     intparm, ctrl0, lpm, ctrl1, cpa = orb
-    segments, idals = _prefetch(space, ctrl0, cpa, SEGMENT_BYTES, 0)
+    alone = _alone(space, ctrl0, cpa) if space.valid(cpa, SEGMENT_BYTES) == SEGMENT_BYTES else None
+    segments, idals = alone or _prefetch(space, ctrl0, cpa, SEGMENT_BYTES, 0)
     if not ctrl0 & c.ORB_CTRL0_MASK_FMT:
         segments = [(head, _as_format1(block)) for head, block in segments]
         ctrl0 |= c.ORB_CTRL0_MASK_FMT
@@ -81,21 +82,28 @@ def client_program(space: AddressSpace, orb: Orb) -> tuple[Orb, CcwFetcher]:
     _, ctrl0, _, ctrl1, cpa = orb
     if not ctrl0 & c.ORB_CTRL0_MASK_PFCH:
         return orb, CcwFetcher(space, orb)
+    alone = _alone(space, ctrl0, cpa)
+    if alone is not None:
+        return orb, CcwFetcher(space, orb, *alone)
+    midaw = c.CCW_FLAG_MIDA if ctrl1 & MIDAW else 0
+    return orb, CcwFetcher(space, orb, *_prefetch(space, ctrl0, cpa, c.CCW_SIZE, midaw))
+
+
+def _alone(space: AddressSpace, ctrl0: int, cpa: int) -> tuple[Segments, Idals] | None:
+    """The program that begins at *cpa* if it is one CCW, as most of what waits for one answer."""
     if ctrl0 & c.ORB_CTRL0_MASK_FMT:
-        # One CCW, as most of what waits for one answer.
         ccw = space.read(cpa, 8)
         code, flags, count, cda = _unpack1(ccw)
         if not flags & NOT_ALONE and code != TIC:
             found = space.find(cda)
             if found is not None and cda + count <= found.end:
-                return orb, CcwFetcher(space, orb, ((cpa, ccw),))
-    midaw = c.CCW_FLAG_MIDA if ctrl1 & MIDAW else 0
-    return orb, CcwFetcher(space, orb, *_prefetch(space, ctrl0, cpa, c.CCW_SIZE, midaw))
+                return ((cpa, ccw),), NO_IDALS
+    return None
 
 
 def _prefetch(
     space: AddressSpace, ctrl0: int, cpa: int, least: int, midaw: int
-) -> tuple[list[tuple[int, bytes]], dict[int, tuple[int, ...]]]:
+) -> tuple[Segments, Idals]:
     """The program that begins at *cpa*: its segments, and the IDAWs.
 
     *least*: bytes that must be mapped from a segment's first CCW on. *midaw*: the flag of CCWs
