@@ -37,6 +37,7 @@ from vfioccw_fuse.css.paths import PathState
 from vfioccw_fuse.devices.options import Fault
 from vfioccw_fuse.regions import constants as c
 from vfioccw_fuse.vfio.fsm import Event, State
+from vfioccw_fuse.vfio.status import LONGEST_QUEUE
 
 ISIC, ZERO_CC = c.ORB_CTRL0_MASK_ISIC, c.SCSW_FLAGS_MASK_ZCC
 ACTIVE, DEVICE_ACTIVE = 0x00C0, 0x0040
@@ -216,6 +217,24 @@ def test_what_waits_behind_an_irb_that_a_start_took_is_shown_and_signalled(linux
     linux.machine.executor.elapse()
     assert linux.signals() == 1
     assert linux.take().dstat == ENDED
+
+
+def test_what_a_client_never_reads_is_bounded(linux: Driver) -> None:
+    for _ in range(2 * LONGEST_QUEUE):
+        assert linux.start((MOVE_ARM, SLI, 1, 0)) == 0
+        linux.settle()
+        linux.machine.device.attention(0x80)
+        device_end(linux)
+        linux.machine.device.attention(0x40)
+    waiting = linux.ccw.driver.status.queued
+    assert waiting < LONGEST_QUEUE
+    linux.signals()
+    for _ in range(waiting):
+        linux.take()
+        assert linux.signals() == 1
+    linux.take()
+    assert linux.signals() == 0
+    assert linux.state() is State.IDLE
 
 
 def test_a_clear_discards_what_is_shown_and_keeps_unsolicited_status(tmp_path: Path) -> None:

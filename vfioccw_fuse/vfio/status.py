@@ -27,6 +27,8 @@ from .areas import IoArea
 from .irq import Irq
 
 NO_IRB: Final = bytes(c.IRB_SIZE)
+LONGEST_QUEUE: Final = 256
+"""IRBs that are kept unread."""
 
 
 class Taker(Protocol):
@@ -136,14 +138,14 @@ class DriverTakes:
         ctrl = self._scsw.ctrl
         irb = self._pending.irb()
         irbs = self._irbs
-        last = irbs[-1][0] if irbs else 0
-        if last & STCTL == INTERMEDIATE_ONLY and ctrl & FCTL == START:
+        if irbs and irbs[-1][0] & STCTL == INTERMEDIATE_ONLY and ctrl & FCTL == START:
             irbs[-1] = ctrl, joined(irbs[-1][1], irb)
             if len(irbs) == 1:
                 self._area.show(irbs[0][1])
-        elif last & STCTL == ctrl & STCTL == UNSOLICITED and len(irbs) > 1:
-            irbs[-1] = ctrl, coalesced(irbs[-1][1], irb)
-        else:
+        elif not (ctrl & STCTL == UNSOLICITED and self._coalesce(irb)):
+            if len(irbs) == LONGEST_QUEUE:
+                # Nobody reads: the oldest makes way, as in Linux any does.
+                self.read()
             irbs.append((ctrl, irb))
             if len(irbs) == 1:
                 self._show()
@@ -151,6 +153,16 @@ class DriverTakes:
             self._conclude()
         # That is the TSCH; what it lets come next comes behind.
         self._pending.take()
+
+    def _coalesce(self, irb: bytes) -> bool:
+        """Join unsolicited status to what waits of it behind the shown IRB, if any does."""
+        irbs = self._irbs
+        for place in range(1, len(irbs)):
+            ctrl, waiting = irbs[place]
+            if ctrl & STCTL == UNSOLICITED:
+                irbs[place] = ctrl, coalesced(waiting, irb)
+                return True
+        return False
 
     def _show(self) -> None:
         self._area.show(self._irbs[0][1])
