@@ -12,7 +12,7 @@ import trio
 
 from lab.programs import ATTENTION, ENDED, INCORRECT_LENGTH, UC, UE
 from tests.devices.unit import Unit, attached, ccw, spec
-from tests.machine import DATA
+from tests.machine import DATA, Machine
 from vfioccw_fuse.devices.console.device import OUTPUT_KEPT, Console3215, Keyboard
 from vfioccw_fuse.errors import UserError
 
@@ -125,6 +125,23 @@ async def test_a_read_waits_for_the_operator_s_line(tmp_path):
         await operator.sees("logon\r\n")
         await settle()
         assert not unit.sch.scsw.status_pending  # and no attention for a line that was asked for
+
+
+def test_a_line_that_comes_before_anybody_is_seen_to_wait_is_read_all_the_same(tmp_path):
+    device = Console3215.open(spec("3215", "-"))
+    machine = Machine(device, tmp_path)
+    terminal = os.open(device.terminal.name, os.O_RDWR | os.O_NOCTTY)
+    try:
+        machine.start((READ, 0x20, 80, DATA))
+        os.write(terminal, b"quick\r")
+        device.hear()
+        machine.executor.settle()
+        irb = machine.take()
+        assert (irb.dstat, irb.count) == (ENDED, 75)
+        assert not machine.sch.scsw.status_pending
+    finally:
+        os.close(terminal)
+        machine.close()
 
 
 async def test_a_line_that_is_longer_than_the_count_is_cut(tmp_path):

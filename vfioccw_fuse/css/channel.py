@@ -86,6 +86,7 @@ class ChannelProgram:
     def cancel(self) -> None:
         """End the program without a status (clear, halt, cancel, reset)."""
         self.cancelled = True
+        self._sch.device.abandon()
         self._account_wait(perf_counter_ns())
         if self.scope is not None:
             self.scope.cancel()

@@ -176,6 +176,9 @@ class Device:
     def begin(self) -> None:
         """A channel program starts: forget what holds only within one (extents, domains)."""
 
+    def abandon(self) -> None:
+        """The command in progress will not go on: halt, clear or a lost path ended its program."""
+
     def execute(self, code: int, io: DataTransfer) -> int:
         """Do one command; gives the unit status. A code without a handler is command reject.
 

@@ -242,13 +242,8 @@ class Console3215(Device):
         """Give the pseudo-terminal back and remove the link."""
         self.terminal.close()
 
-    def begin(self) -> None:
-        """A new program: a Read Inquiry of the one before does not wait any more."""
-        self._awaited = None
-
-    def reset(self) -> None:
+    def abandon(self) -> None:
         """A Read Inquiry does not wait any more; lines that were typed stay."""
-        super().reset()
         self._awaited = None
 
     async def service(self) -> None:
@@ -263,26 +258,23 @@ class Console3215(Device):
     async def _watch_keyboard(self) -> None:
         while not self.terminal.closed:
             await trio.lowlevel.wait_readable(self.terminal.fd)
-            if not self._listen():
-                continue
-            # A Read Inquiry that has just found no line needs a turn before it is seen to wait.
-            await trio.lowlevel.checkpoint()
-            self._line_entered()
+            self.hear()
 
-    def _listen(self) -> bool:
-        """Take what was typed; True if Enter or CANCEL was pressed."""
+    def hear(self) -> None:
+        """Take what was typed; a line that is finished goes to the Read Inquiry that waits."""
         entered = False
         for key in self._decoder.decode(self.terminal.receive()):
             echo, finished = self._keyboard.press(key)
             if echo:
                 self.terminal.send(echo)
             entered |= finished
-        return entered
+        if entered:
+            self._line_entered()
 
     def _line_entered(self) -> None:
         """Wake the Read Inquiry that waits, or else present attention."""
         awaited, self._awaited = self._awaited, None
-        if awaited is not None and awaited.statistics().tasks_waiting:
+        if awaited is not None:
             awaited.set()
             return
         lines = self._keyboard.lines
