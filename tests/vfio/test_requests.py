@@ -27,6 +27,7 @@ from lab.programs import (
     PENDING,
     PREFETCH,
     PROGRAM_CHECK,
+    PROTECTION_CHECK,
     SENSE_ID,
     SKIP,
     SLI,
@@ -37,7 +38,7 @@ from lab.programs import (
     TIC,
     Ccw,
 )
-from tests.machine import DATA, MEMORY, PROGRAM
+from tests.machine import DATA, LISTS, MEMORY, PROGRAM
 from tests.vfio.driver import CSCH, HSCH, RSCH, SSCH, XSCH, Driver
 from vfioccw_fuse.devices.options import Fault
 from vfioccw_fuse.regions import constants as c
@@ -339,6 +340,19 @@ def test_an_idal_that_is_not_mapped_is_einval(driver: Driver, ctrl0: int, size: 
     assert driver.start((SENSE_ID, IDA, 7, MEMORY), ctrl0=ctrl0) == errno.EINVAL
     assert driver.start((SENSE_ID, IDA | SLI, 9000, MEMORY - size), ctrl0=ctrl0) == errno.EINVAL
     assert driver.start((SENSE_ID, IDA | SLI, 7, MEMORY - size), ctrl0=ctrl0) == 0
+
+
+def test_prefetched_idaws_obey_storage_keys(each: Driver) -> None:
+    each.machine.store(LISTS, struct.pack(">QQ", DATA + 4094, DATA + 4096))
+    each.machine.set_key(DATA + 4096, 0x50)
+    ctrl0 = 0x3000 | FORMAT1 | PREFETCH | c.ORB_CTRL0_MASK_C64
+    for block in (LISTS, PROGRAM, DATA):
+        each.machine.set_key(block, 0x30)
+    assert each.start((SENSE_ID, IDA, 7, LISTS), ctrl0=ctrl0) == 0
+    each.settle()
+    irb = each.take()
+    assert (irb.cstat, irb.count) == (PROTECTION_CHECK, 5)
+    assert each.machine.load(DATA + 4096, 5) == bytes(5)
 
 
 @pytest.mark.parametrize("code", [0x02, 0x01, 0x0C, SENSE_ID])

@@ -108,7 +108,9 @@ class Transfer:
             if flags & c.CCW_FLAG_IDA:
                 mode = IdaMode.of(ccws.ctrl0)
                 words = ccws.idaws(backward=self.backward)
-                if words and not self.backward and ccws.ctrl0 & PREFETCH and not self._limits:
+                # At once only where no piece needs a look by itself.
+                checked = self._limits is not None or self._space.keys is not None
+                if words and not self.backward and ccws.ctrl0 & PREFETCH and not checked:
                     self._whole = idaw_pieces(words, mode, count)
                 self._areas = idaw_areas(
                     words or idaws(self._space, mode, ccws.key, ccws.cda, count),
