@@ -7,9 +7,10 @@ the IRBs come one by one: the next is shown and signalled when the one before wa
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
 from ..css.pending import coalesced, joined
 from ..css.scsw import (
@@ -31,42 +32,8 @@ LONGEST_QUEUE: Final = 256
 """IRBs that are kept unread."""
 
 
-class Taker(Protocol):
+class Taker(ABC):
     """Takes the status of a subchannel and shows it."""
-
-    def come(self) -> None:
-        """The subchannel is status pending, or more so."""
-        ...
-
-    def read(self) -> None:
-        """A client read the IRB area."""
-        ...
-
-    def accepted(self) -> None:
-        """A start or halt was accepted."""
-        ...
-
-    def cleared(self) -> None:
-        """A clear was accepted: it dropped all solicited status."""
-        ...
-
-    def dropped(self) -> None:
-        """All status is gone: reset or close."""
-        ...
-
-    @property
-    def shown(self) -> bool:
-        """An IRB is shown that nobody has read."""
-        ...
-
-    @property
-    def queued(self) -> int:
-        """IRBs that wait behind it."""
-        ...
-
-
-class ReaderTakes:
-    """`full`: status stays pending until a client reads the IRB."""
 
     def __init__(
         self, sch: Subchannel, area: IoArea, irq: Irq, conclude: Callable[[], None]
@@ -77,6 +44,40 @@ class ReaderTakes:
         self._area = area
         self._irq = irq
         self._conclude = conclude
+
+    @abstractmethod
+    def come(self) -> None:
+        """The subchannel is status pending, or more so."""
+
+    @abstractmethod
+    def read(self) -> None:
+        """A client read the IRB area."""
+
+    @abstractmethod
+    def accepted(self) -> None:
+        """A start or halt was accepted."""
+
+    @abstractmethod
+    def cleared(self) -> None:
+        """A clear was accepted: the subchannel dropped all solicited status."""
+
+    @abstractmethod
+    def dropped(self) -> None:
+        """The subchannel dropped all status: reset or close."""
+
+    @property
+    @abstractmethod
+    def shown(self) -> bool:
+        """An IRB is shown that nobody has read."""
+
+    @property
+    @abstractmethod
+    def queued(self) -> int:
+        """IRBs that wait behind it."""
+
+
+class ReaderTakes(Taker):
+    """`full`: status stays pending until a client reads the IRB."""
 
     def come(self) -> None:
         """Show it, and signal it unless it joins what is shown."""
@@ -115,7 +116,7 @@ class ReaderTakes:
         return len(self._pending.queue)
 
 
-class DriverTakes:
+class DriverTakes(Taker):
     """As Linux: an IRB that nobody has read stands in the way of nothing.
 
     Linux overwrites it with the next; here no completion is lost.
@@ -124,12 +125,8 @@ class DriverTakes:
     def __init__(
         self, sch: Subchannel, area: IoArea, irq: Irq, conclude: Callable[[], None]
     ) -> None:
-        """*conclude* is called when status comes that concludes a start."""
-        self._scsw = sch.scsw
-        self._pending = sch.pending
-        self._area = area
-        self._irq = irq
-        self._conclude = conclude
+        """As `Taker`."""
+        super().__init__(sch, area, irq, conclude)
         # The first is shown. With each its ctrl halfword.
         self._irbs: deque[tuple[int, bytes]] = deque()
 
