@@ -25,6 +25,7 @@ from vfioccw_fuse.devices.options import Behaviour
 from vfioccw_fuse.memory.backing import BuiltInStorage
 from vfioccw_fuse.memory.space import AddressSpace, StorageKeys
 from vfioccw_fuse.regions.layouts import Orb
+from vfioccw_fuse.strand import TURN, Waits
 
 SENSE_DATA = 0x1000
 PROGRAM = 0x2000
@@ -42,7 +43,7 @@ class ManualExecutor:
     def __init__(self) -> None:
         self.jobs: deque[Callable[[], None]] = deque()
         self.delayed: list[ChannelProgram] = []
-        self.waiting: list[tuple[ChannelProgram, Pause | trio.Event]] = []
+        self.waiting: list[tuple[ChannelProgram, Pause | Waits]] = []
 
     def launch(self, program: ChannelProgram, delay: float) -> None:
         """See `css.subchannel.Executor.launch`."""
@@ -71,7 +72,7 @@ class ManualExecutor:
             for program, pause in waiting:
                 if program.cancelled:
                     continue
-                if pause is Pause.TURN and turns:
+                if pause is TURN and turns:
                     turns -= 1
                 elif pause is Pause.EVENT and program.woken:
                     program.woken = False

@@ -14,7 +14,7 @@ PACKAGE = "vfioccw_fuse"
 REGIONS = f"{PACKAGE}.regions"
 FLOORS = (
     (REGIONS,),
-    (f"{PACKAGE}.errors", f"{PACKAGE}.mountinfo"),
+    (f"{PACKAGE}.errors", f"{PACKAGE}.mountinfo", f"{PACKAGE}.strand"),
     (f"{PACKAGE}.sizes",),
     (f"{PACKAGE}.memory", f"{PACKAGE}.devices"),
     (f"{PACKAGE}.css",),

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from vfioccw_fuse.devices import dasd
-from vfioccw_fuse.devices.base import CE, DE, UC, TurnOver
+from vfioccw_fuse.devices.base import CE, DE, UC
 from vfioccw_fuse.devices.fba import codes
 from vfioccw_fuse.devices.fba.device import Fba, Fba3370
+from vfioccw_fuse.devices.medium import Medium
 from vfioccw_fuse.devices.options import DeviceSpec
 from vfioccw_fuse.errors import UserError
 from vfioccw_fuse.regions import constants as c
@@ -30,18 +31,13 @@ EQUIPMENT = b"\x10\x00"
 class Transfer:
     """The channel's side of one command: *data* of the program, room for *room* bytes."""
 
-    def __init__(
-        self, data: bytes = b"", *, room: int = 1 << 20, first: bool = False, turn: int = 1 << 20
-    ) -> None:
-        """*turn*: bytes that move before the transfer says that it is weary."""
+    def __init__(self, data: bytes = b"", *, room: int = 1 << 20, first: bool = False) -> None:
         self.data = data
         self.room = room
         self.first = first
-        self.turn = turn
         self.given = b""
         self.chaining = False
         self.path = 0x80
-        self.weary = False
 
     def take(self, length: int, *, variable: bool = False) -> bytes:
         taken, self.data = self.data[:length], self.data[length:]
@@ -53,15 +49,16 @@ class Transfer:
         self.room -= len(accepted)
         return len(accepted)
 
-    def give_file(self, fd: int, offset: int, length: int) -> int:
-        wanted = min(length, self.room)
-        self.weary = wanted > self.turn
-        return self.give(os.pread(fd, min(wanted, self.turn), offset))
+    def give_file(self, medium: Medium, offset: int, length: int) -> int:
+        return self.give(medium.read(min(length, self.room), offset))
 
-    def take_file(self, fd: int, offset: int, length: int) -> int:
-        wanted = min(length, len(self.data))
-        self.weary = wanted > self.turn
-        return os.pwrite(fd, self.take(min(wanted, self.turn)), offset)
+    def take_file(self, medium: Medium, offset: int, length: int) -> int:
+        data = self.take(length)
+        medium.write(data, offset)
+        return len(data)
+
+    def breathe(self) -> None:
+        pass
 
 
 class Disk:
@@ -324,8 +321,7 @@ def test_an_image_that_was_cut_off_is_an_equipment_check(disk: Disk) -> None:
 
 
 def test_an_image_that_cannot_be_written_is_an_equipment_check(disk: Disk) -> None:
-    readonly = os.open(disk.path, os.O_RDONLY)
-    device = Fba(str(disk.path), readonly, BLOCKS, False)
+    device = Fba(Medium.open(str(disk.path), os.O_RDONLY), False)
     disk.device, whole = device, disk.device
     whole.close()
     disk.extent()
@@ -344,46 +340,6 @@ def test_a_readonly_disk_inhibits_writes(tmp_path: Path) -> None:
     disk.locate(codes.READ_DATA)
     assert disk.execute(codes.READ) == ENDED
     disk.device.close()
-
-
-# --- a turn that is over --------------------------------------------------------------------------
-
-
-def test_a_weary_read_goes_on_where_it_was(disk: Disk) -> None:
-    disk.extent()
-    disk.locate(codes.READ_DATA, 3, 3)
-    io = Transfer(turn=600)
-    for _ in range(2):
-        with pytest.raises(TurnOver):
-            disk.execute(codes.READ, io)
-    assert disk.execute(codes.READ, io) == ENDED
-    assert io.given == disk.block(3) + disk.block(4) + disk.block(5)
-    assert disk.execute(codes.READ) == REFUSED
-
-
-def test_a_weary_write_goes_on_where_it_was(disk: Disk) -> None:
-    disk.extent()
-    disk.locate(codes.WRITE_DATA, 3, 3)
-    io = Transfer(b"\xaa" * 1100, turn=600)
-    with pytest.raises(TurnOver):
-        disk.execute(codes.WRITE, io)
-    assert disk.block(4) == b"\xaa" * 88 + bytes([4]) * (BLOCK - 88)
-    assert disk.execute(codes.WRITE, io) == ENDED
-    assert disk.block(3) == disk.block(4) == b"\xaa" * BLOCK
-    assert disk.block(5) == b"\xaa" * (1100 - 2 * BLOCK) + bytes(3 * BLOCK - 1100)
-
-
-def test_what_a_weary_read_had_moved_is_not_left_for_the_next_program(disk: Disk) -> None:
-    disk.extent()
-    disk.locate(codes.READ_DATA, 3, 3)
-    with pytest.raises(TurnOver):
-        disk.execute(codes.READ, Transfer(turn=600))
-    disk.device.begin()
-    disk.extent()
-    disk.locate(codes.READ_DATA, 7)
-    io = Transfer()
-    assert disk.execute(codes.READ, io) == ENDED
-    assert io.given == disk.block(7)
 
 
 # --- Read IPL -------------------------------------------------------------------------------------

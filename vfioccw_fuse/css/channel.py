@@ -1,20 +1,23 @@
 """The interpreter: one channel program from its first CCW to its ending status.
 
 A `ChannelProgram` is run, not awaited: `run` executes CCWs until the program ends or has to wait,
-and says for what. Who waits, and may be cancelled meanwhile, is the executor's matter. The steps
-have the names that chapter 15 of the Principles of Operation gives them.
+and says for what. Where a device waits in the middle of a command, all of it is parked (`strand`).
+Who waits, and may be cancelled meanwhile, is the executor's matter. The steps have the names that
+chapter 15 of the Principles of Operation gives them.
 """
 
 from __future__ import annotations
 
 import enum
+import logging
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Final
 
-from ..devices.base import CE, DE, ENDED, SM, UC, NotReady, TurnOver
+from ..devices.base import CE, DE, ENDED, EQUIPMENT_CHECK, SM, UC, NotReady
 from ..devices.options import Fault
 from ..regions import constants as c
 from ..regions.layouts import Orb
+from ..strand import TURN, Parked
 from .ccw import CHAINS, CcwFetcher, ChannelCheck
 from .scsw import SUSPENDED
 from .transfer import Transfer
@@ -24,7 +27,10 @@ if TYPE_CHECKING:
 
     import trio
 
+    from ..strand import Waits
     from .subchannel import Subchannel
+
+log = logging.getLogger(__name__)
 
 ISIC: Final = c.ORB_CTRL0_MASK_ISIC
 SLI_OR_DC: Final = c.CCW_FLAG_SLI | c.CCW_FLAG_DC
@@ -32,14 +38,15 @@ UNUSUAL: Final = 0xFF & ~(ENDED | SM)
 """Unit status that ends a program."""
 PCI_OR_SUSPEND: Final = c.CCW_FLAG_PCI | c.CCW_FLAG_SUSPEND
 NO_FAULT: Final = Fault.NONE
-BURST: Final = 256
-"""Commands after which a program lets others have their turn: no TIC loop starves anybody."""
+TURN_NS: Final = 1_000_000
+"""How long a program works before others have their turn, in ns."""
+BURST: Final = 16
+"""Commands between two looks at the clock; a command that moves much is followed by one."""
 
 
 class Pause(enum.Enum):
     """Why a program cannot go on by itself."""
 
-    TURN = "lets others have their turn"
     HANG = "the device never ends the command"
     EVENT = "until `woken`: RSCH, or the device end that a chain waits for"
 
@@ -66,6 +73,8 @@ class ChannelProgram:
     """`Pause.EVENT` is over, perhaps before anybody waited; who waited resets it."""
     on_wake: Callable[[], None] = staticmethod(_nobody_waits)
     """Called when `woken` becomes true; whoever waits puts its own here."""
+    parked: Parked | None = None
+    """Where it waits in the middle of a command."""
     _begun: bool = False
     _answered: bool = False
     _fault: Fault = NO_FAULT
@@ -83,15 +92,48 @@ class ChannelProgram:
         self._fetch_next: int | None = orb.cpa
         self._since = perf_counter_ns()
 
+    @property
+    def schid(self) -> str:
+        """Whose program it is: cssid.ssid.schno in hex."""
+        return self._sch.schid
+
     def cancel(self) -> None:
         """End the program without a status (clear, halt, cancel, reset)."""
         self.cancelled = True
+        parked, self.parked = self.parked, None
+        if parked is not None:
+            parked.abandon()
         self._sch.device.abandon()
         self._account_wait(perf_counter_ns())
         if self.scope is not None:
             self.scope.cancel()
 
-    def run(self) -> Pause | trio.Event | None:
+    def disconnect(self, parked: Parked) -> None:
+        """It waits in the middle of a command: device and channel path are not connected."""
+        now = perf_counter_ns()
+        self._sch.measurement.device_connect_ns += now - self._since
+        self.parked = parked
+        self._accepted()
+        self._since = now
+
+    def reconnect(self) -> Pause | Waits | Parked | None:
+        """What it waited for has come: go on as `run` does."""
+        parked, self.parked = self.parked, None
+        if parked is None:
+            return None
+        now = perf_counter_ns()
+        self._account_wait(now)
+        self._since = now
+        self.io.turn_ends = now + TURN_NS
+        pause: Pause | Waits | Parked | None = parked.resume()
+        return pause
+
+    def fail(self) -> None:
+        """Something went wrong that nobody foresaw: the device ends the program."""
+        self._sch.device.sense = EQUIPMENT_CHECK
+        self._sch.conclude(self, ENDED | UC, 0, self.io.left)
+
+    def run(self) -> Pause | Waits | None:
         """Go on until the program has ended (None) or must wait for what is given."""
         # A task that was awake already when its scope was cancelled comes here all the same.
         if self.cancelled:
@@ -104,9 +146,11 @@ class ChannelProgram:
         else:
             measurement.function_pending_ns += begin - self._since
         self._since = begin
+        self.io.turn_ends = begin + TURN_NS
         pause = self._execute() if begun or self._begin() else None
-        self._since = now = perf_counter_ns()
-        measurement.device_connect_ns += now - begin
+        now = perf_counter_ns()
+        measurement.device_connect_ns += now - self._since
+        self._since = now
         return pause
 
     def _begin(self) -> bool:
@@ -117,10 +161,17 @@ class ChannelProgram:
         if not self.io.path:
             sch.conclude(self, 0, 0, 0, deferred_cc=3)
             return False
-        sch.device.begin()
+        self._begin_at_device()
         if sch.behaviour.fault is not NO_FAULT:
             self._fault = sch.behaviour.take_fault()
         return True
+
+    def _begin_at_device(self) -> None:
+        """To the device a channel program begins."""
+        device = self._sch.device
+        device.begin()
+        for medium in device.media:
+            medium.forget()
 
     def _account_wait(self, now: int) -> None:
         """Add the time since the last step to what it was spent with."""
@@ -133,7 +184,7 @@ class ChannelProgram:
         elif not self._sch.scsw.ctrl & SUSPENDED:
             measurement.device_disconnect_ns += waited
 
-    def _execute(self) -> Pause | trio.Event | None:
+    def _execute(self) -> Pause | Waits | None:
         """As `run`."""
         sch = self._sch
         pending = sch.pending
@@ -167,9 +218,6 @@ class ChannelProgram:
                 except NotReady as wait:
                     self._accepted()
                     return wait.event
-                except TurnOver:
-                    self._accepted()
-                    return Pause.TURN
                 io.end()
                 answered, self._answered = self._answered, True
                 if not answered:
@@ -184,11 +232,18 @@ class ChannelProgram:
                 if not self._chain(status):
                     return None
                 burst -= 1
-                if not burst:
-                    sch.note_active()
-                    return Pause.TURN
+                if not burst or io.heavy:
+                    io.heavy = False
+                    burst = BURST
+                    if perf_counter_ns() >= io.turn_ends:
+                        sch.note_active()
+                        return TURN
         except ChannelCheck as check:
             self._end_by_check(check.cstat)
+            return None
+        except Exception:
+            log.exception("%s: command %02x failed; the program ends", self.schid, ccws.code)
+            self.fail()
             return None
 
     def _accepted(self) -> None:
@@ -222,7 +277,7 @@ class ChannelProgram:
         """RSCH took effect: the CCW is fetched anew, and suspends again if it still says so."""
         self.ccws.refetch()
         # Suspension ended the chain at the device: what it had located is lost.
-        self._sch.device.begin()
+        self._begin_at_device()
         self._wake()
 
     def _inject(self, fault: Fault) -> bool:

@@ -17,8 +17,8 @@ from ..memory.space import AddressingError, AddressSpace, StorageLost
 from ..regions import constants as c
 from .ccw import ChannelCheck
 
-SKIPPED: Final = -1
-"""Address of a piece whose data goes nowhere."""
+SKIPPED: Final = -(1 << 64)
+"""Address of a piece whose data goes nowhere; that of no piece that lies before address 0."""
 PAGE: Final = 4096
 
 

@@ -399,6 +399,10 @@ class Subchannel:
         if self._loses_status:
             self.note_active()
             return
+        sense = b""
+        if dstat & UNIT_CHECK and pmcw.chars & CONCURRENT_SENSE:
+            # The device may look at its medium for it: the program has not ended yet.
+            sense = self.device.take_sense()
         self.program = None
         self.measurement.sample_count += 1
         ctrl = CONCLUDED_ACTIVE if device_active else CONCLUDED
@@ -410,8 +414,7 @@ class Subchannel:
         if dstat & ABNORMAL_DSTAT or cstat & ABNORMAL_CSTAT or deferred_cc:
             ctrl |= ALERT
             flags |= deferred_cc << c.SCSW_CC_SHIFT
-            if dstat & UNIT_CHECK and pmcw.chars & CONCURRENT_SENSE:
-                sense = self.device.take_sense()
+            if sense:
                 erw = c.ERW_CONS | len(sense) << c.ERW_SCNT_SHIFT
                 ecw = sense.ljust(c.ECW_SIZE, b"\0")
                 flags |= c.SCSW_FLAGS_MASK_ECTL

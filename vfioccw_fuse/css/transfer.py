@@ -10,10 +10,13 @@ program that changes itself needs.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from time import perf_counter_ns
 from typing import Final, Protocol
 
+from ..devices.medium import Medium
 from ..memory.space import AddressingError, StorageLost
 from ..regions import constants as c
+from ..strand import TURN, on_strand, park
 from .ccw import CHAINS, PREFETCH, CcwFetcher, ChannelCheck
 from .ida import SKIPPED, IdaMode, fabricated, idaw_areas, idaw_pieces, idaws, midaw_areas
 from .observer import Observer
@@ -23,8 +26,12 @@ Pieces = list[tuple[int, int]]
 
 BLOCK_4K = 4096
 """The largest block that an IDAW covers, in bytes."""
-LONG_CHAIN = 4096
-"""Data-chained CCWs after which a file transfer lets others have their turn."""
+LONG_CHAIN: Final = 64
+"""Data-chained CCWs between two looks at the clock."""
+CHUNK: Final = 1 << 20
+"""Most bytes that are moved between two looks at the clock."""
+HEAVY: Final = 64 << 10
+"""A command that moved so many bytes is followed by a look at the clock."""
 INDIRECT = c.CCW_FLAG_IDA | c.CCW_FLAG_MIDA
 INPUT: Final = tuple(code & 3 == 2 or code & 7 == 4 for code in range(256))
 """By command code: it moves data to storage (read, read backward, sense)."""
@@ -55,8 +62,10 @@ class Initiator(Protocol):
 class Transfer:
     """The channel's side of the current command; a `devices.base.DataTransfer`."""
 
-    weary: bool = False
-    """A file transfer stopped only to let others have their turn."""
+    turn_ends: int = 0
+    """When others shall have their turn, by `perf_counter_ns`."""
+    heavy: bool = False
+    """Much was moved since somebody asked."""
     _chained: int = 0
     input: bool = False
     """The command moves data to storage."""
@@ -143,6 +152,8 @@ class Transfer:
         if not ccws.flags & c.CCW_FLAG_DC:
             return False
         self._chained += 1
+        if not self._chained % LONG_CHAIN:
+            self.breathe()
         if self._observed.observer is not None:
             ccws.tell(self._observed.observer, 0)
         try:
@@ -157,11 +168,16 @@ class Transfer:
             self._initiator.note_pci()
         return True
 
-    def _gather(self, limit: int, *, pausing: bool = False) -> tuple[Pieces, int]:
+    def breathe(self) -> None:
+        """Let others have their turn, if it is time; see `devices.base.DataTransfer.breathe`."""
+        if perf_counter_ns() >= self.turn_ends and on_strand():
+            park(TURN)
+
+    def _gather(self, limit: int) -> tuple[Pieces, int]:
         """Take the next pieces of storage for at most *limit* bytes; gives them and their sum.
 
-        Stops early where the counts end (`over`), where the channel finds an error (`check`),
-        without prefetch at the end of a CCW, and if *pausing* after very many CCWs (`weary`).
+        Stops early where the counts end (`over`), where the channel finds an error (`check`), and
+        without prefetch at the end of a CCW.
         """
         self.used = True
         gathers = self._ccws.ctrl0 & PREFETCH
@@ -170,9 +186,6 @@ class Transfer:
         while total < limit and not self.check:
             if not self.left:
                 if pieces and not gathers:
-                    break
-                if pausing and self._chained >= LONG_CHAIN:
-                    self.weary = True
                     break
                 if not self._next_ccw():
                     self.over = not self.check
@@ -267,31 +280,60 @@ class Transfer:
                 if address != SKIPPED:
                     start = size - moved - length if backward else moved
                     part = data if length == size else data[start : start + length]
-                    try:
-                        self._space.write(address, part)
-                    except (AddressingError, StorageLost):
-                        self._lost()
+                    if not self._put(address, part):
                         return moved
                 moved += length
+        if moved >= HEAVY:
+            self.heavy = True
         return moved
 
-    def give_file(self, fd: int, offset: int, length: int) -> int:
-        """File to storage; see `devices.base.DataTransfer.give_file`."""
+    def _put(self, address: int, data: bytes | bytearray | memoryview) -> bool:
+        """Store a piece; False if its storage is gone."""
+        try:
+            self._space.write(address, data)
+        except (AddressingError, StorageLost):
+            self._lost()
+            return False
+        return True
+
+    def give_file(self, medium: Medium, offset: int, length: int) -> int:
+        """Medium to storage; see `devices.base.DataTransfer.give_file`."""
         moved = 0
         self.used = True
-        self.weary = False
-        self._chained = 0
-        while moved < length and not self.check and not self.over and not self.weary:
-            pieces, total = self._gather(length - moved, pausing=True)
+        while moved < length and not self.check and not self.over:
+            pieces, total = self._gather(min(length - moved, CHUNK))
             try:
-                done = self._space.fill(pieces, fd, offset + moved)
+                at_once = medium.reads_at_once()
+                done = self._space.fill(pieces, medium.preadv, offset + moved) if at_once else 0
             except (AddressingError, StorageLost):
                 self._lost()
                 return moved
+            if done < total:
+                done = self._put_all(pieces, done, medium.read(total - done, offset + moved + done))
             moved += done
             if done < total:
                 break
+            if moved >= HEAVY:
+                self.heavy = True
+                if moved < length:
+                    self.breathe()
         return moved
+
+    def _put_all(self, pieces: Pieces, done: int, data: bytes) -> int:
+        """Store *data* in what lies behind the first *done* bytes of *pieces*; gives their sum."""
+        view = memoryview(data)
+        place = -done
+        for address, length in pieces:
+            start = max(-place, 0)
+            if start < length:
+                part = view[place + start : place + length]
+                if address != SKIPPED and not self._put(address + start, part):
+                    break
+                done += len(part)
+                if len(part) < length - start:
+                    break
+            place += length
+        return done
 
     def take(self, length: int, *, variable: bool = False) -> bytes:
         """Storage to device; see `devices.base.DataTransfer.take`."""
@@ -302,29 +344,41 @@ class Transfer:
             pieces, total = self._gather(length - moved)
             if self.check:
                 raise ChannelCheck(self.check)
-            try:
-                parts.extend(self._space.read(*piece) for piece in pieces)
-            except (AddressingError, StorageLost):
-                raise ChannelCheck(c.SCSW_CSTAT_DATA_CHECK) from None
+            parts += self._fetch(pieces)
             moved += total
+        if moved >= HEAVY:
+            self.heavy = True
         if variable:
             self.over = False
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def take_file(self, fd: int, offset: int, length: int) -> int:
-        """Storage to file; see `devices.base.DataTransfer.take_file`."""
+    def _fetch(self, pieces: Pieces) -> list[bytes]:
+        """What *pieces* hold; channel data check if their storage is gone."""
+        try:
+            return [self._space.read(*piece) for piece in pieces]
+        except (AddressingError, StorageLost):
+            raise ChannelCheck(c.SCSW_CSTAT_DATA_CHECK) from None
+
+    def take_file(self, medium: Medium, offset: int, length: int) -> int:
+        """Storage to medium; see `devices.base.DataTransfer.take_file`."""
         moved = 0
         self.used = True
-        self.weary = False
-        self._chained = 0
-        while moved < length and not self.over and not self.weary:
-            pieces, _ = self._gather(length - moved, pausing=True)
+        while moved < length and not self.over:
+            pieces, total = self._gather(min(length - moved, CHUNK))
             if self.check:
                 raise ChannelCheck(self.check)
-            try:
-                moved += self._space.drain(pieces, fd, offset + moved)
-            except (AddressingError, StorageLost):
-                raise ChannelCheck(c.SCSW_CSTAT_DATA_CHECK) from None
+            if medium.writes_at_once(total):
+                try:
+                    self._space.drain(pieces, medium.pwritev, offset + moved)
+                except (AddressingError, StorageLost):
+                    raise ChannelCheck(c.SCSW_CSTAT_DATA_CHECK) from None
+            else:
+                medium.write(b"".join(self._fetch(pieces)), offset + moved)
+            moved += total
+            if moved >= HEAVY:
+                self.heavy = True
+                if moved < length:
+                    self.breathe()
         return moved
 
     def end(self) -> None:

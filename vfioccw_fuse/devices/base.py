@@ -18,6 +18,8 @@ from .options import DeviceSpec, Option, Options
 if TYPE_CHECKING:
     import trio
 
+    from .medium import Medium
+
 CE: Final = c.SCSW_DSTAT_CHANNEL_END
 DE: Final = c.SCSW_DSTAT_DEVICE_END
 SM: Final = c.SCSW_DSTAT_STAT_MOD
@@ -26,6 +28,8 @@ UE: Final = c.SCSW_DSTAT_UNIT_EXCEP
 ATTENTION: Final = c.SCSW_DSTAT_ATTENTION
 ENDED: Final = CE | DE
 """Unit status of a command that ended normally: channel end and device end together."""
+EQUIPMENT_CHECK: Final = bytes([c.SNS0_EQUIPMENT_CHECK])
+"""Sense data of a device that failed."""
 
 
 class DataTransfer(Protocol):
@@ -54,18 +58,10 @@ class DataTransfer(Protocol):
         """
         ...
 
-    def give_file(self, fd: int, offset: int, length: int) -> int:
-        """Move *length* bytes of file *fd* at *offset* to storage by vectored reads, uncopied.
+    def give_file(self, medium: Medium, offset: int, length: int) -> int:
+        """Move *length* bytes of *medium* at *offset* to storage, uncopied where it can be.
 
-        Stops early, and sets `weary`, when a data chain of very small pieces takes long.
-        """
-        ...
-
-    @property
-    def weary(self) -> bool:
-        """The last give_file or take_file stopped only to let others have their turn.
-
-        The handler raises `TurnOver` and goes on from there when it is called again.
+        Gives how many; fewer when the medium ends, or as `give`. OSError of the medium.
         """
         ...
 
@@ -77,11 +73,15 @@ class DataTransfer(Protocol):
         """
         ...
 
-    def take_file(self, fd: int, offset: int, length: int) -> int:
-        """Move at most *length* bytes of storage into file *fd* at *offset*, uncopied.
+    def take_file(self, medium: Medium, offset: int, length: int) -> int:
+        """Move at most *length* bytes of storage to *medium* at *offset*, uncopied where it can be.
 
-        Stops early as `give_file` does.
+        Gives how many; fewer as `take`. OSError of the medium, which then may have some of it.
         """
+        ...
+
+    def breathe(self) -> None:
+        """The handler works long: let others have their turn here, if it is time."""
         ...
 
 
@@ -96,10 +96,6 @@ class UnitCheck(Exception):
         super().__init__(sense.hex())
         self.sense = sense
         self.status = status
-
-
-class TurnOver(Exception):
-    """A handler has worked long: others have their turn, then the channel calls it again."""
 
 
 class NotReady(Exception):
@@ -161,10 +157,12 @@ class Device:
     def __init__(self, name: str) -> None:
         """*name* is what messages and `state` call the device, e.g. "fba 9336 disk.img"."""
         self.name = name
-        self.medium = ""
+        self.path = ""
         """The file that it is attached to, as it was named."""
         self.sense = b""
         """Sense data kept until Sense reads it or the next unit check replaces it."""
+        self.media: tuple[Medium, ...] = ()
+        """The files that it reads and writes."""
         self.attention: Callable[[int], None] = lambda status: None
         """Presents unsolicited unit status; set by the subchannel that the device is behind."""
 
@@ -182,8 +180,8 @@ class Device:
     def execute(self, code: int, io: DataTransfer) -> int:
         """Do one command; gives the unit status. A code without a handler is command reject.
 
-        Raises NotReady when the device has to wait and TurnOver when it has worked long: the
-        command goes on when it is called again, and what has moved before stays moved.
+        Raises NotReady when the device has to wait for an event: the command goes on when it is
+        called again, and what has moved before stays moved. For its medium it waits where it is.
         """
         handler = self.commands.get(code)
         try:
@@ -210,7 +208,9 @@ class Device:
         self.sense = b""
 
     def close(self) -> None:
-        """Detach the medium; all that was written is with the operating system."""
+        """Detach the media, without waiting; all that was written is with the operating system."""
+        for medium in self.media:
+            medium.close()
 
     async def service(self) -> None:
         """What the device does by itself while attached (an operator's console); default none."""

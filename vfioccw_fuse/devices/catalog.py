@@ -88,5 +88,5 @@ def words_of(name: str) -> DeviceWords:
 def attach(spec: DeviceSpec) -> Device:
     """Open the device that *spec* describes; UserError for an unknown type or a bad medium."""
     device = device_class(spec.type).open(spec)
-    device.medium = spec.path
+    device.path = spec.path
     return device

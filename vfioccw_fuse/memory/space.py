@@ -12,7 +12,9 @@ from __future__ import annotations
 import errno
 import mmap
 import os
-from collections.abc import Callable, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from operator import attrgetter
 from typing import Final
 
 PAGE: Final = 4096
@@ -21,8 +23,10 @@ IOV_MAX: Final = 1024
 """Most areas of one preadv or pwritev (limits.h)."""
 
 
-Vectored = Callable[[int, Sequence[memoryview], int], int]
-"""os.preadv or os.pwritev."""
+Vectored = Callable[[Sequence[memoryview], int], int]
+"""Moves areas from or to an offset of a file as one, and gives how much: preadv or pwritev."""
+Pieces = Sequence[tuple[int, int]]
+"""(address, length) of parts of storage, in the order of use."""
 
 
 class AddressingError(Exception):
@@ -88,10 +92,11 @@ class StorageKeys:
 class AddressSpace:
     """The mapped ranges of one subchannel, sorted and without overlap."""
 
-    __slots__ = ("_last", "_ranges", "keys")
+    __slots__ = ("_last", "_ranges", "_starts", "keys")
 
     def __init__(self, ranges: Sequence[Range] = (), keys: StorageKeys | None = None) -> None:
-        self._ranges = sorted(ranges, key=lambda r: r.start)
+        self._ranges = sorted(ranges, key=_start_of)
+        self._starts = [mapped.start for mapped in self._ranges]
         self._last = self._ranges[0] if self._ranges else None
         self.keys = keys
         """Storage keys, or None where none can be set and so none are checked."""
@@ -103,23 +108,37 @@ class AddressSpace:
 
     def add(self, new: Range) -> None:
         """Map *new*; ValueError if it overlaps a mapped range (then nothing changed)."""
-        if any(new.start < r.end and r.start < new.end for r in self._ranges):
+        if self.within(new.start, new.end):
             raise ValueError(f"{new.start:#x}-{new.end:#x} overlaps a mapped range")
-        self._ranges = sorted([*self._ranges, new], key=lambda r: r.start)
+        place = bisect_right(self._starts, new.start)
+        self._ranges.insert(place, new)
+        self._starts.insert(place, new.start)
         self._last = new
 
     def remove(self, old: Range) -> None:
         """Unmap *old*; ValueError if it is not mapped."""
-        self._ranges.remove(old)
+        place = bisect_right(self._starts, old.start) - 1
+        if place < 0 or self._ranges[place] is not old:
+            raise ValueError(f"{old.start:#x}-{old.end:#x} is not mapped")
+        del self._ranges[place]
+        del self._starts[place]
         self._last = self._ranges[0] if self._ranges else None
+
+    def within(self, start: int, end: int) -> list[Range]:
+        """The ranges that have a byte of storage from address *start* to before *end*."""
+        first = max(bisect_right(self._starts, start) - 1, 0)
+        last = bisect_right(self._starts, end - 1)
+        return [mapped for mapped in self._ranges[first:last] if start < mapped.end]
 
     def find(self, address: int) -> Range | None:
         """The range that holds *address*, or None."""
         last = self._last
         if last is not None and last.start <= address < last.end:
             return last
-        for candidate in self._ranges:
-            if candidate.start <= address < candidate.end:
+        place = bisect_right(self._starts, address) - 1
+        if place >= 0:
+            candidate = self._ranges[place]
+            if address < candidate.end:
                 self._last = candidate
                 return candidate
         return None
@@ -137,6 +156,20 @@ class AddressSpace:
             end = following.end
         return min(end - address, length)
 
+    def _parts(self, address: int, length: int) -> Iterator[tuple[Range, int, int]]:
+        """The area range by range: the range, the place of the part in it, its length.
+
+        AddressingError where it passes into a gap.
+        """
+        while length:
+            found = self.find(address)
+            if found is None:
+                raise AddressingError(address)
+            size = min(length, found.end - address)
+            yield found, address - found.start, size
+            address += size
+            length -= size
+
     def read(self, address: int, length: int) -> bytes:
         """*length* bytes from *address*; AddressingError, or StorageLost as the class says."""
         found = self._last
@@ -145,15 +178,9 @@ class AddressSpace:
             if found is None:
                 raise AddressingError(address)
             if address + length > found.end:
-                head = found.end - address
-                return self.read(address, head) + self.read(found.end, length - head)
-        try:
-            data = os.pread(found.fd, length, found.offset + address - found.start)
-        except OSError as error:
-            raise StorageLost(address) from error
-        if len(data) != length:
-            raise StorageLost(address)
-        return data
+                parts = list(self._parts(address, length))
+                return b"".join([_load(part, place, size) for part, place, size in parts])
+        return _load(found, address - found.start, length)
 
     def write(self, address: int, data: bytes | bytearray | memoryview) -> None:
         """Store *data* at *address*: all or, when not all of it is mapped, nothing.
@@ -164,23 +191,14 @@ class AddressSpace:
         found = self.find(address)
         if found is None:
             raise AddressingError(address)
-        if address + len(data) > found.end:
-            if self.valid(address, len(data)) < len(data):
-                raise AddressingError(address)
-            head = found.end - address
-            self.write(address, data[:head])
-            self.write(found.end, data[head:])
+        if address + len(data) <= found.end:
+            _store(found, address - found.start, data)
             return
-        place = found.offset + address - found.start
-        try:
-            # A write behind the end would make a cut file longer again. A process has no end.
-            if found.view is not None and os.fstat(found.fd).st_size < place + len(data):
-                raise StorageLost(address)
-            done = os.pwrite(found.fd, data, place)
-        except OSError as error:
-            raise StorageLost(address) from error
-        if done != len(data):
-            raise StorageLost(address)
+        view = memoryview(data)
+        done = 0
+        for part, place, size in list(self._parts(address, len(data))):
+            _store(part, place, view[done : done + size])
+            done += size
 
     def areas(self, address: int, length: int) -> list[memoryview | None]:
         """The mapped bytes from *address* as areas for one vectored call, never to be looked into.
@@ -190,18 +208,16 @@ class AddressSpace:
         """
         found = self._last
         if found is None or not (found.start <= address and address + length <= found.end):
-            found = self.find(address)
-            if found is None:
-                raise AddressingError(address)
-            if address + length > found.end:
-                head = found.end - address
-                return self.areas(address, head) + self.areas(found.end, length - head)
+            return [
+                None if part.view is None else part.view[place : place + size]
+                for part, place, size in self._parts(address, length)
+            ]
         if found.view is None:
             return [None]
         start = address - found.start
         return [found.view[start : start + length]]
 
-    def _views(self, pieces: Sequence[tuple[int, int]]) -> list[memoryview] | None:
+    def _views(self, pieces: Pieces) -> list[memoryview] | None:
         """All *pieces* as areas of one mapped range, few enough for one call; else None."""
         found = self._last
         if found is None or found.view is None or not 0 < len(pieces) <= IOV_MAX:
@@ -211,82 +227,143 @@ class AddressSpace:
             return None
         return [view[a - start : a - start + n] for a, n in pieces]
 
-    def fill(self, pieces: Sequence[tuple[int, int]], fd: int, offset: int) -> int:
-        """Read file *fd* from *offset* into the (address, length) *pieces*; gives bytes moved.
+    def _batches(self, pieces: Pieces) -> Iterator[tuple[int, int, list[memoryview]]]:
+        """*pieces* in runs that one vectored call moves: address and length of those that none can.
 
-        Address -1 is a piece whose bytes are skipped; it counts in full, also past the file's end.
-        A file that ends early gives a short count, and so does storage whose first bytes could be
-        filled before the rest was lost; StorageLost where none could. AddressingError as `areas`,
-        with earlier pieces filled or not; OSError from the file goes through.
+        Either the areas of a run, with address and length 0, or no area: a piece that is skipped
+        (address below 0) or that only `read` and `write` reach. AddressingError as `areas`.
+        """
+        views: list[memoryview] = []
+        for address, length in pieces:
+            areas = self.areas(address, length) if address >= 0 else [None]
+            if None in areas:
+                if views:
+                    yield 0, 0, views
+                    views = []
+                yield address, length, []
+                continue
+            for area in areas:
+                assert area is not None
+                if len(views) == IOV_MAX:
+                    yield 0, 0, views
+                    views = []
+                views.append(area)
+        if views:
+            yield 0, 0, views
+
+    def fill(self, pieces: Pieces, read: Vectored, offset: int) -> int:
+        """Read a file by *read* from *offset* into the *pieces*; gives bytes moved.
+
+        A piece with an address below 0 is skipped; it counts in full, also past the file's end.
+        The count is short where *read* gives no more. StorageLost where the storage was lost on the
+        way, AddressingError as `areas`, each with earlier pieces filled or not; OSError from the
+        file goes through.
         """
         views = self._views(pieces)
         if views is not None:
-            return _vectored(os.preadv, fd, views, offset)
-        views = []
+            total = 0
+            for _, length in pieces:
+                total += length
+            return _move(read, views, offset, total)
         moved = 0
-        pending = 0
-        for address, length in pieces:
-            areas = self.areas(address, length) if address >= 0 else [None]
-            if None in areas or len(views) + len(areas) > IOV_MAX:
-                moved += _vectored(os.preadv, fd, views, offset + moved)
-                if moved < pending:
-                    return moved
-                views = []
-            if None in areas:
-                if address >= 0:
-                    data = os.pread(fd, length, offset + moved)
-                    self.write(address, data)
-                    moved += len(data)
-                else:
-                    moved += length
+        for address, length, views in self._batches(pieces):
+            if views:
+                total = sum(map(len, views))
+                done = _move(read, views, offset + moved, total)
+                moved += done
+                if done < total:
+                    break
+            elif address < 0:
+                moved += length
             else:
-                views.extend(area for area in areas if area is not None)
-            pending += length
-        return moved + _vectored(os.preadv, fd, views, offset + moved)
+                data = bytearray(length)
+                done = _move(read, [memoryview(data)], offset + moved, length)
+                self.write(address, memoryview(data)[:done])
+                moved += done
+                if done < length:
+                    break
+        return moved
 
-    def drain(self, pieces: Sequence[tuple[int, int]], fd: int, offset: int) -> int:
-        """Write the (address, length) *pieces* into file *fd* from *offset*; gives their sum.
+    def drain(self, pieces: Pieces, write: Vectored, offset: int) -> int:
+        """Write the *pieces* into a file by *write* from *offset*; gives their sum.
 
         StorageLost as the class says, AddressingError as `areas`, OSError from the file (ENOSPC,
         EIO) as it is; earlier bytes may be in the file then.
         """
         views = self._views(pieces)
         if views is not None:
-            return _write_all(fd, views, offset)
-        views = []
+            return _move_all(write, views, offset)
         moved = 0
-        for address, length in pieces:
-            areas = self.areas(address, length)
-            if None in areas or len(views) + len(areas) > IOV_MAX:
-                moved += _write_all(fd, views, offset + moved)
-                views = []
-            if None in areas:
-                moved += _write_all(fd, [memoryview(self.read(address, length))], offset + moved)
-            else:
-                views.extend(area for area in areas if area is not None)
-        return moved + _write_all(fd, views, offset + moved)
+        for address, length, views in self._batches(pieces):
+            views = views or [memoryview(self.read(address, length))]
+            moved += _move_all(write, views, offset + moved)
+        return moved
 
 
-def _write_all(fd: int, views: list[memoryview], offset: int) -> int:
-    """One pwritev, and more when it was cut short (a full disk): they say why, as an OSError."""
-    done = _vectored(os.pwritev, fd, views, offset)
-    total = sum(map(len, views))
+_start_of: Final = attrgetter("start")
+
+
+def _load(found: Range, place: int, length: int) -> bytes:
+    """*length* bytes at *place* of a range; StorageLost if they are not there."""
+    try:
+        data = os.pread(found.fd, length, found.offset + place)
+    except OSError as error:
+        raise StorageLost(found.start + place) from error
+    if len(data) != length:
+        raise StorageLost(found.start + place)
+    return data
+
+
+def _store(found: Range, place: int, data: bytes | bytearray | memoryview) -> None:
+    """Put *data* at *place* of a range; StorageLost if it cannot be put there."""
+    offset = found.offset + place
+    try:
+        # A write behind the end would make a cut file longer again. A process has no end.
+        if found.view is not None and os.fstat(found.fd).st_size < offset + len(data):
+            raise StorageLost(found.start + place)
+        done = os.pwrite(found.fd, data, offset)
+    except OSError as error:
+        raise StorageLost(found.start + place) from error
+    if done != len(data):
+        raise StorageLost(found.start + place)
+
+
+def _move(call: Vectored, views: list[memoryview], offset: int, total: int) -> int:
+    """Move the *views*, of *total* bytes, by *call*; again where it was cut short.
+
+    Only then it says why: storage that is gone is EFAULT, a full disk ENOSPC, a file's end 0.
+    """
+    done = _vectored(call, views, offset)
     while done < total:
-        left = done
-        rest = []
-        for view in views:
-            rest.append(view[min(left, len(view)) :])
-            left -= min(left, len(view))
-        done += _vectored(os.pwritev, fd, [view for view in rest if view], offset + done)
+        more = _vectored(call, _behind(views, done), offset + done)
+        if not more:
+            break
+        done += more
     return done
 
 
-def _vectored(call: Vectored, fd: int, views: list[memoryview], offset: int) -> int:
-    """One preadv or pwritev; EFAULT is a mapping whose file was cut."""
-    if not views:
-        return 0
+def _move_all(write: Vectored, views: list[memoryview], offset: int) -> int:
+    """Move all of *views* by *write*, and give their sum; a file that takes no more is EIO."""
+    total = sum(map(len, views))
+    if _move(write, views, offset, total) < total:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+    return total
+
+
+def _behind(views: list[memoryview], done: int) -> list[memoryview]:
+    """What of *views* lies behind their first *done* bytes."""
+    rest = []
+    for view in views:
+        if done < len(view):
+            rest.append(view[done:])
+        done = max(done - len(view), 0)
+    return rest
+
+
+def _vectored(call: Vectored, views: list[memoryview], offset: int) -> int:
+    """One *call*; EFAULT is a mapping whose file was cut."""
     try:
-        return call(fd, views, offset)
+        return call(views, offset)
     except OSError as error:
         if error.errno == errno.EFAULT:
             raise StorageLost(offset) from error

@@ -275,7 +275,11 @@ async def _run(
             if "schid" not in source["device"]:
                 space.keys = StorageKeys()
                 sch = Subchannel(
-                    "0.0.0000", device, space, TrioExecutor(nursery, soon.append), chpids=b"\x0a"
+                    "0.0.0000",
+                    device,
+                    space,
+                    TrioExecutor(nursery, soon.append, alone=True),
+                    chpids=b"\x0a",
                 )
                 if trace is not None:
                     sch.observer = Trace(

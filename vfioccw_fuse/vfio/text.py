@@ -19,7 +19,10 @@ def _identity(device: Device) -> list[str]:
             f"devtype: {identity[4:6].hex()}/{identity[6:7].hex()}",
             f"cutype: {identity[1:3].hex()}/{identity[3:4].hex()}",
         ]
-    return [*lines, f"medium: {device.medium}"]
+    lines.append(f"medium: {device.path}")
+    for medium in device.media[:1]:
+        lines += [f"medium.reads: {medium.reads}", f"medium.writes: {medium.writes}"]
+    return lines
 
 
 def state_text(device: CcwDevice) -> str:

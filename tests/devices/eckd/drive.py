@@ -67,8 +67,8 @@ class Drive:
         sch, executor = self.machine.sch, self.machine.executor
         ctrl0 = FORMAT1 | (PREFETCH if prefetch else 0)
         assert sch.ssch(self.machine.orb(ctrl0, address, lpm)) == 0
-        executor.settle(turns=0)
-        if not sch.scsw.status_pending:  # an endless loop: it has had its turn
+        executor.settle(turns=300)
+        if not sch.scsw.status_pending:  # an endless loop: it has had its turns
             assert sch.csch() == 0
             executor.settle()
         irb = self.machine.take()

@@ -53,7 +53,7 @@ def test_a_missing_file_is_refused(tmp_path):
 
 
 def test_a_directory_is_refused(tmp_path):
-    refused(tmp_path, "not an ordinary file")
+    refused(tmp_path, "not a file")
 
 
 @pytest.mark.parametrize("content", [b"", b"CKD_P370", b"x" * 4096, bytes(512)])

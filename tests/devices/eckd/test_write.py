@@ -363,7 +363,7 @@ def test_one_call_for_each_write(machine, monkeypatch):
     plain = os.pwrite
 
     def counted(fd, data, offset):
-        if fd == machine.device.image._only:
+        if fd == machine.device.media[0].fd:
             calls.append(len(data))
         return plain(fd, data, offset)
 

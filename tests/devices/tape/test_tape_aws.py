@@ -262,13 +262,6 @@ def test_a_survey_counts_files_and_finds_where_it_is_damaged(image):
     assert (survey.trouble, survey.offset) == (Trouble.TORN, 86)
 
 
-def test_flushing_outlives_the_tape(image):
-    tape = AwsTape.open(str(image))
-    flush = tape.flusher()
-    tape.close()
-    assert flush()
-
-
 def test_hercules_tools_agree(tmp_path):
     path = write_all(tmp_path / "t.aws", [b"x" * 80, b"y" * 65535, None, b"z" * 18, None, None])
     done = subprocess.run(

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from lab.programs import CD, ENDED, INCORRECT_LENGTH, SLI, UC, UE
 from tests.devices.unit import Unit, attached, ccw, spec
 from tests.machine import DATA
+from vfioccw_fuse.css import channel
 from vfioccw_fuse.devices.tape import drive as drive_module
 from vfioccw_fuse.devices.tape.aws import AwsTape
 from vfioccw_fuse.devices.tape.drive import TapeDrive
@@ -544,7 +545,8 @@ def long_image(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ALL)
-async def test_a_long_motion_lets_others_have_their_turn(long_image, tmp_path, kind):
+async def test_a_long_motion_lets_others_have_their_turn(long_image, tmp_path, kind, monkeypatch):
+    monkeypatch.setattr(channel, "TURN_NS", 0)
     async with attached(drive(kind, long_image), tmp_path) as unit:
         turns = 0
 

@@ -6,6 +6,7 @@ import mmap
 import os
 import resource
 import signal
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -32,13 +33,14 @@ def test_a_short_write_is_an_error_and_what_was_written_is_right(
 ) -> None:
     image = tmp_path / "image"
     fd = os.open(image, os.O_RDWR | os.O_CREAT)
+    pieces = [((first + page) * PAGE, PAGE) for page in range(8)]
     # A limit of the file's size cuts a write as a full disk does.
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
     try:
         with pytest.raises(OSError, match="File too large"):
-            space.drain([((first + page) * PAGE, PAGE) for page in range(8)], fd, 0)
+            space.drain(pieces, partial(os.pwritev, fd), 0)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, before)
@@ -51,7 +53,7 @@ def test_a_short_write_is_an_error_and_what_was_written_is_right(
 
 def test_an_unhindered_write_is_whole(space: AddressSpace, tmp_path: Path) -> None:
     fd = os.open(tmp_path / "image", os.O_RDWR | os.O_CREAT)
-    assert space.drain([(14 * PAGE, 4 * PAGE), (3, 5)], fd, 10) == 4 * PAGE + 5
+    assert space.drain([(14 * PAGE, 4 * PAGE), (3, 5)], partial(os.pwritev, fd), 10) == 4 * PAGE + 5
     os.close(fd)
     pages = b"".join(bytes([page]) * PAGE for page in range(14, 18))
     assert (tmp_path / "image").read_bytes() == bytes(10) + pages + bytes(5)

@@ -11,7 +11,6 @@ vol_2.ckd, ...
 from __future__ import annotations
 
 import os
-import stat
 import struct
 from bisect import bisect_right
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Final, NamedTuple, Self
 
 from ...errors import UserError
+from ..medium import Medium
 from .geometry import DEVICE_TYPE, HEADS, MOST_CYLINDERS
 from .track import SLOT
 
@@ -69,37 +69,38 @@ def new_header(serial: str) -> Header:
 class _File:
     """One of the files of a volume."""
 
-    path: str
-    fd: int
+    medium: Medium
     header: Header
     tracks: int
+
+    @property
+    def path(self) -> str:
+        """Its name."""
+        return self.medium.path
 
 
 def _open_file(path: str, readonly: bool) -> _File:
     """Open one file and check its header against its size; UserError with the remedy."""
-    flags = os.O_RDONLY if readonly else os.O_RDWR
     try:
-        fd = os.open(path, flags | os.O_CLOEXEC)
+        medium = Medium.open(path, os.O_RDONLY if readonly else os.O_RDWR)
     except PermissionError:
         hint = "" if readonly else "; attach it with readonly, or make it writable"
         raise UserError(f"{path}: permission denied{hint}") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be opened: {error.strerror}") from None
     try:
-        header, tracks = _check_file(path, fd)
+        header, tracks = _check_file(medium)
     except BaseException:
-        os.close(fd)
+        medium.close()
         raise
-    return _File(path, fd, header, tracks)
+    return _File(medium, header, tracks)
 
 
-def _check_file(path: str, fd: int) -> tuple[Header, int]:
+def _check_file(medium: Medium) -> tuple[Header, int]:
     """The header of an open file and its number of tracks; UserError if it is no 3390 image."""
-    status = os.fstat(fd)
-    if not stat.S_ISREG(status.st_mode):
-        raise UserError(f"{path}: not an ordinary file; a 3390 needs a CKD image")
+    path, size = medium.path, medium.size_at_open
     try:
-        raw = os.pread(fd, HEADER_LENGTH, 0)
+        raw = medium.read(HEADER_LENGTH, 0)
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     magic = raw[: len(MAGIC)]
@@ -119,10 +120,10 @@ def _check_file(path: str, fd: int) -> tuple[Header, int]:
             f"{path}: the header says {header.heads} heads and {header.slot} bytes a track, a 3390 "
             f"has {HEADS} and {SLOT}; the header is damaged, use a copy of the image"
         )
-    tracks, rest = divmod(status.st_size - HEADER_LENGTH, SLOT)
+    tracks, rest = divmod(size - HEADER_LENGTH, SLOT)
     if rest or tracks <= 0 or tracks % HEADS:
         raise UserError(
-            f"{path}: {status.st_size} bytes are not a header and whole cylinders of "
+            f"{path}: {size} bytes are not a header and whole cylinders of "
             f"{HEADS * SLOT} bytes; it was cut short or not copied whole, use a complete copy"
         )
     return header, tracks
@@ -150,7 +151,9 @@ class CkdImage:
         for file in files:
             self._firsts.append(total)
             total += file.tracks
-        self._only = files[0].fd if len(files) == 1 else -1
+        self._only = files[0].medium if len(files) == 1 else None
+        self.media = tuple(file.medium for file in files)
+        """All files, open, in order."""
         self.path = files[0].path
         """The (first) file."""
         self.paths = [file.path for file in files]
@@ -183,39 +186,40 @@ class CkdImage:
                 )
         except BaseException:
             for file in files:
-                os.close(file.fd)
+                file.medium.close()
             raise
         return cls(files, readonly)
 
-    def _place(self, track: int, offset: int) -> tuple[int, int]:
-        """File descriptor and file offset of byte *offset* of the slot of *track*."""
+    def _place(self, track: int, offset: int) -> tuple[Medium, int]:
+        """File and file offset of byte *offset* of the slot of *track*."""
         if not (0 <= track < self.tracks and 0 <= offset <= SLOT):
             raise ValueError(f"track {track}, offset {offset}")
-        if self._only >= 0:
+        if self._only is not None:
             return self._only, HEADER_LENGTH + track * SLOT + offset
         index = bisect_right(self._firsts, track) - 1
-        return self._files[index].fd, HEADER_LENGTH + (track - self._firsts[index]) * SLOT + offset
+        return (
+            self._files[index].medium,
+            HEADER_LENGTH + (track - self._firsts[index]) * SLOT + offset,
+        )
 
     def read_track(self, track: int, buffer: bytearray) -> bool:
         """Fill *buffer* (SLOT bytes) with a track; False if the file ends first. OSError."""
-        fd, offset = self._place(track, 0)
-        return os.preadv(fd, [buffer], offset) == SLOT
+        medium, offset = self._place(track, 0)
+        return medium.read_into(buffer, offset) == SLOT
 
     def write(self, track: int, offset: int, data: bytes) -> None:
         """Write *data* at *offset* in the slot of *track*, in one call. Raises OSError."""
-        fd, position = self._place(track, offset)
+        medium, position = self._place(track, offset)
         if offset + len(data) > SLOT:
             raise ValueError(f"{len(data)} bytes at {offset} leave the slot")
-        done = os.pwrite(fd, data, position)
-        while done < len(data):  # a signal or a full disk cut it short; the latter raises now
-            done += os.pwrite(fd, data[done:], position + done)
+        medium.write(data, position)
 
     def close(self) -> None:
         """Give the files back; what was written is with the operating system."""
-        for file in self._files:
-            os.close(file.fd)
+        for medium in self.media:
+            medium.close()
         self._files = []
-        self._only = -1
+        self._only = None
         self.tracks = 0
 
 
@@ -252,4 +256,4 @@ def _serial(file: _File) -> str:
     text = file.header.serial.decode("ascii", "replace")
     if text.isascii() and text.isalnum():
         return text.upper()
-    return f"{os.fstat(file.fd).st_ino % 10**SERIAL_LENGTH:0{SERIAL_LENGTH}d}"
+    return f"{os.fstat(file.medium.fd).st_ino % 10**SERIAL_LENGTH:0{SERIAL_LENGTH}d}"

@@ -78,6 +78,7 @@ class Orientation(Device):
     def __init__(self, name: str, image: CkdImage, control_unit: ControlUnit) -> None:
         super().__init__(name)
         self.image = image
+        self.media = image.media
         self.control_unit = control_unit
         self.track = Track()
         """The track under the heads. Loaded anew by every channel program."""

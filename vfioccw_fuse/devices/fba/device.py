@@ -13,13 +13,8 @@ from typing import ClassVar, Final, NoReturn
 from ...errors import UserError
 from ...regions import constants as c
 from .. import dasd
-from ..base import (
-    DataTransfer,
-    Device,
-    TurnOver,
-    UnitCheck,
-    command,
-)
+from ..base import EQUIPMENT_CHECK, DataTransfer, Device, UnitCheck, command
+from ..medium import Medium
 from ..options import READONLY, DeviceSpec, Options
 from . import codes
 
@@ -46,43 +41,38 @@ class Fba(Device):
     blocks_per_access_position: ClassVar[int] = 315
     sense_id = bytes.fromhex("ff631001933600")
 
-    def __init__(self, path: str, fd: int, blocks: int, readonly: bool) -> None:
-        """*fd* is the open image of *blocks* blocks; the device closes it."""
-        super().__init__(f"fba {self.model} {path}")
-        self._fd = fd
-        self.blocks = blocks
+    def __init__(self, medium: Medium, readonly: bool) -> None:
+        """*medium* is the image, of whole blocks; the device closes it."""
+        super().__init__(f"fba {self.model} {medium.path}")
+        self.media = (medium,)
+        self._medium = medium
+        self.blocks = medium.size_at_open // codes.BLOCK
         """Capacity in blocks of 512 bytes."""
         self.readonly = readonly
         """Writes are refused: sense command reject, write inhibited."""
         self._extent: tuple[int, int, int] | None = None
         self._mask = codes.MASK_INHIBIT_FORMAT
         self._located: tuple[int, int, int] | None = None
-        # How far a read or write got that let others have their turn, in bytes.
-        self._moved = 0
 
     @classmethod
     def open(cls, spec: DeviceSpec) -> Fba:
         """Attach the image; UserError if there is none, or it is not a multiple of 512 bytes."""
         readonly = spec.get(READONLY, False)
-        fd, size = open_image(spec.path, readonly)
+        medium = open_image(spec.path, readonly)
+        size = medium.size_at_open
         if size == 0 or size % codes.BLOCK:
-            os.close(fd)
+            medium.close()
             raise UserError(
                 f"{spec.path}: {size} bytes is not a disk of 512-byte blocks; "
                 "its size must be a multiple of 512 and not 0"
             )
-        return cls(spec.path, fd, size // codes.BLOCK, readonly)
-
-    def close(self) -> None:
-        """Close the image."""
-        os.close(self._fd)
+        return cls(medium, readonly)
 
     def begin(self) -> None:
         """An extent, what it permits and a located domain hold for one channel program."""
         self._extent = None
         self._mask = codes.MASK_INHIBIT_FORMAT
         self._located = None
-        self._moved = 0
 
     def _refuse(self, byte1: int = 0) -> NoReturn:
         raise UnitCheck(bytes([c.SNS0_CMD_REJECT, byte1]))
@@ -133,7 +123,6 @@ class Fba(Device):
         if block < low or block + count - 1 > high:
             self._refuse()
         self._located = (operation, first + block - low, count)
-        self._moved = 0
         return None
 
     def _take_located(self, *operations: int) -> tuple[int, int]:
@@ -157,18 +146,14 @@ class Fba(Device):
         return self._give_blocks(io, 0, 1)
 
     def _give_blocks(self, io: DataTransfer, block: int, count: int) -> int | None:
-        size = count * codes.BLOCK
-        start = block * codes.BLOCK
+        start, size = block * codes.BLOCK, count * codes.BLOCK
         try:
-            self._moved += io.give_file(self._fd, start + self._moved, size - self._moved)
-            short = self._moved < size and os.fstat(self._fd).st_size < start + size
+            moved = io.give_file(self._medium, start, size)
+            short = moved < size and self._medium.size() < start + size
         except OSError:
             short = True
         if short:
-            raise UnitCheck(bytes([c.SNS0_EQUIPMENT_CHECK]))
-        if io.weary:
-            raise TurnOver
-        self._moved = 0
+            raise UnitCheck(EQUIPMENT_CHECK)
         return None
 
     @command(codes.WRITE)
@@ -177,16 +162,13 @@ class Fba(Device):
         block, count = self._take_located(*WRITES)
         if self.readonly:
             self._refuse(dasd.SENSE1_WRITE_INHIBITED)
+        start, size = block * codes.BLOCK, count * codes.BLOCK
         try:
-            start, size = block * codes.BLOCK, count * codes.BLOCK
-            self._moved += io.take_file(self._fd, start + self._moved, size - self._moved)
-            if io.weary:
-                raise TurnOver
-            if self._moved % codes.BLOCK:
-                os.pwrite(self._fd, bytes(-self._moved % codes.BLOCK), start + self._moved)
+            moved = io.take_file(self._medium, start, size)
+            if moved % codes.BLOCK:
+                self._medium.write(bytes(-moved % codes.BLOCK), start + moved)
         except OSError:
-            raise UnitCheck(bytes([c.SNS0_EQUIPMENT_CHECK])) from None
-        self._moved = 0
+            raise UnitCheck(EQUIPMENT_CHECK) from None
         return None
 
     @command(c.CCW_CMD_RDC)
@@ -231,11 +213,10 @@ class Fba3370(Fba):
     sense_id = bytes.fromhex("ff388001337000")
 
 
-def open_image(path: str, readonly: bool) -> tuple[int, int]:
-    """Open a medium's file; gives the descriptor and the size in bytes, UserError if that fails."""
+def open_image(path: str, readonly: bool) -> Medium:
+    """Open a medium's file; UserError if that fails."""
     try:
-        fd = os.open(path, (os.O_RDONLY if readonly else os.O_RDWR) | os.O_CLOEXEC)
-        size = os.lseek(fd, 0, os.SEEK_END)
+        return Medium.open(path, os.O_RDONLY if readonly else os.O_RDWR)
     except FileNotFoundError:
         raise UserError(f"{path}: no such image; make one with `vfioccw image create`") from None
     except PermissionError:
@@ -244,4 +225,3 @@ def open_image(path: str, readonly: bool) -> tuple[int, int]:
     except OSError as error:
         reason = error.strerror or str(error)
         raise UserError(f"{path}: {reason}; a regular image file is needed") from None
-    return fd, size

@@ -22,13 +22,12 @@ import enum
 import errno
 import fcntl
 import os
-import stat
 import struct
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from ...errors import UserError
+from ..medium import Medium
 
 HEADER: Final = struct.Struct("<HHBB")
 """Length of this segment, length of the previous one, flags, unused."""
@@ -121,9 +120,12 @@ class Survey:
 class AwsTape:
     """A tape image in the AWS format, open, with a position. It begins at the load point."""
 
-    def __init__(self, fd: int, *, readonly: bool, capacity: int | None = None) -> None:
-        """Take over file descriptor *fd*; *capacity* limits the file to so many bytes."""
-        self._fd = fd
+    def __init__(
+        self, medium: Medium, *, readonly: bool, capacity: int | None = None
+    ) -> None:
+        """Take over *medium*; *capacity* limits the file to so many bytes."""
+        self.medium = medium
+        """The file."""
         self._position = 0
         self._before: int | None = None
         self._block = 0
@@ -139,8 +141,7 @@ class AwsTape:
         further on is met by the program that reads it, as on a tape.
         """
         try:
-            mode = os.O_RDONLY if readonly else os.O_RDWR
-            fd = os.open(path, mode | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe shall not hold us up
+            medium = Medium.open(path, os.O_RDONLY if readonly else os.O_RDWR)
         except FileNotFoundError:
             raise UserError(
                 f"{path}: no such tape image; an empty file is a blank tape: touch {path}"
@@ -151,24 +152,22 @@ class AwsTape:
             hint = "" if readonly else "; add `readonly` to use it write-protected"
             raise UserError(f"{path}: {os.strerror(error.errno or 0)}{hint}") from None
         try:
-            cls._check_image(fd, path, readonly)
+            cls._check_image(medium, path, readonly)
         except BaseException:
-            os.close(fd)
+            medium.close()
             raise
-        return cls(fd, readonly=readonly, capacity=capacity)
+        return cls(medium, readonly=readonly, capacity=capacity)
 
     @staticmethod
-    def _check_image(fd: int, path: str, readonly: bool) -> None:
+    def _check_image(medium: Medium, path: str, readonly: bool) -> None:
         """Refuse what is not a tape image at all, and an image that another drive writes."""
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise UserError(f"{path}: not a file; name a tape image in AWS format")
         try:
-            fcntl.flock(fd, (fcntl.LOCK_SH if readonly else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            fcntl.flock(medium.fd, (fcntl.LOCK_SH if readonly else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except OSError:
             raise UserError(
                 f"{path}: in use by another drive; use a copy of it, or `readonly` for both"
             ) from None
-        first = os.pread(fd, HEADER.size, 0)
+        first = medium.read(HEADER.size, 0)
         if len(first) < HEADER.size:
             return
         length, previous, flags, _ = HEADER.unpack(first)
@@ -183,9 +182,7 @@ class AwsTape:
 
     def close(self) -> None:
         """Let the file go. What was written is with the operating system."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        self.medium.close()
 
     # ------------------------------------------------------------------------------- position
     @property
@@ -281,27 +278,12 @@ class AwsTape:
         """Erase everything behind the position."""
         self._cut()
 
-    def flusher(self) -> Callable[[], bool]:
-        """A function that waits until what was written is on the disk; True when it is.
-
-        It blocks, is for another thread, works on after `close`, and is to be called once.
-        """
+    def sync(self) -> None:
+        """Wait until what was written is on the disk."""
         try:
-            fd = os.dup(self._fd)
+            self.medium.sync()
         except OSError:
             raise MediumError(Trouble.WRITE, self._position) from None
-
-        def flush() -> bool:
-            try:
-                os.fdatasync(fd)
-            except OSError:
-                return False
-            else:
-                return True
-            finally:
-                os.close(fd)
-
-        return flush
 
     # ------------------------------------------------------------------------------- the file
     def _pass(self, block: list[Segment]) -> None:
@@ -317,13 +299,13 @@ class AwsTape:
 
     def _size(self) -> int:
         try:
-            return os.fstat(self._fd).st_size
+            return self.medium.size()
         except OSError:
             raise MediumError(Trouble.READ, self._position) from None
 
     def _pread(self, length: int, offset: int) -> bytes:
         try:
-            return os.pread(self._fd, length, offset)
+            return self.medium.read(length, offset)
         except OSError:
             raise MediumError(Trouble.READ, offset) from None
 
@@ -402,12 +384,15 @@ class AwsTape:
         return self._position - self._before - HEADER.size
 
     def _cut(self) -> None:
-        if self._size() < self._position:
+        """Cut the file off at the position."""
+        size = self._size()
+        if size < self._position:
             raise MediumError(Trouble.TORN, self._position)  # cut off behind our back
-        try:
-            os.ftruncate(self._fd, self._position)
-        except OSError:
-            raise MediumError(Trouble.WRITE, self._position) from None
+        if size > self._position:
+            try:
+                self.medium.truncate(self._position)
+            except OSError:
+                raise MediumError(Trouble.WRITE, self._position) from None
 
     def _append(self, image: bytes, last: int) -> None:
         """Write *image* at the position, its last header at *last*; the tape ends behind it."""
@@ -415,14 +400,12 @@ class AwsTape:
         if self._capacity is not None and start + len(image) > self._capacity:
             raise MediumError(Trouble.FULL, start)
         self._cut()
-        written = 0
-        while written < len(image):
-            try:
-                written += os.pwrite(self._fd, image[written:], start + written)
-            except OSError as error:
-                self._cut()
-                full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-                raise MediumError(Trouble.FULL if full else Trouble.WRITE, start) from None
+        try:
+            self.medium.write(image, start)
+        except OSError as error:
+            self._cut()
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+            raise MediumError(Trouble.FULL if full else Trouble.WRITE, start) from None
         self._position = start + len(image)
         self._before = start + last
         self._block += 1

@@ -1,9 +1,7 @@
 """What every tape drive does: motion, reading, writing, and saying what went wrong.
 
-A program may move a tape over a million blocks with one command. Such a motion is done in slices:
-after each the handler raises `TurnOver`, so that other subchannels have their turn and a halt or
-clear gets through; called again, it goes on from where the tape is. A halt in the middle leaves the
-tape there, as on a drive.
+A program may move a tape over a million blocks with one command. Others have their turn meanwhile,
+and a halt or clear gets through; it leaves the tape where it is then, as on a drive.
 
 Sources: the descriptions of the 3803/3420 (GA32-0020) and 3490 (GA32-0127), Linux's tape_std, and
 the recorded programs.
@@ -12,15 +10,12 @@ the recorded programs.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import ClassVar, Final, TypeVar
-
-import trio
 
 from ...errors import UserError
 from ...regions import constants as c
 from ...sizes import parse_size
-from ..base import ENDED, UE, DataTransfer, Device, NotReady, TurnOver, UnitCheck, command
+from ..base import ENDED, UE, DataTransfer, Device, UnitCheck, command
 from ..options import READONLY, DeviceSpec, Option, Options, Owner
 from . import codes
 from .aws import EARLY_WARNING, AwsTape, MediumError
@@ -28,8 +23,8 @@ from .sense import TROUBLES, Condition, DriveState, unit_status
 
 NO_TAPE: Final = ("", "-", "*")
 """Words instead of an image for a drive without a tape (`*` is Hercules' word)."""
-SLICE: Final = 1000
-"""Blocks passed before others have their turn: some milliseconds."""
+SLICE: Final = 64
+"""Blocks passed between two looks at the clock."""
 Drive = TypeVar("Drive", bound="TapeDrive")
 
 
@@ -53,16 +48,6 @@ LENGTH: Final = Option(
 )
 
 
-@dataclass(slots=True)
-class _Flush:
-    """Writing out to the disk, in another thread."""
-
-    done: trio.Event
-    """Set when it has ended."""
-    succeeded: bool = False
-    """It ended well."""
-
-
 class TapeDrive(Device):
     """A tape drive with a tape in the AWS format, or without one (image `-`).
 
@@ -82,14 +67,13 @@ class TapeDrive(Device):
         super().__init__(name)
         self.tape = tape
         """The tape; None when the drive is empty."""
+        self.media = () if tape is None else (tape.medium,)
         self.device_number = device_number
         """Stands for a serial number in sense data."""
         self.protected = False
         """The program has protected the tape logically (Perform Subsystem Function)."""
         self.previous: int | None = None
         """Command code of the command before in this channel program."""
-        self._locating: int | None = None
-        self._flush: _Flush | None = None
 
     @classmethod
     def open(cls: type[Drive], spec: DeviceSpec) -> Drive:
@@ -103,15 +87,13 @@ class TapeDrive(Device):
 
     def close(self) -> None:
         """Take the tape out."""
-        if self.tape is not None:
-            self.tape.close()
-            self.tape = None
+        super().close()
+        self.tape = None
+        self.media = ()
 
     def begin(self) -> None:
         """A new program: what chained commands left behind is gone."""
         self.previous = None
-        self._locating = None
-        self._flush = None
 
     def execute(self, code: int, io: DataTransfer) -> int:
         """Do one command; trouble with the medium becomes the unit check that tells it."""
@@ -164,15 +146,17 @@ class TapeDrive(Device):
             raise self.check(Condition.PROTECTED)
         return tape
 
-    def move(self, tape: AwsTape, step: Callable[[], bool]) -> None:
-        """Do *step* until it gives False, in slices."""
-        for _ in range(SLICE):
-            if not step():
-                return
-        raise TurnOver
+    def move(self, io: DataTransfer, step: Callable[[], bool]) -> None:
+        """Do *step* until it gives False."""
+        slices = SLICE
+        while step():
+            slices -= 1
+            if not slices:
+                slices = SLICE
+                io.breathe()
 
-    def locate(self, tape: AwsTape, block: int) -> None:
-        """Go to block number *block*, in slices; unit check when the tape ends before."""
+    def locate(self, io: DataTransfer, tape: AwsTape, block: int) -> None:
+        """Go to block number *block*; unit check when the tape ends before."""
         if block < tape.block_number:
             tape.rewind()
 
@@ -182,7 +166,7 @@ class TapeDrive(Device):
             return tape.block_number < block
 
         try:
-            self.move(tape, step)
+            self.move(io, step)
         except MediumError:
             raise self.check(Condition.NOT_LOCATED) from None
 
@@ -190,16 +174,10 @@ class TapeDrive(Device):
         """Let the program wait until what was written is on the disk."""
         if tape.readonly:
             return
-        if self._flush is None:
-            flush = tape.flusher()
-            self._flush = _Flush(trio.Event())
-            if trio.lowlevel.in_trio_run():
-                trio.lowlevel.spawn_system_task(_flush_in_thread, flush, self._flush)
-                raise NotReady(self._flush.done)
-            self._flush.succeeded = flush()
-        finished, self._flush = self._flush, None
-        if not finished.succeeded:
-            raise self.check(Condition.WRITE_CHECK)
+        try:
+            tape.sync()
+        except MediumError:
+            raise self.check(Condition.WRITE_CHECK) from None
 
     @staticmethod
     def written(tape: AwsTape) -> int:
@@ -292,20 +270,12 @@ class TapeDrive(Device):
     def forward_space_file(self, io: DataTransfer) -> int | None:
         """Forward Space File: behind the next tape mark, without unit exception."""
         tape = self.loaded()
-        self.move(tape, tape.space_forward)
+        self.move(io, tape.space_forward)
         return None
 
     @command(codes.BACKSPACE_FILE)
     def backspace_file(self, io: DataTransfer) -> int | None:
         """Backspace File: before the tape mark before; the load point is a unit check."""
         tape = self.loaded()
-        self.move(tape, tape.space_backward)
+        self.move(io, tape.space_backward)
         return None
-
-
-async def _flush_in_thread(flush: Callable[[], bool], result: _Flush) -> None:
-    """Run *flush* where it may block, then wake the program."""
-    try:
-        result.succeeded = await trio.to_thread.run_sync(flush)
-    finally:
-        result.done.set()

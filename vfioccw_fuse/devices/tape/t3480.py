@@ -82,14 +82,11 @@ class Tape3480(TapeDrive):
     def locate_block(self, io: DataTransfer) -> int | None:
         """Locate Block: 4 bytes of block id."""
         tape = self.loaded()
-        if self._locating is None:
-            data = io.take(codes.BLOCK_ID.size)
-            self.accept(len(data) == codes.BLOCK_ID.size)
-            block_id = codes.BLOCK_ID.parse(data).block
-            self.accept(block_id & codes.BLOCK_ID_FORMAT != codes.BLOCK_ID_FORMAT)
-            self._locating = block_id & codes.BLOCK_ID_NUMBER
-        self.locate(tape, self._locating)
-        self._locating = None
+        data = io.take(codes.BLOCK_ID.size)
+        self.accept(len(data) == codes.BLOCK_ID.size)
+        block_id = codes.BLOCK_ID.parse(data).block
+        self.accept(block_id & codes.BLOCK_ID_FORMAT != codes.BLOCK_ID_FORMAT)
+        self.locate(io, tape, block_id & codes.BLOCK_ID_NUMBER)
         return None
 
     @command(codes.SYNC)

@@ -6,11 +6,10 @@ What a file holds already stays: attaching a printer to yesterday's listing goes
 from __future__ import annotations
 
 import os
-import stat
 
 from ...errors import UserError
-from ...regions import constants as c
-from ..base import UnitCheck
+from ..base import EQUIPMENT_CHECK, UnitCheck
+from ..medium import Medium
 
 
 class Output:
@@ -18,51 +17,35 @@ class Output:
 
     def __init__(self, path: str, *, record: int = 1) -> None:
         """Open *path*, which must hold whole records of *record* bytes; UserError otherwise."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK
         try:
-            self._fd = os.open(path, flags, 0o644)
+            self.medium = Medium.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            """The file."""
         except FileNotFoundError:
             raise UserError(f"{path}: no such directory; make it first") from None
         except OSError as error:
             reason = os.strerror(error.errno or 0)
             raise UserError(f"{path}: {reason}; name a file that can be written") from None
-        status = os.fstat(self._fd)
-        if not stat.S_ISREG(status.st_mode):
-            self.close()
-            raise UserError(f"{path}: not a file; name a file that can be written")
-        if status.st_size % record:
-            self.close()
+        size = self.medium.size_at_open
+        if size % record:
+            self.medium.close()
             raise UserError(
-                f"{path}: {status.st_size} bytes are not whole records of {record} bytes; "
+                f"{path}: {size} bytes are not whole records of {record} bytes; "
                 "name another file, or a new one"
             )
 
     def write(self, data: bytes) -> None:
         """Add *data*; equipment check when the file does not take all of it."""
-        start = self._size()
+        if not data:
+            return
         try:
-            written = os.write(self._fd, data) if data else 0
+            start = self.medium.size()
+            try:
+                written = self.medium.append(data)
+            except OSError:
+                written = -1
+            if written != len(data):
+                # A full disk took a part: take that back, so that the records stay whole.
+                self.medium.truncate(start)
+                raise UnitCheck(EQUIPMENT_CHECK)
         except OSError:
-            written = -1
-        if written != len(data):
-            self._cut(start)
-            raise UnitCheck(bytes([c.SNS0_EQUIPMENT_CHECK]))
-
-    def close(self) -> None:
-        """Let the file go. What was written is with the operating system."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-
-    def _size(self) -> int:
-        try:
-            return os.fstat(self._fd).st_size
-        except OSError:
-            raise UnitCheck(bytes([c.SNS0_EQUIPMENT_CHECK])) from None
-
-    def _cut(self, size: int) -> None:
-        """A full disk took a part of a record: take that back, so that the records stay whole."""
-        try:
-            os.ftruncate(self._fd, size)
-        except OSError:
-            raise UnitCheck(bytes([c.SNS0_EQUIPMENT_CHECK])) from None
+            raise UnitCheck(EQUIPMENT_CHECK) from None

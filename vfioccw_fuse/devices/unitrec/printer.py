@@ -57,6 +57,7 @@ class Printer1403(Device):
 
     def __init__(self, name: str, paper: Output) -> None:
         super().__init__(name)
+        self.media = (paper.medium,)
         self._paper = paper
         self._code = 0
         self._buffer = bytes(LINE)
@@ -70,10 +71,6 @@ class Printer1403(Device):
     def open(cls, spec: DeviceSpec) -> Printer1403:
         """Attach the file that *spec* names; UserError when it cannot be written."""
         return cls(f"printer 1403 {spec.path}", Output(spec.path))
-
-    def close(self) -> None:
-        """Let the file go."""
-        self._paper.close()
 
     def begin(self) -> None:
         """A new program: the UCS gate is closed."""

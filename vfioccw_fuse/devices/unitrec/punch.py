@@ -30,16 +30,13 @@ class Punch3525(Device):
 
     def __init__(self, name: str, stacker: Output) -> None:
         super().__init__(name)
+        self.media = (stacker.medium,)
         self._stacker = stacker
 
     @classmethod
     def open(cls, spec: DeviceSpec) -> Punch3525:
         """Attach the file that *spec* names; UserError when it is no stack of cards."""
         return cls(f"punch 3525 {spec.path}", Output(spec.path, record=CARD))
-
-    def close(self) -> None:
-        """Let the file go."""
-        self._stacker.close()
 
     @command(*codes.PUNCHES)
     def write_feed_select_stacker(self, io: DataTransfer) -> int | None:

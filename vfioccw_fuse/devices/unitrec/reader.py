@@ -12,19 +12,20 @@ Feed alone has nothing left to do, and the stackers are one.
 from __future__ import annotations
 
 import os
-import stat
 from typing import Final, Protocol
 
 from ...errors import UserError
 from ...regions import constants as c
 from ..base import (
     ENDED,
+    EQUIPMENT_CHECK,
     UE,
     DataTransfer,
     Device,
     UnitCheck,
     command,
 )
+from ..medium import Medium
 from ..options import READONLY, DeviceSpec, Option, Options, Owner, parse_flag
 from . import codes
 
@@ -74,13 +75,13 @@ class Hopper(Protocol):
 class CardFile:
     """A hopper of 80-byte cards."""
 
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
+    def __init__(self, medium: Medium) -> None:
+        self._medium = medium
         self._offset = 0
 
     def next(self) -> bytes | None:
         """The next card; None behind the last whole one."""
-        card = os.pread(self._fd, CARD, self._offset)
+        card = self._medium.read(CARD, self._offset)
         if len(card) < CARD:
             return None
         self._offset += CARD
@@ -89,19 +90,19 @@ class CardFile:
     @property
     def empty(self) -> bool:
         """No whole card is left."""
-        return os.fstat(self._fd).st_size < self._offset + CARD
+        return self._medium.size() < self._offset + CARD
 
 
 class TextFile:
     """A hopper of text lines."""
 
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
+    def __init__(self, medium: Medium) -> None:
+        self._medium = medium
         self._offset = 0
 
     def next(self) -> bytes | None:
         """The next line as a card; UnitCheck (data check) when it is longer than a card."""
-        text = os.pread(self._fd, LINE_LIMIT, self._offset)
+        text = self._medium.read(LINE_LIMIT, self._offset)
         if not text:
             return None
         line, newline, _ = text.partition(b"\n")
@@ -114,7 +115,7 @@ class TextFile:
     @property
     def empty(self) -> bool:
         """No line is left."""
-        return os.fstat(self._fd).st_size <= self._offset
+        return self._medium.size() <= self._offset
 
 
 class Reader3505(Device):
@@ -128,10 +129,12 @@ class Reader3505(Device):
     sense_id = bytes.fromhex("ff 2821 01 3505 01")
     options = Options(READONLY, EBCDIC, ASCII, EOF)
 
-    def __init__(self, name: str, fd: int, hopper: Hopper, *, end_of_file: bool = False) -> None:
-        """*fd* is the file behind *hopper*, which the device closes."""
+    def __init__(
+        self, name: str, medium: Medium, hopper: Hopper, *, end_of_file: bool = False
+    ) -> None:
+        """*medium* is the file behind *hopper*, which the device closes."""
         super().__init__(name)
-        self._fd = fd
+        self.media = (medium,)
         self._hopper = hopper
         self._end_of_file = end_of_file
         self._ran_empty = False
@@ -143,26 +146,20 @@ class Reader3505(Device):
         if text and spec.get(EBCDIC, False):
             raise UserError(f"3505@{spec.schid}: ebcdic or ascii, not both")
         try:
-            fd = os.open(spec.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            medium = Medium.open(spec.path, os.O_RDONLY)
         except OSError as error:
             reason = os.strerror(error.errno or 0)
             raise UserError(f"{spec.path}: {reason}; name a file of cards") from None
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode) or (not text and status.st_size % CARD):
-            os.close(fd)
-            what = f"{status.st_size} bytes are not whole cards of {CARD} bytes"
-            if not stat.S_ISREG(status.st_mode):
-                what = "not a file"
-            raise UserError(f"{spec.path}: {what}; add `ascii` if it is a text")
-        hopper = TextFile(fd) if text else CardFile(fd)
+        size = medium.size_at_open
+        if not text and size % CARD:
+            medium.close()
+            raise UserError(
+                f"{spec.path}: {size} bytes are not whole cards of {CARD} bytes; "
+                "add `ascii` if it is a text"
+            )
+        hopper = TextFile(medium) if text else CardFile(medium)
         name = f"reader 3505 {spec.path}"
-        return cls(name, fd, hopper, end_of_file=spec.get(EOF, False))
-
-    def close(self) -> None:
-        """Let the file go."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        return cls(name, medium, hopper, end_of_file=spec.get(EOF, False))
 
     def take_sense(self) -> bytes:
         """The sense data; a reader that ran out of cards tells so without being asked to read."""
@@ -176,7 +173,7 @@ class Reader3505(Device):
         try:
             card = self._hopper.next()
         except OSError:
-            raise UnitCheck(bytes([c.SNS0_EQUIPMENT_CHECK])) from None
+            raise UnitCheck(EQUIPMENT_CHECK) from None
         if card is not None:
             self._ran_empty = False
             io.give(card)

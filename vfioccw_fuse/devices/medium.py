@@ -1,0 +1,381 @@
+"""The file that a device has as its medium, read and written so that nobody waits for another.
+
+What a file system may make us wait for is done by a thread, in a buffer of its own, while the
+program is parked (`strand`); what the page cache has, and what tmpfs has, is done at once. Which it
+is, is decided when the medium is opened, by its file system, and said by `reads` and `writes`.
+
+A program may be ended while a thread works for it. Of a read nothing is left then: the thread's
+buffer goes nowhere. A write cannot be called back: until it has ended, whoever next uses the file
+waits, by whatever subchannel, as for a control unit that is busy. A job that never ends costs one
+of `MOST_JOBS` threads of its file, and of no other. The descriptor lives until the last job ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import errno
+import os
+import stat
+from collections.abc import Callable, Sequence
+from time import monotonic_ns, perf_counter_ns
+from typing import Any, Final, TypeVar
+from weakref import WeakValueDictionary
+
+import outcome
+import trio
+
+from ..errors import UserError
+from ..mountinfo import file_system_of
+from ..strand import on_strand, park
+
+T = TypeVar("T")
+
+MOST_JOBS: Final = 8
+"""Threads that work on one file at a time; who needs another waits until one ends."""
+QUICK_WRITE: Final = 64 << 10
+"""Bytes of the longest write that is done at once on a disk's file system."""
+QUICK_NS: Final = 5_000_000
+"""A write that took less, in ns, is a quick one."""
+TRUST_NS: Final = 1_000_000_000
+"""How long after a quick write the next one may be done at once, in ns."""
+READ_AHEAD: Final = 256 << 10
+"""Most bytes that a thread reads at once for a program that reads on and on."""
+IN_MEMORY: Final = frozenset({"tmpfs", "ramfs", "devtmpfs"})
+"""File systems that never wait."""
+ON_DISK: Final = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs"})
+"""File systems of local disks, whose page cache answers for them mostly."""
+
+
+class Access(enum.StrEnum):
+    """How a medium is read, or written."""
+
+    INLINE = "inline"
+    """At once: its file system never waits."""
+    NOWAIT = "nowait"
+    """What the page cache has at once (RWF_NOWAIT), the rest by a thread."""
+    TIMED = "timed"
+    """At once if it is short and the last one was quick, else by a thread."""
+    THREAD = "thread"
+    """By a thread."""
+
+
+class Job:
+    """What a thread does for a program."""
+
+    __slots__ = ("_ended", "medium", "outcome")
+
+    def __init__(self, medium: Medium) -> None:
+        self.medium = medium
+        """What it works on."""
+        self.outcome: outcome.Outcome[Any] | None = None
+        """What came of it; None until it has ended."""
+        self._ended = trio.Event()
+
+    async def wait(self) -> None:
+        """Wait until it has ended."""
+        await self._ended.wait()
+
+    def end(self) -> None:
+        """It has ended; its `outcome` is there."""
+        self._ended.set()
+
+
+class _Shared:
+    """What all have in common who use one file, by whatever name."""
+
+    __slots__ = ("__weakref__", "changes", "jobs", "left_alone")
+
+    def __init__(self) -> None:
+        self.jobs: dict[Job, None] = {}
+        self.left_alone: dict[Job, None] = {}
+        self.changes = 0
+
+
+_files: WeakValueDictionary[tuple[int, int], _Shared] = WeakValueDictionary()
+"""By device and inode: the files that are media, or that a job still works on."""
+
+
+class Medium:
+    """One file, open. Errors of the file are OSError, as the system call gives them.
+
+    Offsets and lengths are in bytes.
+    """
+
+    __slots__ = ("_ahead", "_ahead_at", "_closed", "_jobs", "_next", "_quick_until", "_seen",
+                 "_shared", "fd", "path", "reads", "size_at_open", "writes")  # fmt: skip
+
+    def __init__(
+        self, path: str, fd: int, *, on_disk: bool = True, in_memory: bool = False
+    ) -> None:
+        """Take over *fd*, a regular file or a block device; `Medium.open` knows its file system."""
+        status = os.fstat(fd)
+        self.path = path
+        """Its name, as it was given."""
+        self.fd = fd
+        """Its descriptor; -1 when it is closed."""
+        self.size_at_open = os.lseek(fd, 0, os.SEEK_END)
+        """Its size when it was opened."""
+        self.reads = Access.INLINE if in_memory else Access.NOWAIT if on_disk else Access.THREAD
+        """How it is read."""
+        self.writes = Access.INLINE if in_memory else Access.TIMED if on_disk else Access.THREAD
+        """How it is written."""
+        key = status.st_dev, status.st_ino
+        self._shared = _files.get(key) or _Shared()
+        _files[key] = self._shared
+        self._quick_until = 0
+        self._jobs = 0
+        self._closed = False
+        # What a thread read last: where it begins, and when, by the count of changes.
+        self._ahead = b""
+        self._ahead_at = self._seen = 0
+        self._next = -1
+
+    @classmethod
+    def open(cls, path: str, flags: int, mode: int = 0o666) -> Medium:
+        """Open a file or a block device as open(2) does; OSError, or UserError for what is neither.
+
+        It may wait for its file system: a mount does this in a thread.
+        """
+        # A pipe, and what else waits for somebody, shall not hold us up.
+        fd = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY, mode)
+        try:
+            kind = os.fstat(fd).st_mode
+            if stat.S_ISDIR(kind):
+                raise UserError(f"{path}: not a file but a directory; name a file")
+            if not (stat.S_ISREG(kind) or stat.S_ISBLK(kind)):
+                raise UserError(f"{path}: not a file; name a file, or a block device")
+            system = file_system_of(fd) if stat.S_ISREG(kind) else ""
+            return cls(path, fd, on_disk=system in ON_DISK, in_memory=system in IN_MEMORY)
+        except BaseException:
+            os.close(fd)
+            raise
+
+    # --- reading ------------------------------------------------------------------------------
+
+    def reads_at_once(self) -> bool:
+        """Whether `preadv` may have something; waits if an ended program still writes."""
+        if self._shared.left_alone:
+            self._settle()
+        return self.reads is not Access.THREAD
+
+    def preadv(self, areas: Sequence[memoryview | bytearray], offset: int) -> int:
+        """Read into *areas* what can be had without waiting; gives how much, 0 if nothing.
+
+        Only if it `reads_at_once`.
+        """
+        if self.reads is Access.INLINE:
+            return os.preadv(self.fd, areas, offset)
+        if self.reads is Access.NOWAIT:
+            try:
+                return os.preadv(self.fd, areas, offset, os.RWF_NOWAIT)
+            except BlockingIOError:
+                return 0
+            except OSError as error:
+                if error.errno != errno.EOPNOTSUPP:
+                    raise
+                self.reads = Access.THREAD
+        return 0
+
+    def read(self, length: int, offset: int) -> bytes:
+        """At most *length* bytes from *offset*, fewer at the end of the file; waits if it must."""
+        if self.reads_at_once():
+            if self.reads is Access.INLINE:
+                return os.pread(self.fd, length, offset)
+            buffer = bytearray(length)
+            if self.preadv([buffer], offset) == length:
+                return bytes(buffer)
+        return self._read_by_thread(length, offset)
+
+    def read_into(self, buffer: bytearray, offset: int) -> int:
+        """Fill *buffer* from *offset*; gives how much, less at the end of the file; waits."""
+        done = self.preadv([buffer], offset) if self.reads_at_once() else 0
+        if done < len(buffer) and self.reads is not Access.INLINE:
+            rest = self._read_by_thread(len(buffer) - done, offset + done)
+            buffer[done : done + len(rest)] = rest
+            done += len(rest)
+        return done
+
+    def _read_by_thread(self, length: int, offset: int) -> bytes:
+        """What `read` gives. Who reads on from where he was is given what was read ahead."""
+        shared = self._shared
+        start = offset - self._ahead_at
+        if self._seen == shared.changes and start >= 0 and start + length <= len(self._ahead):
+            self._next = offset + length
+            return self._ahead[start : start + length]
+        more = min(4 * (length + len(self._ahead)), READ_AHEAD) if offset == self._next else 0
+        seen = shared.changes
+        data = self._by_thread(lambda: _pread(self.fd, max(length, more), offset))
+        self._ahead, self._ahead_at, self._seen = data, offset, seen
+        self._next = offset + length
+        return data[:length]
+
+    def forget(self) -> None:
+        """A new program: what was read ahead counts no more, as others may have written."""
+        self._ahead = b""
+        self._next = -1
+
+    def size(self) -> int:
+        """The size of the file as it is now; waits if it must."""
+        if self.reads is Access.THREAD:
+            return self._by_thread(lambda: os.lseek(self.fd, 0, os.SEEK_END))
+        return os.lseek(self.fd, 0, os.SEEK_END)
+
+    # --- writing ------------------------------------------------------------------------------
+
+    def writes_at_once(self, length: int) -> bool:
+        """Whether *length* bytes may be written by `pwritev`; waits as `reads_at_once`."""
+        if self._shared.left_alone:
+            self._settle()
+        writes = self.writes
+        return writes is Access.INLINE or (
+            writes is Access.TIMED and length <= QUICK_WRITE and monotonic_ns() < self._quick_until
+        )
+
+    def pwritev(self, areas: Sequence[memoryview | bytes], offset: int) -> int:
+        """Write *areas* at *offset* now; gives how much was taken. Only if it `writes_at_once`."""
+        self._shared.changes += 1
+        if self.writes is Access.INLINE:
+            return os.pwritev(self.fd, areas, offset)
+        begin = perf_counter_ns()
+        done = os.pwritev(self.fd, areas, offset)
+        self._took(perf_counter_ns() - begin)
+        return done
+
+    def write(self, data: bytes | bytearray | memoryview, offset: int) -> None:
+        """Write all of *data* at *offset*; waits if it must. Some of it may be there after OSError.
+
+        *data* must not change any more.
+        """
+        if self.writes_at_once(len(data)):
+            self._shared.changes += 1
+            begin = perf_counter_ns()
+            _pwrite(self.fd, data, offset)
+            self._took(perf_counter_ns() - begin)
+        else:
+            self._took(self._by_thread(lambda: _pwrite_timed(self.fd, data, offset), writes=True))
+
+    def _took(self, ns: int) -> None:
+        """A write took so long."""
+        self._quick_until = monotonic_ns() + TRUST_NS if ns < QUICK_NS else 0
+
+    def append(self, data: bytes) -> int:
+        """Add *data* to a file that is open for appending; gives how much was taken; may wait."""
+        if self.writes_at_once(len(data)):
+            return os.write(self.fd, data)
+        return self._by_thread(lambda: os.write(self.fd, data), writes=True)
+
+    def truncate(self, size: int) -> None:
+        """Cut the file, or make it longer; waits if it must."""
+        if self.writes is Access.INLINE:
+            os.ftruncate(self.fd, size)
+        else:
+            self._by_thread(lambda: os.ftruncate(self.fd, size), writes=True)
+
+    def sync(self) -> None:
+        """Wait until what was written is on stable storage (fdatasync(2))."""
+        self._by_thread(lambda: os.fdatasync(self.fd))
+
+    # --- threads ------------------------------------------------------------------------------
+
+    @property
+    def jobs(self) -> int:
+        """Threads that work on the file now, for whomever."""
+        return len(self._shared.jobs)
+
+    def _by_thread(self, work: Callable[[], T], *, writes: bool = False) -> T:
+        """What *work* gives, done by a thread while the program waits; at once off a strand."""
+        shared = self._shared
+        if not on_strand():
+            if writes:
+                shared.changes += 1
+            return work()
+        while shared.left_alone or len(shared.jobs) >= MOST_JOBS:
+            park(next(iter(shared.left_alone or shared.jobs)))
+        if self._closed:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        job = Job(self)
+        shared.jobs[job] = None
+        self._jobs += 1
+        if writes:
+            shared.changes += 1
+        token = trio.lowlevel.current_trio_token()
+
+        def deliver(result: outcome.Outcome[T]) -> None:
+            job.outcome = result
+            # At the loop's end nobody is left who could want it.
+            with contextlib.suppress(trio.RunFinishedError):
+                token.run_sync_soon(self._ended, job)
+
+        try:
+            trio.lowlevel.start_thread_soon(work, deliver, f"medium {self.path}")
+        except BaseException:
+            self._ended(job)
+            raise
+        try:
+            park(job)
+        except BaseException:
+            # The program was ended. What it wrote is on its way all the same.
+            if writes and job in shared.jobs:
+                shared.left_alone[job] = None
+            raise
+        assert job.outcome is not None
+        result: T = job.outcome.unwrap()
+        return result
+
+    def _settle(self) -> None:
+        """Wait for the writes of programs that have been ended."""
+        left_alone = self._shared.left_alone
+        while left_alone and on_strand():
+            park(next(iter(left_alone)))
+
+    def _ended(self, job: Job) -> None:
+        shared = self._shared
+        del shared.jobs[job]
+        shared.left_alone.pop(job, None)
+        job.end()
+        self._jobs -= 1
+        if self._closed and not self._jobs:
+            self._let_go()
+
+    def close(self) -> None:
+        """Close the file, once the last job has ended; waits for nothing. Again: nothing."""
+        if not self._closed:
+            self._closed = True
+            if not self._jobs:
+                self._let_go()
+
+    def _let_go(self) -> None:
+        fd, self.fd = self.fd, -1
+        if self.writes is Access.THREAD:
+            # close(2) may write out what is left.
+            trio.lowlevel.start_thread_soon(lambda: os.close(fd), lambda _: None, "close")
+        else:
+            os.close(fd)
+
+
+def _pread(fd: int, length: int, offset: int) -> bytes:
+    """All of *length* bytes but for the end of the file."""
+    parts = []
+    while length:
+        part = os.pread(fd, length, offset)
+        if not part:
+            break
+        parts.append(part)
+        offset += len(part)
+        length -= len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _pwrite(fd: int, data: bytes | bytearray | memoryview, offset: int) -> None:
+    """All of *data*: what a signal or a full disk cut short is tried again, and says why."""
+    done = os.pwrite(fd, data, offset)
+    while done < len(data):
+        done += os.pwrite(fd, memoryview(data)[done:], offset + done)
+
+
+def _pwrite_timed(fd: int, data: bytes | bytearray | memoryview, offset: int) -> int:
+    """The same; gives how long it took, in ns."""
+    begin = perf_counter_ns()
+    _pwrite(fd, data, offset)
+    return perf_counter_ns() - begin
