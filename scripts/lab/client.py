@@ -190,6 +190,12 @@ class Connection:
         self.socket.settimeout(SOON)
         self.socket.connect(str(mount / "irqfd"))
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *what: object) -> None:
+        self.close()
+
     def send(self, message: bytes | object, *fds: int) -> Any:
         """Send a message, JSON unless it is bytes, with descriptors; its answer."""
         data = message if isinstance(message, bytes) else json.dumps(message).encode()
