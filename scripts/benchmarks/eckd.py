@@ -5,12 +5,12 @@ multi-track bit for each record. What was read is compared with what was written
 """
 
 import random
-import struct
 
 from benchmarks import servers
 from benchmarks.programs import Client, report_cost, server_cost
 from benchmarks.report import Report
 from benchmarks.servers import BenchError, Options
+from lab import programs
 from lab.mounts import SCHID
 from lab.programs import ccw
 
@@ -33,15 +33,10 @@ def _program(command: int) -> bytes:
 
 def _parameters(track: int, write: bool) -> bytes:
     """Define Extent of one track, and Locate Record for its 12 records."""
-    cylinder, head = divmod(track, 15)
-    extent = struct.pack(
-        ">BBHHHHHHH", 0x80 if write else 0x40, 0xC0, RECORD, 0, 0, cylinder, head, cylinder, head
+    place = divmod(track, 15)
+    return programs.track_extent(place, RECORD, write=write) + programs.track_locate(
+        place, 1, RECORDS, RECORD, write=write
     )
-    locate = struct.pack(
-        ">BBBBHHHHBBH",
-        0x01 if write else 0x06, 0x80, 0, RECORDS, cylinder, head, cylinder, head, 1, 0xFF, RECORD,
-    )  # fmt: skip
-    return extent + locate
 
 
 def run(report: Report, options: Options) -> None:

@@ -119,3 +119,18 @@ def locate(operation: int, count: int, block: int = 0) -> bytes:
 def located(parameters: int) -> tuple[Ccw, Ccw]:
     """Define Extent and Locate, chained to what follows; `extent` and `locate` lie there."""
     return (DEFINE_EXTENT, CC, 16, parameters), (LOCATE, CC, 8, parameters + 16)
+
+
+def track_extent(track: tuple[int, int], size: int, *, write: bool) -> bytes:
+    """Parameters of a 3390's Define Extent: the one *track* (cylinder, head), blocks of *size*."""
+    return struct.pack(">BBHHHHHHH", 0x80 if write else 0x40, 0xC0, size, 0, 0, *track, *track)
+
+
+def track_locate(
+    track: tuple[int, int], record: int, count: int, size: int, *, write: bool
+) -> bytes:
+    """Parameters of its Locate Record: *count* records of *size* bytes from *record* on."""
+    operation = 0x01 if write else 0x06
+    return struct.pack(
+        ">BBBBHHHHBBH", operation, 0x80, 0, count, *track, *track, record, 0xFF, size
+    )

@@ -1,0 +1,21 @@
+"""All attacks together: what one attacker does until its mount has ended."""
+
+import os
+
+from attack import files, messages, mutants, programs
+from attack.attacker import Attacker
+from attack.seat import Seat
+
+ATTACKS = (*files.ATTACKS, *programs.ATTACKS, *messages.ATTACKS, *mutants.ATTACKS)
+"""Part of the plan, weight, and what is done."""
+
+
+def attack(seat: Seat) -> None:
+    """Attack at random, in the order that the seat's random numbers say."""
+    attacker = Attacker(seat)
+    found = [(weight, what) for part, weight, what in ATTACKS if seat.plan.has(part)]
+    weights, kinds = zip(*found, strict=True)
+    parent = os.getppid()
+    while os.getppid() == parent:
+        [what] = attacker.chance.choices(kinds, weights)
+        what(attacker)
