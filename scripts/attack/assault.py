@@ -1,6 +1,7 @@
 """All attacks together: what one attacker does until its mount has ended."""
 
 import os
+import time
 
 from attack import files, messages, mutants, programs
 from attack.attacker import Attacker
@@ -14,6 +15,8 @@ def attack(seat: Seat) -> None:
     """Attack at random, in the order that the seat's random numbers say."""
     attacker = Attacker(seat)
     found = [(weight, what) for part, weight, what in ATTACKS if seat.plan.has(part)]
+    if not found:
+        found = [(1, lambda _: time.sleep(0.1))]
     weights, kinds = zip(*found, strict=True)
     parent = os.getppid()
     while os.getppid() == parent:

@@ -114,7 +114,7 @@ class Attacker:
         ctrl0: int,
         ctrl1: int = 0,
         lpm: int = 0xFF,
-        wait: float = 0.05,
+        wait: float = 0.01,
     ) -> Irb | None:
         """Start what lies at *cpa*, perhaps after *program* was stored there; wait a little."""
         if program:

@@ -339,6 +339,6 @@ ATTACKS = (
     ("irqs", 3, blocked),
     ("irqs", 1, end_waiting),
     ("irqs", 10, irq_file),
-    ("harass", 3, harass),
+    ("harass", 12, harass),
 )
 """Part, weight, and what is done."""

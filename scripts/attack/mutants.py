@@ -162,7 +162,7 @@ def _use(a: Attacker, schid: str, kind: str, *, judge: bool) -> None:
             record, count = chance.randrange(1, 13), chance.randrange(1, 4)
             located = programs.track_locate(place, record, count, 4096, write=write)
             a.store(parameters, track + located)
-            code = 0x05 if write else 0x06
+            code = 0x85 if write else 0x06
             ccws = [(0x63, CC, 16, parameters), (0x47, CC, 16, parameters + 16)]
             ccws += [(code, SLI | CC, 4096, data)] * (count - 1) + [(code, SLI, 4096, data)]
         elif kind in COMMANDS:

@@ -45,7 +45,7 @@ def _somewhere(a: Attacker) -> int:
     return a.chance.randrange(0x1000, _BUFFER - 0x10000, 8)
 
 
-def _run(a: Attacker, *ccws: Ccw, ctrl0: int | None = None, wait: float = 0.03) -> None:
+def _run(a: Attacker, *ccws: Ccw, ctrl0: int | None = None, wait: float = 0.01) -> None:
     ctrl0 = _control(a) if ctrl0 is None else ctrl0
     data = programs.ccws(*ccws, format1=bool(ctrl0 & FORMAT1))
     a.start(
@@ -93,7 +93,7 @@ def blocks(a: Attacker) -> None:
         moves[-1] = (code, 0, 512, at & 0x7FFFFFFF)
     data = programs.ccws(*programs.located(parameters), *moves)
     a.start(a.directory(medium), data, cpa=_somewhere(a),
-            ctrl0=FORMAT1 | chance.choice((0, PREFETCH)), wait=0.05)  # fmt: skip
+            ctrl0=FORMAT1 | chance.choice((0, PREFETCH)), wait=0.01)  # fmt: skip
 
 
 def anything(a: Attacker) -> None:
@@ -182,7 +182,7 @@ def indirect(a: Attacker) -> None:
         cpa=_somewhere(a),
         ctrl0=ctrl0,
         ctrl1=_MIDAWS,
-        wait=0.03,
+        wait=0.01,
     )
 
 
@@ -223,7 +223,7 @@ def of_the_device(a: Attacker) -> None:
         at = chance.choice((parameters + 16 * number, _BUFFER, a.random_address())) & 0x7FFFFFFF
         ccws.append((code, chance.choice((SLI | CC, SLI | CC, CC, SLI)), count, at))
     a.start(a.directory(medium), programs.ccws(*ccws), cpa=_somewhere(a),
-            ctrl0=FORMAT1 | chance.choice((0, PREFETCH)), wait=0.03)  # fmt: skip
+            ctrl0=FORMAT1 | chance.choice((0, PREFETCH)), wait=0.01)  # fmt: skip
 
 
 def half(a: Attacker) -> None:

@@ -334,7 +334,7 @@ class _Eckd(_Disk):
             programs.track_extent(divmod(track, HEADS), size, write=write)
             + programs.track_locate(divmod(track, HEADS), record, count, size, write=write)
         )
-        code = 0x05 if write else 0x06
+        code = 0x85 if write else self._chance.choice((0x06, 0x86))
         ccws: list[Ccw] = [(0x63, CC, 16, parameters), (0x47, CC, 16, parameters + 16)]
         for number in range(count):
             flags = CC if number < count - 1 else 0
@@ -380,7 +380,8 @@ class _Tape:
     def _rewind(self) -> bool:
         self._position = -1
         self._channel.room()
-        if _well(self._channel.run((_REWIND, SLI, 1, 0))):
+        irb = self._channel.run((_REWIND, SLI, 1, 0))
+        if irb is not None and (irb.dstat, irb.cstat) == (ENDED, 0):
             self._position = 0
         return self._position == 0
 
