@@ -331,39 +331,50 @@ def full_table(a: Attacker) -> None:
     """As many connections and eventfds as the server can have, for a moment."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    made = []
+    made: list[socket.socket] = []
+    connection = a.connect()
+    if connection is None:
+        return
+    memory = os.memfd_create("table")
+    os.truncate(memory, 1200 * _PAGE)
+    pipes = [end for _ in range(10) for end in os.pipe()]
     try:
-        for _ in range(1200):
+        # A map takes a descriptor for good; each connection one while it is open.
+        connection.socket.settimeout(2)
+        medium = a.medium("3505", "3215")
+        for page in range(a.chance.choice((0, 300, 900, 1000))):
+            area = {"iova": page * _PAGE, "size": _PAGE, "offset": page * _PAGE}
+            if a.say(connection, {"subchannel": medium.schid, "map": area}, memory) is None:
+                break
+        a.board.act("connections until no more are accepted")
+        for _ in range(a.chance.choice((900, 1000, 1100))):
             # Not by `tried`: that they cannot be served is what this is for.
             one = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             one.setblocking(False)
             made.append(one)
             try:
                 one.connect(str(a.mount / "irqfd"))
-                pipes = [end for _ in range(20) for end in os.pipe()]
-                socket.send_fds(one, [b'{"do": "chp"}'], pipes)
-                for end in pipes:
-                    os.close(end)
             except OSError:
                 break
-        a.board.act(f"{len(made)} connections with 40 descriptors each")
-        # What they have mapped stays, and each map has a descriptor.
-        connection = a.connect()
-        if connection is not None:
-            memory = os.memfd_create("table")
-            os.truncate(memory, 1200 * _PAGE)
-            medium = a.medium("3505", "3215")
-            connection.socket.settimeout(1)
-            for page in range(1200):
-                area = {"iova": page * _PAGE, "size": _PAGE, "offset": page * _PAGE}
-                if a.say(connection, {"subchannel": medium.schid, "map": area}, memory) is None:
-                    break
-            os.close(memory)
-            made.append(connection.socket)
-        time.sleep(0.3)
+        time.sleep(0.1)
+        # The table is full, or nearly: what comes with a message finds room for some.
+        for one in a.chance.sample(made, min(40, len(made))):
+            a.board.act("descriptors for a full table")
+            with contextlib.suppress(OSError):
+                socket.send_fds(one, [b'{"do": "chp"}'], pipes[: a.chance.choice((1, 2, 20))])
+            if not a.chance.randrange(3):
+                made.remove(one)
+                one.close()
+        add = {"do": "add", "device": f"fba@0.0.04f4:{a.seat.media.bases[0].path},readonly"}
+        a.say(connection, add)
+        a.say(connection, {"subchannel": medium.schid, "irq": 0}, memory)
+        time.sleep(0.2)
     finally:
+        for fd in (memory, *pipes):
+            os.close(fd)
         for one in made:
             one.close()
+        connection.close()
 
 
 ATTACKS = (

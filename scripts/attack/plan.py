@@ -68,5 +68,9 @@ class Plan:
         """The command that does the same once more."""
         words = ["scripts/soak", f"--seed {self.seed}", f"--clients {self.clients}"]
         words.append(f"--kills {self.kills}" if self.kills else f"--minutes {self.minutes:g}")
-        words += [f"--without {part}" for part in PARTS if part in self.without]
+        left = [part for part in PARTS if part not in self.without]
+        if len(left) < len(self.without):
+            words += [f"--only {part}" for part in left]
+        else:
+            words += [f"--without {part}" for part in PARTS if part in self.without]
         return " ".join(words)

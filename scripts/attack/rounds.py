@@ -6,7 +6,7 @@ import os
 import re
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -50,11 +50,14 @@ class Run:
         self.report = Report(plan)
         """What was said so far."""
         self._events_read = 0
+        self._hung = False
         self._number = 0
         self._server: Server | None = None
 
     def go(self) -> int:
         """Rounds until time is up or enough was killed; the exit status."""
+        # Told to end, it ends as by Ctrl-C: with nothing left of it.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         self._media.make()
         end = time.monotonic() + self._plan.minutes * 60
         try:
@@ -89,10 +92,12 @@ class Run:
             self._bad("a mount did not come up", str(error))
             time.sleep(1)
             return
+        self._hung = False
         files, memory = len(server.files()), server.anonymous()
         self._work(server, self._duration(end))
         if server.alive:
-            how = self._how()
+            # One that does not answer would let everybody wait once more.
+            how = "SIGKILL" if self._hung else self._how()
             self.report.done[f"ends by {how}"] += 1
             if how == "quiet":
                 self._look_at(server, files, memory)
@@ -121,7 +126,7 @@ class Run:
         self._hire()
         now = time.monotonic()
         until, kill_at = now + seconds, now + self._until_kill()
-        while server.alive and now < until:
+        while server.alive and now < until and not self._hung:
             self._watch(server)
             if now >= kill_at:
                 kill_at = now + self._until_kill()
@@ -157,19 +162,22 @@ class Run:
         for member in self._crew.members:
             if not member.pid and time.monotonic() > member.ended + 0.1:
                 self._crew.start(member)
-            waits, what = member.seat.board.waits()
-            if waits > self._plan.hang:
-                self._bad(
-                    "a request hangs",
-                    f"for {waits:.0f} s: {what}\n" + self._last_actions(),
-                    member.seat.name,
-                )
-                self._crew.kill(member)
-                member.seat.board.renew()
+        self._see_who_hangs()
         if trouble := server.trouble():
-            self._bad("an error that nobody foresaw is in the log", trouble[-2500:])
+            self._bad("an error that nobody foresaw is in the log", _end_of(trouble))
         self._read_events()
         self.report.progress(self._crew.counts(), f"round {self._number}")
+
+    def _see_who_hangs(self) -> None:
+        for member in self._crew.members:
+            waits, what = member.seat.board.waits()
+            if member.pid and waits > self._plan.hang:
+                self._bad(
+                    "a request hangs",
+                    f"for {waits:.0f} s: {what}\n{self._last_actions()}",
+                    member.seat.name,
+                )
+                self._hung = True
 
     def _gone(self, member: Member, status: int, server: Server) -> None:
         """A client has ended: killed, or as its mount did, or for a reason that is ours to know."""
@@ -185,7 +193,7 @@ class Run:
     def _ended_by_itself(self, server: Server) -> None:
         self._bad(
             "the server ended by itself",
-            f"status {server.status}; {server.said()[-2000:]}\n{self._last_actions()}",
+            f"status {server.status}; {_end_of(server.said())}\n{self._last_actions()}",
         )
 
     def _last_actions(self) -> str:
@@ -213,12 +221,14 @@ class Run:
         """Everybody goes, killed wherever he is."""
         for stuck in self._crew.end(self._plan.hang):
             self._bad("a client does not die", stuck)
+            self._hung = True
 
     def _look_at(self, server: Server, files: int, memory: float) -> None:
         """When everybody has gone, the server is idle and has what it had at the beginning."""
         self._dismiss()
-        with contextlib.suppress(OSError, AssertionError, ValueError):
-            self._calm(server)
+        self._let(server, {"calm": _calm})
+        if self._hung:
+            return
         self._settles("the files of a server stay open", server, lambda: (
             "" if len(server.files()) <= files + _MORE_FILES
             else f"{files} before, {len(server.files())} now: {_by_kind(server.files())}"
@@ -232,37 +242,22 @@ class Run:
             self._ended_by_itself(server)
             return
         # All that was acknowledged is read once more, by programs that nobody disturbs.
-        for number, medium in enumerate(self._media.checked):
-            self._crew.join(f"checker {medium.path.name}", number, partial(_checking, medium))
-        while server.alive and any(member.pid for member in self._crew.members):
+        self._let(server, {
+            f"checker {medium.path.name}": partial(_checking, medium)
+            for medium in self._media.checked
+        })  # fmt: skip
+
+    def _let(self, server: Server, roles: Mapping[str, Role]) -> None:
+        """Let clients do what they do once, with nobody else there."""
+        for number, (name, role) in enumerate(roles.items()):
+            self._crew.join(name, number, role)
+        while server.alive and not self._hung and any(m.pid for m in self._crew.members):
             for member, status in self._crew.reap():
                 self._gone(member, status, server)
-            for member in self._crew.members:
-                waits, what = member.seat.board.waits()
-                if member.pid and waits > self._plan.hang:
-                    self._bad("a request hangs", f"for {waits:.0f} s: {what}", member.seat.name)
-                    self._crew.kill(member)
+            self._see_who_hangs()
             time.sleep(_TICK)
         self._read_events()
         self._dismiss()
-
-    def _calm(self, server: Server) -> None:
-        """Nothing runs and no fault is on; devices that clients have added are gone."""
-        known = {medium.schid for medium in self._media.all}
-        connection = Connection(server.point)
-        try:
-            for chpid in ("40", "41", "42", "e0", "e1"):
-                connection.send({"do": "chp", "chpid": chpid, "state": "on"})
-            for name in os.listdir(server.point):
-                if re.fullmatch(r"\w+\.\w\.\w{4}", name) and name not in known:
-                    connection.send({"do": "remove", "subchannel": name})
-        finally:
-            connection.close()
-        for name in os.listdir(server.point):
-            directory = server.point / name
-            if directory.is_dir():
-                write_file(directory / "control", "fault=none,delay=0s,order=big,csense=off")
-                write_file(directory / "reset", "1")
 
     def _settles(self, kind: str, server: Server, wrong: Callable[[], str]) -> None:
         """Bad, if *wrong* never gives "" in a minute."""
@@ -275,6 +270,8 @@ class Run:
 
     def _end(self, server: Server, how: str) -> None:
         """End the mount, with its clients at work unless it is quiet."""
+        if self._hung:
+            how = "SIGKILL"
         match how:
             case "SIGKILL":
                 server.signal(signal.SIGKILL)
@@ -299,7 +296,7 @@ class Run:
         if left := server.leftovers(_LEFT_WITHIN):
             self._bad("something is left of a mount", left)
         if trouble := server.trouble():
-            self._bad("an error that nobody foresaw is in the log", trouble[-2500:])
+            self._bad("an error that nobody foresaw is in the log", _end_of(trouble))
         for line in server.lines():
             self.report.notes[re.sub(r"0x[0-9a-f]+|\d+", "N", line)] += 1
         server.close()
@@ -312,6 +309,25 @@ class Run:
                 more = f"\nand {len(found) - 4} more" if len(found) > 4 else ""
                 self._bad("an image holds something else than was written",
                           "\n".join(found[:4]) + more)  # fmt: skip
+
+
+def _calm(seat: Seat) -> None:
+    """Nothing runs and no fault is on; devices that clients have added are gone."""
+    known = {medium.schid for medium in seat.media.all}
+    with seat.board.doing("paths on, and devices removed"):
+        connection = Connection(seat.mount)
+        for chpid in ("40", "41", "42", "e0", "e1"):
+            connection.send({"do": "chp", "chpid": chpid, "state": "on"})
+        names = [name for name in os.listdir(seat.mount) if re.fullmatch(r"\w+\.\w\.\w{4}", name)]
+        for name in names:
+            if name not in known:
+                connection.send({"do": "remove", "subchannel": name})
+        connection.close()
+    for name in known.intersection(names):
+        with seat.board.doing(f"reset of {name}"):
+            off = "fault=none,delay=0s,order=big,csense=off"
+            write_file(seat.mount / name / "control", off)
+            write_file(seat.mount / name / "reset", "1")
 
 
 def _writing(medium: Medium) -> Role:
@@ -331,6 +347,12 @@ def _busy(server: Server) -> str:
     time.sleep(1)
     used = server.cpu() - before
     return "" if used <= _IDLE else f"{used:.2f} s of the processor in a second, and no client"
+
+
+def _end_of(log: str) -> str:
+    """The last lines of *log*, where an error says what it is."""
+    lines = [line for line in log.splitlines() if line.strip(" |+-")]
+    return "\n".join(lines[-14:])
 
 
 def _by_kind(files: list[str]) -> str:

@@ -41,7 +41,8 @@ class Server:
         with log.open("wb") as file:
             self._process = subprocess.Popen(
                 command("mount", "-f", point, *words),
-                env={**os.environ, "PYTHONPATH": str(PROJECT), "PYTHONFAULTHANDLER": "1"},
+                env={**os.environ, "PYTHONPATH": str(PROJECT), "PYTHONFAULTHANDLER": "1",
+                     "VFIOCCW_TRACEBACK": "1"},
                 stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True,
             )  # fmt: skip
         resource.prlimit(self._process.pid, resource.RLIMIT_NOFILE, (_FILES, _FILES))
