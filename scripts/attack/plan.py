@@ -29,6 +29,7 @@ PARTS = {
     "harass": "resets, faults and stolen interruptions for those whose writes are checked",
     "client-kills": "SIGKILL of clients at random moments",
     "server-kills": "SIGKILL of the server at random moments",
+    "lazy-unmounts": "`fusermount3 -u -z` with clients at work",
     "unmounts": "ends of the mount in other ways than by SIGKILL",
 }
 """What the attack is made of; each may be left out."""

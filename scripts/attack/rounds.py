@@ -87,7 +87,9 @@ class Run:
         self._media.tidy()
         log = self._media.disk / f"server{self._number}.log"
         try:
-            server = self._server = Server(self._point, self._media, log)
+            server = self._server = Server(
+                self._point, self._media, log, few_files=self._plan.has("full-table")
+            )
         except NotMounted as error:
             self._bad("a mount did not come up", str(error))
             time.sleep(1)
@@ -114,6 +116,8 @@ class Run:
         ends = dict(_ENDS)
         if not self._plan.has("server-kills"):
             del ends["SIGKILL"]
+        if not self._plan.has("lazy-unmounts"):
+            del ends["fusermount3 -u -z"]
         if not self._plan.has("unmounts"):
             ends = {how: weight for how, weight in ends.items() if how in ("SIGKILL", "quiet")}
         if self._number < 2 and "SIGKILL" in ends:
@@ -272,6 +276,7 @@ class Run:
         """End the mount, with its clients at work unless it is quiet."""
         if self._hung:
             how = "SIGKILL"
+            self._bad("a server hangs", f"open: {_by_kind(server.files())}\n{server.where()}")
         match how:
             case "SIGKILL":
                 server.signal(signal.SIGKILL)
@@ -286,7 +291,10 @@ class Run:
                 server.unmount("-z")
                 self._dismiss()  # a detached mount lives until its last file is closed
         if not server.ended_within(GONE_WITHIN + 15):
-            self._bad("a server does not end", f"{how}: {server.said()[-500:]}")
+            self._bad(
+                "a server does not end",
+                f"{how}, open: {_by_kind(server.files())}\n{server.where()}",
+            )
             server.kill()
         self._dismiss()
 
@@ -360,4 +368,4 @@ def _by_kind(files: list[str]) -> str:
     for name in files:
         kind = re.sub(r"\d+", "N", name)
         kinds[kind] = kinds.get(kind, 0) + 1
-    return ", ".join(f"{n} x {k}" for k, n in sorted(kinds.items(), key=lambda one: -one[1])[:6])
+    return ", ".join(f"{n} x {k}" for k, n in sorted(kinds.items(), key=lambda one: -one[1])[:12])

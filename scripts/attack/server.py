@@ -1,5 +1,6 @@
 """The mount under attack: a real server in the foreground, its log, and what it uses."""
 
+import contextlib
 import os
 import resource
 import shutil
@@ -29,8 +30,8 @@ class NotMounted(Exception):
 class Server:
     """One life of the mount."""
 
-    def __init__(self, point: Path, media: Media, log: Path) -> None:
-        """Mount *media* at *point*; the server writes to *log*."""
+    def __init__(self, point: Path, media: Media, log: Path, *, few_files: bool) -> None:
+        """Mount *media* at *point*; the server writes to *log*, and may have *few_files* open."""
         shutil.rmtree(point, ignore_errors=True)  # an attacker may have made files in it
         point.mkdir()
         self.point = point
@@ -45,7 +46,8 @@ class Server:
                      "VFIOCCW_TRACEBACK": "1"},
                 stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True,
             )  # fmt: skip
-        resource.prlimit(self._process.pid, resource.RLIMIT_NOFILE, (_FILES, _FILES))
+        if few_files:
+            resource.prlimit(self._process.pid, resource.RLIMIT_NOFILE, (_FILES, _FILES))
         resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (_FILE_SIZE, _FILE_SIZE))
         try:
             until(self._is_ready, "the mount is usable", READY_WITHIN)
@@ -106,6 +108,17 @@ class Server:
         """Tell it to end, or kill it."""
         self.ending = True
         self._process.send_signal(number)
+
+    def where(self) -> str:
+        """End it, so that it says where its threads are; what it is worth while it hangs."""
+        with contextlib.suppress(OSError):
+            before = len(self.said())
+            wchan = Path(f"/proc/{self._process.pid}/wchan").read_text()
+            self.signal(signal.SIGABRT)
+            self.ended_within(10)
+            self.trouble()  # these lines are of our making
+            return f"in {wchan}\n{self.said()[before:][-3000:]}"
+        return ""
 
     def kill(self) -> None:
         """SIGKILL, and nothing mounted any more: the last resort."""

@@ -225,7 +225,7 @@ class _Channel:
             assert self._connection is not None
             try:
                 self._connection.send({"do": "chp", "chpid": chpid, "state": "on"})
-            except OSError:
+            except (OSError, ValueError):  # no answer is none in JSON
                 self._connect()
 
 

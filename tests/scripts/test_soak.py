@@ -136,7 +136,7 @@ def test_the_command_that_repeats_a_run_names_its_seed_and_its_parts() -> None:
 def test_every_part_of_the_attack_is_described_and_there() -> None:
     from attack.assault import ATTACKS
 
-    elsewhere = {"client-kills", "server-kills", "unmounts"}
+    elsewhere = {"client-kills", "server-kills", "lazy-unmounts", "unmounts"}
     assert {part for part, _, _ in ATTACKS} == set(PARTS) - elsewhere
 
 
