@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from lab.programs import (
     ACTL,
     ALERT,
     CC,
+    CLEAR,
     ENDED,
     FCTL,
     FORMAT1,
+    HALT,
     INTERMEDIATE,
     NOP,
     PCI,
@@ -25,6 +29,7 @@ from lab.programs import (
     STCTL,
     SUSPEND,
     TIC,
+    Irb,
 )
 from tests.css.machine import DiskMachine, ProbeMachine
 from tests.machine import DATA, PROGRAM
@@ -185,6 +190,146 @@ def test_a_device_end_before_the_channel_end_was_taken_waits_for_it(probe: Probe
     assert status.dstat == 0x04
     assert status.ctrl & STCTL == SECONDARY | PENDING
     assert probe.sch.scsw.ctrl == 0
+
+
+def test_a_device_end_that_is_owed_comes_once(probe: ProbeMachine) -> None:
+    probe.start((0x27, SLI, 1, 0))
+    for _ in range(3):
+        probe.device.attention(0x04)
+    assert probe.take().ctrl & STCTL == PRIMARY | PENDING
+    assert probe.take().ctrl == SECONDARY | PENDING
+    assert probe.take().ctrl == ALERT | PENDING, "what came too often is one, and unsolicited"
+    assert probe.sch.tsch()[0] == 1
+    assert probe.sch.scsw.ctrl == 0
+
+
+def test_a_clear_takes_the_device_end_that_waits_with_the_channel_end(probe: ProbeMachine) -> None:
+    probe.start((0x27, SLI, 1, 0))
+    probe.device.attention(0x04)
+    probe.device.attention(0x80)
+    assert probe.sch.csch() == 0
+    probe.executor.settle()
+    assert probe.take().ctrl == CLEAR | PENDING
+    assert probe.take()[1:4] == (ALERT | PENDING, 0, 0x80)
+    assert probe.sch.tsch()[0] == 1
+
+
+@pytest.mark.parametrize("more", [0x80, 0x81])
+def test_unusual_status_beside_an_owed_device_end_is_alert_status_too(
+    probe: ProbeMachine, more: int
+) -> None:
+    probe.start((0x27, SLI, 1, 0))
+    probe.take()
+    probe.device.attention(0x04 | more)
+    status = probe.take()
+    assert (status.ctrl, status.dstat) == (ALERT | SECONDARY | PENDING, 0x04 | more)
+
+
+@pytest.mark.parametrize("dstat", [0x04, 0x80, 0x84, 0x85])
+@pytest.mark.parametrize("when", ["before the end", "while it is pending"])
+@pytest.mark.parametrize("end", ["halt", "clear", "reset"])
+@pytest.mark.parametrize("fault", [Fault.HANG, Fault.LOST_INTERRUPTION])
+def test_no_device_end_is_owed_by_a_start_that_never_ended(
+    disk: DiskMachine, fault: Fault, end: str, when: str, dstat: int
+) -> None:
+    sch = disk.sch
+    sch.behaviour.switch(fault, 1)
+    disk.start((NOP, SLI, 1, 0))
+    if when == "before the end":
+        disk.device.attention(dstat)
+        assert not sch.scsw.status_pending
+    if end == "reset":
+        sch.quiesce()
+    else:
+        assert {"halt": sch.hsch, "clear": sch.csch}[end]() == 0
+    if when == "while it is pending":
+        disk.device.attention(dstat)
+    disk.executor.settle()
+    if end != "reset":
+        ended = {"halt": START | HALT, "clear": CLEAR}[end]
+        assert disk.take()[1:4] == (ended | PENDING, 0 if end == "clear" else PROGRAM + 8, 0)
+    if end != "reset" or when == "while it is pending":
+        assert disk.take()[1:4] == (ALERT | PENDING, 0, dstat)
+    assert sch.tsch()[0] == 1, "nothing more comes"
+    disk.device.attention(0x04)
+    assert disk.take().ctrl == ALERT | PENDING
+    assert disk.run((NOP, SLI, 1, 0)).dstat == ENDED
+
+
+ENDLESS = {"hang": Fault.HANG, "lost interruption": Fault.LOST_INTERRUPTION}
+
+
+class Speaker:
+    """A device that speaks at any time, what its channel ends owe, and what is told of it."""
+
+    def __init__(self, machine: ProbeMachine) -> None:
+        self.machine = machine
+        self.owed = 0
+
+    def do(self, step: str) -> None:
+        """One step of an order; what is given for it does not matter."""
+        machine, sch = self.machine, self.machine.sch
+        match step:
+            case "halt":
+                sch.hsch()
+            case "cancel":
+                sch.xsch()
+            case "clear":
+                if not sch.csch():
+                    self.owed = 0
+            case "reset":
+                sch.quiesce()
+                self.owed = 0
+            case "take":
+                self.look()
+            case "run":
+                machine.executor.settle()
+            case _:
+                machine.device.attention(int(step, 16))
+
+    def look(self) -> bool:
+        """Take what is pending, if anything is; it must be right."""
+        sch = self.machine.sch
+        # Nothing but a start's own status comes while it is active.
+        active = sch.program is not None
+        cc, irb = sch.tsch()
+        if cc:
+            return False
+        status = Irb.of(irb)
+        fctl, stctl = status.ctrl & FCTL, status.ctrl & STCTL
+        if not fctl and not stctl & SECONDARY:
+            assert stctl == ALERT | PENDING
+            assert not active
+        elif not fctl:
+            assert stctl & ~ALERT == SECONDARY | PENDING
+            assert status.dstat & 0x04
+            assert self.owed, "a device end that is not owed"
+            self.owed -= 1
+        elif stctl & (PRIMARY | SECONDARY) == PRIMARY:
+            self.owed += 1
+        return True
+
+
+@pytest.mark.parametrize("start", [*ENDLESS, "channel end alone", "a chain waits for device end"])
+def test_secondary_status_comes_only_if_it_is_owed_in_every_order(
+    probe: ProbeMachine, start: str
+) -> None:
+    statuses = ("04", "80", "84", "85")
+    programs = {
+        "channel end alone": ((0x27, SLI, 1, 0),),
+        "a chain waits for device end": ((0x27, CC | SLI, 1, 0), (0x07, SLI, 1, 0)),
+    }
+    steps = (*statuses, "halt", "cancel", "clear", "reset", "take", "run")
+    for order in itertools.product(steps, repeat=3):
+        probe.sch.quiesce()
+        probe.executor.settle()
+        probe.sch.behaviour.switch(ENDLESS.get(start, Fault.NONE), 1)
+        probe.start(*programs.get(start, ((0x07, SLI, 1, 0),)))
+        speaker = Speaker(probe)
+        for step in (*order, "run", "take", "take", "take", "take", "04"):
+            speaker.do(step)
+        while speaker.look():
+            pass
 
 
 def test_attention_is_alert_status_without_a_function(probe: ProbeMachine) -> None:

@@ -432,12 +432,21 @@ class Subchannel:
             return
         if not self.pmcw.enabled:
             return
-        ctrl = self.scsw.ctrl
+        scsw = self.scsw
+        ctrl = scsw.ctrl
         stctl = UNSOLICITED
-        owed = self.program is None and ctrl & ACTIVE == DEVICE_ACTIVE
-        if owed and dstat & c.SCSW_DSTAT_DEVICE_END:
+        owed = (
+            self.program is None
+            and ctrl & ACTIVE == DEVICE_ACTIVE
+            and dstat & c.SCSW_DSTAT_DEVICE_END != 0
+        )
+        if owed:
             stctl = SECONDARY | STATUS_PEND
-        new = Interruption(Scsw(ctrl=stctl, dstat=dstat), solicited=False)
+            if dstat & ABNORMAL_DSTAT:
+                stctl |= ALERT
+            # It comes once: another device end is unsolicited, also before this one is taken.
+            scsw.ctrl = ctrl & ~DEVICE_ACTIVE
+        new = Interruption(Scsw(ctrl=stctl, dstat=dstat), solicited=owed)
         if ctrl & FCTL:
             self.pending.hold(new)
         else:

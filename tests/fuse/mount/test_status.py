@@ -1,4 +1,4 @@
-"""Intermediate status as clients of a mount meet it: one event for what nobody has read."""
+"""Status as clients of a mount meet it: what joins what nobody has read, and what a device says."""
 
 from __future__ import annotations
 
@@ -14,8 +14,12 @@ import pytest
 from lab.client import Client, Connection
 from lab.mounts import SCHID, Mount, mounted_at
 from lab.programs import (
+    ALERT,
+    BITS,
     CC,
+    CLEAR,
     ENDED,
+    HALT,
     INTERMEDIATE,
     IRB_AT,
     NOP,
@@ -24,6 +28,7 @@ from lab.programs import (
     PRIMARY,
     SECONDARY,
     SLI,
+    START,
     STCTL,
     Irb,
 )
@@ -164,3 +169,58 @@ def test_what_one_opener_reads_is_read_for_all(console: Console) -> None:
         assert is_joined(other.irb())
         assert is_joined(console.irb()), "the bytes stay"
         assert console.events() == 1
+
+
+class Disk(IoClient):
+    """A disk's subchannel of one interface."""
+
+    def __init__(self, system: Mount, interface: str) -> None:
+        super().__init__(system.path / SCHID)
+        self.interface = interface
+
+    def end(self, function: str) -> None:
+        """End the start in progress; clear and halt are where the interface has them."""
+        if function == "reset":
+            (self.directory / "reset").write_text("1")
+        elif self.interface == "async":
+            path = self.directory / "cmd_region"
+            path.write_bytes(BITS[function].to_bytes(4, sys.byteorder) + bytes(4))
+        else:
+            assert self.request({"hsch": HALT, "csch": CLEAR}[function]) == 0
+
+    def endings(self) -> Mapping[str, int]:
+        """How a start can be ended, and the ctrl halfword of what it brings: 0 for nothing."""
+        functions = {"hsch": START | HALT | PENDING, "csch": CLEAR | PENDING}
+        return {"reset": 0} | (functions if self.interface != "start-only" else {})
+
+
+@pytest.fixture(params=["start-only", "scsw", "async", "full"])
+def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
+    """A mount of each interface, with a disk."""
+    image = tmp_path / "disk.img"
+    image.write_bytes(bytes(64 * 512))
+    words = ("--device", f"fba@{SCHID}:{image}", "--interface", request.param)
+    with mounted_at(tmp_path / "mnt", *words) as system, Disk(system, request.param) as made:
+        yield made
+
+
+@pytest.mark.parametrize("fault", ["hang", "lost-interruption"])
+def test_no_device_end_is_owed_by_a_start_that_never_ended(disk: Disk, fault: str) -> None:
+    control = disk.directory / "control"
+    for function, ctrl in disk.endings().items():
+        for dstat in (0x04, 0x80, 0x84, 0x85):
+            assert disk.control(f"fault={fault} count=1") == 0
+            assert disk.start((NOP, SLI, 1, 0)) == 0
+            until(lambda: "fault=none" in control.read_text(), "the fault has hit")
+            assert disk.control(f"unsolicited={dstat:02x}") == 0
+            disk.end(function)
+            if ctrl:
+                assert disk.take()[1:5:2] == (ctrl, 0)
+                status = disk.take()
+                assert (status.ctrl, status.dstat) == (ALERT | PENDING, dstat)
+            # What comes next is of the next: nothing was left.
+            assert disk.control("unsolicited=04") == 0
+            status = disk.take()
+            assert (status.ctrl, status.dstat) == (ALERT | PENDING, 0x04)
+            status = disk.run((NOP, SLI, 1, 0))
+            assert (status.ctrl, status.dstat) == (START | FINAL, ENDED)
