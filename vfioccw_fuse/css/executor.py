@@ -4,6 +4,8 @@ A program that meets no wait costs no task: its CCWs run right after the instruc
 it was answered. What waits (a delay, a hang, a suspended program, a medium) is a trio task in a
 cancel scope of its own, which clear, halt, cancel and reset cancel. Those that have worked long
 take turns: one at a time, and what clients ask is answered between any two of them.
+
+An error that nobody foresaw ends the one program that met it, and is a line in the log.
 """
 
 from __future__ import annotations
@@ -67,9 +69,8 @@ class TrioExecutor:
                 return pause
             program.disconnect(pause)
         except Exception:
-            # A clear or a reset gets the subchannel going again.
-            log.exception("%s: a channel program failed and is dropped", program.schid)
-            program.cancelled = True
+            log.exception("%s: a channel program failed; it ends", program.schid)
+            _fail(program)
             return None
         else:
             return pause.reason
@@ -115,9 +116,20 @@ def _at_once(call: Callable[[], T]) -> T | Parked:
     return call()
 
 
+def _fail(program: ChannelProgram) -> None:
+    try:
+        program.fail()
+    except Exception:
+        log.exception("%s: it could not be ended; a clear drops it", program.schid)
+        program.cancelled = True
+
+
 async def _attend(service: Callable[[], Awaitable[None]], scope: trio.CancelScope) -> None:
     with scope:
-        await service()
+        try:
+            await service()
+        except Exception:
+            log.exception("what a device does by itself failed; it does so no more")
 
 
 async def _call(function: Callable[[], None]) -> None:

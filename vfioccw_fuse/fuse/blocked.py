@@ -29,6 +29,7 @@ What cannot be known:
 from __future__ import annotations
 
 import errno
+import logging
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -41,6 +42,8 @@ from .signals import ThreadState, distance, examine, examine_all, glance_at
 
 if TYPE_CHECKING:
     from .workers import Workers
+
+log = logging.getLogger(__name__)
 
 LOOK_S: Final = 0.1
 """From a request to the look for signals that follows it, in seconds."""
@@ -207,6 +210,7 @@ class BlockedRequests:
 
     async def run(self) -> None:
         """Look for signals for ever; to be cancelled when the session has ended."""
+        failed = False
         while True:
             if not self.waiting:
                 self._listen(False)
@@ -218,8 +222,17 @@ class BlockedRequests:
             self._listen(True)
             # A thread needs a moment from its FUSE_INTERRUPT to state D.
             await trio.sleep(self._pause)
-            if self.waiting and await self._look():
+            try:
+                if self.waiting and await self._look():
+                    self._news.set()
+                failed = False
+            except Exception:
+                # No thread to be had, for instance. Who waits has no other way out: look again.
                 self._news.set()
+                self._pause = LOOK_MAX_S
+                if not failed:
+                    log.exception("a look for signals failed; it is tried again")
+                failed = True
 
     def _listen(self, on: bool) -> None:
         if self._workers is not None:

@@ -7,11 +7,13 @@ of them its directory. A request goes from here to the file in one step.
 from __future__ import annotations
 
 import errno
+import functools
+import logging
 import os
 import stat
 import time
-from collections.abc import Mapping
-from typing import Any, Final, NoReturn
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any, Final, NoReturn, ParamSpec, TypeVar
 
 import pyfuse3
 import trio
@@ -20,6 +22,11 @@ from ..vfio.device import CcwDevice
 from ..vfio.driver import Processing
 from .blocked import BlockedRequests, Line, Opener
 from .files import File, files_of
+
+log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 ROOT: Final = int(pyfuse3.ROOT_INODE)
 IRQFD: Final = 2
@@ -66,6 +73,32 @@ class SubchannelDirectory:
         """Nobody may wait in one of its files any longer."""
         for file in (self._files or {}).values():
             file.shutdown()
+
+
+def _failed(error: Exception) -> pyfuse3.FUSEError:
+    """What a request is answered with that ended by *error*: EIO if nobody foresaw that.
+
+    This is the boundary around each request: nothing else that happens in one ends the mount.
+    """
+    if isinstance(error, pyfuse3.FUSEError):
+        return error
+    if isinstance(error, OSError) and error.errno:
+        return pyfuse3.FUSEError(error.errno)
+    log.error("a request failed", exc_info=error)
+    return pyfuse3.FUSEError(errno.EIO)
+
+
+def _answered(handler: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+    """Whatever happens in *handler*, its request is answered; `read`, `write`, `poll` see to it."""
+
+    @functools.wraps(handler)
+    async def answered(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return await handler(*args, **kwargs)
+        except Exception as error:
+            raise _failed(error) from None
+
+    return answered
 
 
 async def _names_are_fixed(*_: object) -> NoReturn:
@@ -175,12 +208,14 @@ class FileSystem(pyfuse3.Operations):
         except KeyError:
             raise pyfuse3.FUSEError(errno.ENOENT) from None
 
+    @_answered
     async def getattr(
         self, inode: pyfuse3.InodeT, ctx: pyfuse3.RequestContext
     ) -> pyfuse3.EntryAttributes:
         """stat(2)."""
         return self._attributes(inode)
 
+    @_answered
     async def lookup(
         self, parent_inode: pyfuse3.InodeT, name: bytes, ctx: pyfuse3.RequestContext
     ) -> pyfuse3.EntryAttributes:
@@ -201,12 +236,14 @@ class FileSystem(pyfuse3.Operations):
                 return inode
         raise pyfuse3.FUSEError(errno.ENOENT)
 
+    @_answered
     async def readlink(
         self, inode: pyfuse3.InodeT, ctx: pyfuse3.RequestContext
     ) -> pyfuse3.FileNameT:
         """The targets of `irqfd` and `memory`."""
         return pyfuse3.FileNameT(self._irqfd if inode == IRQFD else self._memory)
 
+    @_answered
     async def setattr(
         self,
         inode: pyfuse3.InodeT,
@@ -224,6 +261,7 @@ class FileSystem(pyfuse3.Operations):
         """The kernel checks modes itself (default_permissions)."""
         return True
 
+    @_answered
     async def statfs(self, ctx: pyfuse3.RequestContext) -> pyfuse3.StatvfsData:
         """There is nothing to fill up."""
         data = pyfuse3.StatvfsData()
@@ -240,12 +278,14 @@ class FileSystem(pyfuse3.Operations):
     unlink: Any = _names_are_fixed
     rmdir: Any = _names_are_fixed
 
+    @_answered
     async def opendir(
         self, inode: pyfuse3.InodeT, ctx: pyfuse3.RequestContext
     ) -> pyfuse3.FileHandleT:
         """A directory's handle is its inode."""
         return pyfuse3.FileHandleT(inode)
 
+    @_answered
     async def readdir(
         self, fh: pyfuse3.FileHandleT, start_id: int, token: pyfuse3.ReaddirToken
     ) -> None:
@@ -263,6 +303,7 @@ class FileSystem(pyfuse3.Operations):
 
     # --- open files ---------------------------------------------------------------------------
 
+    @_answered
     async def open(
         self, inode: pyfuse3.InodeT, flags: int, ctx: pyfuse3.RequestContext
     ) -> pyfuse3.FileInfo:
@@ -281,27 +322,28 @@ class FileSystem(pyfuse3.Operations):
 
     async def read(self, fh: pyfuse3.FileHandleT, off: int, size: int) -> bytes:
         """pread(2)."""
-        file, opener = self._open[fh]
-        if file.waits:
-            return await file.read_waiting(opener, size)
         try:
+            file, opener = self._open[fh]
+            if file.waits:
+                return await file.read_waiting(opener, size)
             return file.read(opener, off, size)
-        except OSError as error:
-            raise pyfuse3.FUSEError(error.errno or errno.EIO) from None
+        except Exception as error:
+            raise _failed(error) from None
 
     async def write(self, fh: pyfuse3.FileHandleT, off: int, buf: bytes) -> int:
         """pwrite(2)."""
-        file, opener = self._open[fh]
-        if file.waits:
-            return await file.write_waiting(opener, buf)
         try:
+            file, opener = self._open[fh]
+            if file.waits:
+                return await file.write_waiting(opener, buf)
             return file.write(opener, off, buf)
-        except OSError as error:
-            raise pyfuse3.FUSEError(error.errno or errno.EIO) from None
         except Processing as held:
             await self._processed(opener, held)
             return len(buf)
+        except Exception as error:
+            raise _failed(error) from None
 
+    @_answered
     async def _processed(self, opener: Opener, held: Processing) -> None:
         """Let a request wait in CP_PROCESSING, then go on; a signal or the end withdraws it."""
         go_on = held.finish
@@ -310,10 +352,7 @@ class FileSystem(pyfuse3.Operations):
                 await self._blocked.wait(opener, Line())
         except pyfuse3.FUSEError:
             go_on = held.withdraw
-        try:
-            go_on()
-        except OSError as error:
-            raise pyfuse3.FUSEError(error.errno or errno.EIO) from None
+        go_on()
 
     async def poll(
         self,
@@ -323,8 +362,11 @@ class FileSystem(pyfuse3.Operations):
         ctx: pyfuse3.RequestContext,
     ) -> int:
         """poll(2), select(2), epoll_wait(2)."""
-        file, opener = self._open[fh]
-        return file.poll(opener, handle)
+        try:
+            file, opener = self._open[fh]
+            return file.poll(opener, handle)
+        except Exception as error:
+            raise _failed(error) from None
 
     async def flush(self, fh: pyfuse3.FileHandleT) -> None:
         """close(2) of one descriptor; nothing is kept back."""
@@ -332,6 +374,7 @@ class FileSystem(pyfuse3.Operations):
     async def fsync(self, fh: pyfuse3.FileHandleT, datasync: bool) -> None:
         """fsync(2); nothing is kept back."""
 
+    @_answered
     async def release(self, fh: pyfuse3.FileHandleT) -> None:
         """The last descriptor of an open file is closed."""
         file, opener = self._open.pop(fh)

@@ -52,6 +52,8 @@ STOCK_SWITCH: Final = "VFIOCCW_STOCK_WORKERS"
 A session that the kernel cuts off (umount -f) then does not end while handlers wait.
 """
 
+_JOB_FAILED: Final = "what was left to do after a reply failed"
+
 Job = Callable[[], object]
 """What `Workers.after_reply` takes."""
 
@@ -92,9 +94,9 @@ class Workers:
         """Run *job* right after the reply to the request being handled was sent.
 
         It runs before the next request is read and costs no turn of the loop; several run in the
-        order of their calls. It must not wait. An exception in it ends the mount, as one in a
-        handler does. Called from elsewhere than a request's handler, or with pyfuse3's own workers,
-        it runs at the loop's next turn: after the reply too, unless the handler waits.
+        order of their calls. It must not wait. An exception in it is a line in the log, and
+        the others run. Called from elsewhere than a request's handler, or with pyfuse3's own
+        workers, it runs at the loop's next turn: after the reply too, unless the handler waits.
         """
         if self._facade.handling:
             self._facade.jobs.append(job)
@@ -118,7 +120,8 @@ class Workers:
         """Serve requests until `stop`, or until the file system was unmounted.
 
         When this returns, every request that was read has been answered; `pyfuse3.close` then
-        detaches the mount. An exception in a handler comes out of here.
+        detaches the mount. An exception in a handler comes out of here: nobody has answered its
+        request, and pyfuse3 does not say which one that is.
         """
         if not self.stock:
             pyfuse3.trio = self._facade  # type: ignore[attr-defined]  # the hook, see above
@@ -160,7 +163,10 @@ class Workers:
 
 
 async def _run_job(job: Job) -> None:
-    job()
+    try:
+        job()
+    except Exception:
+        log.exception(_JOB_FAILED)
 
 
 class _Facade:
@@ -272,9 +278,8 @@ class _Facade:
             self.ran += 1
             try:
                 self.jobs.popleft()()
-            except BaseException:
-                log.exception("what was left to do after a reply failed; the mount ends")
-                raise
+            except Exception:
+                log.exception(_JOB_FAILED)
 
     def wake_next(self) -> None:
         """Nobody waits for requests: let the worker next in line do it."""
