@@ -10,7 +10,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from types import CodeType, FrameType, SimpleNamespace
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import pyfuse3
 import pytest
@@ -39,6 +39,7 @@ SCHID = "0.0.0313"
 PARAMETERS = 0x3000
 CONTEXT: Any = SimpleNamespace(pid=os.getpid(), uid=os.getuid())
 
+T = TypeVar("T")
 Step = tuple[str, str]
 """A file below the package, and a function in it."""
 
@@ -78,6 +79,23 @@ class Called:
         rest = iter(self.steps)
         for step in WALKS[title]:
             assert step in rest, f"{title}: {' '.join(step)} is not where the walk says"
+
+
+class Here:
+    """Stands for threads: what runs in another one is not seen."""
+
+    def start(self, call: Callable[[], T], give_back: Callable[[T], object]) -> Ended[T]:
+        return Ended(call())
+
+
+class Ended(Generic[T]):
+    """A call that has ended."""
+
+    def __init__(self, value: T) -> None:
+        self.value = value
+
+    async def wait(self) -> T:
+        return self.value
 
 
 class Visitor:
@@ -170,7 +188,8 @@ async def test_an_option_goes_as_the_walk_says(
 
 async def test_a_map_goes_as_the_walk_says(visitor: Visitor, nursery: trio.Nursery) -> None:
     devices = visitor.system.devices
-    server = IrqfdServer(lambda schid: devices[schid].irqs, Iommu(devices.__getitem__))
+    iommu = Iommu(devices.__getitem__, Here())
+    server = IrqfdServer(lambda schid: devices[schid].irqs, iommu)
     server.open()
     memory = os.memfd_create("guest")
     os.truncate(memory, 1 << 20)

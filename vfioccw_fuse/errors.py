@@ -1,8 +1,25 @@
 """The one error that is meant for a person.
 
-Every layer may raise it, so it stands below all of them and imports nothing. The command line
-prints its message as one line and ends with status 1; nothing else catches it.
+Every layer may raise it, so it stands below all of them and imports nothing of ours. The command
+line prints its message as one line and ends with status 1; the socket of a mount answers with it.
 """
+
+from __future__ import annotations
+
+import errno
+from typing import Final
+
+_REMEDIES: Final = {
+    errno.EMFILE: "raise the limit of the process (ulimit -n; hard: ulimit -Hn)",
+    errno.ENFILE: "raise the limit of the system (sysctl fs.file-max)",
+}
+
+
+def reason(error: OSError) -> str:
+    """Why a system call failed, in words; with the remedy where no file can be opened any more."""
+    words = error.strerror or str(error) or type(error).__name__
+    remedy = _REMEDIES.get(error.errno or 0)
+    return f"{words}: {remedy}" if remedy else words
 
 
 class UserError(Exception):

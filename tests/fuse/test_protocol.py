@@ -108,7 +108,7 @@ def refusals(source: str) -> set[str]:
                 found.add(text_of(text))
             case ast.Call(func=ast.Name("_expect"), args=[_, _, rule]):
                 found.add(f"{text_of(rule)}, and … descriptors came")
-            case ast.Call(func=ast.Name("_answer"), args=[_, ast.Constant() as text]):
+            case ast.Call(func=ast.Name("_answer"), args=[_, text]):
                 found.add(text_of(text))
     # What `_expect` makes of its rules.
     return found - {"…, and … descriptors came"}

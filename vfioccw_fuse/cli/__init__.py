@@ -24,7 +24,7 @@ from typing import Any, NamedTuple, NoReturn
 import click
 
 from .. import __version__
-from ..errors import UserError
+from ..errors import UserError, reason
 
 EXIT_OK = 0
 """Exit status: done."""
@@ -204,7 +204,7 @@ _MOUNT_REMEDIES = {
 
 def in_words(error: OSError) -> str:
     """Give one line for *error*: the file, what went wrong and, where it is known, the remedy."""
-    words = (error.strerror or str(error) or type(error).__name__).strip()
+    words = reason(error).strip()
     words = words[0].lower() + words[1:] if words[1:2].islower() else words
     line = f"{os.fsdecode(error.filename)}: {words}" if error.filename is not None else words
     remedy = _REMEDIES.get(error.errno or 0)

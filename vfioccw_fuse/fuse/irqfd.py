@@ -17,7 +17,9 @@ changed. The messages, and the descriptors that belong to them:
 `{"do": "add", ...}`, `{"do": "remove", ...}`, `{"do": "chp", ...}`
     None: what the commands `vfioccw add`, `remove` and `chp` ask of the mount.
 
-What a connection has attached and mapped ends with it.
+What a connection has attached and mapped ends with it, and no other may change it. What may take
+long (a file system or a process that does not answer) is done by threads, and the other connections
+go on meanwhile; whatever is wrong with a message, it costs its sender an error answer.
 """
 
 from __future__ import annotations
@@ -31,22 +33,33 @@ import logging
 import os
 import select
 import socket
+import stat
 import struct
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 import trio
 
-from ..errors import UserError
+from ..errors import UserError, reason
+from ..memory.mapping import Process
 from ..mountinfo import file_system_of
 from ..vfio.irq import Irq
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 MESSAGE_MAX: Final = 4096
 """Longest message, in bytes."""
+CONNECTIONS_MAX: Final = 4096
+"""Connections at a time."""
+CLOSING_MAX: Final = 64
+"""Threads that close what came with messages; what is left waits for one of them."""
+GONE_S: Final = 0.2
+"""How often to ask whether a client still waits, while something takes long, in seconds."""
 
 _PREFIX: Final = "vfioccw-irqfd-"
 _SOCKET: Final = "socket"
@@ -54,8 +67,10 @@ _YOUNG: Final = "new"
 _PATH_MAX: Final = 107  # sun_path without its final zero (unix(7))
 _FDS_MAX: Final = 253  # SCM_MAX_FD: more cannot be sent
 _UCRED: Final = struct.Struct("iII")  # struct ucred: pid, uid, gid
-_NO_ROOM: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+_SO_PEERPIDFD: Final = 77  # asm-generic/socket.h, Linux 6.5
 _RETRY_S: Final = 0.1
+_EVENTFD: Final = "anon_inode:[eventfd]"
+_IN_MEMORY: Final = frozenset(("tmpfs", "ramfs"))
 
 
 class MapTarget(Protocol):
@@ -63,18 +78,21 @@ class MapTarget(Protocol):
 
     All addresses and sizes are in bytes, 0 to 2^64-1, and checked for nothing else. `owner` stands
     for the connection: compare it by identity. A method that cannot do its work raises `UserError`
-    or `OSError` and has then changed nothing.
+    or `OSError` and has then changed nothing. One that is cancelled has changed nothing either.
     """
 
-    def map_file(
-        self, subchannel: str, iova: int, size: int, offset: int, fd: int, owner: object
+    async def map_file(
+        self, subchannel: str, iova: int, size: int, offset: int, fds: list[int], owner: object
     ) -> None:
-        """Map *size* bytes of the file *fd* from *offset* at *iova*; dup *fd* to keep it."""
+        """Map *size* bytes of the one file in *fds* from *offset* at *iova*.
 
-    def map_process(
-        self, subchannel: str, iova: int, size: int, vaddr: int, pid: int, owner: object
+        Who takes the descriptor off the list closes it.
+        """
+
+    async def map_process(
+        self, subchannel: str, iova: int, size: int, vaddr: int, process: Process, owner: object
     ) -> None:
-        """Map *size* bytes of the memory of process *pid* from its address *vaddr* at *iova*."""
+        """Map *size* bytes of the memory of *process* from its address *vaddr* at *iova*."""
 
     def unmap(self, subchannel: str, iova: int, size: int, owner: object) -> None:
         """Take away what was mapped from *iova* to *iova* + *size*."""
@@ -83,20 +101,44 @@ class MapTarget(Protocol):
         """Take away all that *owner* has mapped."""
 
 
-Command = Callable[[Mapping[str, object]], dict[str, object]]
-"""Does what a message with "do" asks for; gives what the answer says beyond "ok"."""
+Command = Callable[[Mapping[str, object]], Awaitable[dict[str, object]]]
+"""Does what a message with "do" asks for; gives what the answer says beyond "ok".
 
-
-class _Peer(NamedTuple):
-    """The process at the other end, as it was when it connected (SO_PEERCRED)."""
-
-    pid: int
-    uid: int
-    gid: int
+It is cancelled if the client does not wait for it any more, and has then changed nothing.
+"""
 
 
 class _Refused(Exception):
     """The message asks for something that cannot be; the text is the answer."""
+
+
+class _Client:
+    """One connection, and the process that made it (SO_PEERCRED); whoever uses it now."""
+
+    def __init__(self, connection: trio.socket.SocketType) -> None:
+        self.connection = connection
+        option = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+        self.pid, self.uid, _ = _UCRED.unpack(option)
+        # Without pidfds of peers the time of its start tells it from the next of that number.
+        self._started = "" if _pidfds_of_peers() else _start_of(self.pid)
+
+    def check(self) -> None:
+        """UserError if the process has ended: the memory of its number may be another's."""
+        if _pidfds_of_peers():
+            try:
+                alive = _peer_is_alive(self.connection)
+            except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE):
+                    raise
+                alive = False
+        else:
+            alive = bool(self._started) and _start_of(self.pid) == self._started
+        if not alive:
+            raise UserError(f"process {self.pid}, which made the connection, has ended")
+
+    def gone(self) -> bool:
+        """Whether nobody is at the other end any more; what it sent may still be unread."""
+        return _polled(self.connection, 0)
 
 
 class IrqfdServer:
@@ -119,7 +161,10 @@ class IrqfdServer:
         self._listener: socket.socket | None = None
         self._lock = -1
         # Which connection attached the eventfd that a line has now.
-        self._owners: dict[Irq, object] = {}
+        self._owners: dict[Irq, _Client] = {}
+        self._clients: dict[int, _Client] = {}  # by the connection's descriptor
+        self._ends = select.poll()  # on all of them
+        self._closing = trio.CapacityLimiter(CLOSING_MAX)
         self.path = Path()
         """The socket's absolute path: what the symlink `irqfd` says. Set by `open`."""
 
@@ -131,6 +176,7 @@ class IrqfdServer:
         """
         place = _runtime_directory()
         _sweep(place)
+        _pidfds_of_peers()  # asked now, while there are descriptors
         directory = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=place))
         self.path = directory / _SOCKET
         self._listener = listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -160,39 +206,51 @@ class IrqfdServer:
         if self._listener is None:
             raise RuntimeError("serve() needs open() before it")
         listener = trio.socket.from_stdlib_socket(self._listener.dup())
+        refused = False
         with listener:
-            async with trio.open_nursery() as nursery:
+            async with trio.open_nursery() as self._nursery:
                 while True:
                     try:
                         connection, _ = await listener.accept()
                     except OSError as error:
-                        if error.errno not in _NO_ROOM:
-                            raise
-                        log.warning("a connection to irqfd has to wait: %s", error.strerror)
+                        # No descriptor, no memory; or a client that was gone at once.
+                        if not refused:
+                            log.warning("a connection to irqfd has to wait: %s", reason(error))
+                        refused = True
                         await trio.sleep(_RETRY_S)
                     else:
-                        nursery.start_soon(self._converse, connection)
+                        refused = False
+                        self._nursery.start_soon(self._converse, connection)
 
     async def _converse(self, connection: trio.socket.SocketType) -> None:
         """Answer the messages of one connection until it is closed."""
-        owner = object()
-        option = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
-        peer = _Peer(*_UCRED.unpack(option))
         # A client that goes away without reading its answers is no trouble of ours.
         with connection, contextlib.suppress(ConnectionError):
-            if peer.uid not in (0, os.geteuid()):
-                await _answer(connection, "only the mount's owner and root may use irqfd")
-                return
             try:
-                while await self._exchange(connection, peer, owner):
-                    pass
-            finally:
-                self._connection_closed(owner)
+                client = _Client(connection)
+                if client.uid not in (0, os.geteuid()):
+                    await _answer(connection, "only the mount's owner and root may use irqfd")
+                    return
+                if len(self._clients) >= CONNECTIONS_MAX:
+                    await _answer(connection, f"{CONNECTIONS_MAX} connections are open; end some")
+                    return
+                self._clients[connection.fileno()] = client
+                self._ends.register(connection.fileno(), 0)
+                try:
+                    while await self._exchange(client):
+                        pass
+                finally:
+                    self._ends.unregister(connection.fileno())
+                    del self._clients[connection.fileno()]
+                    self._connection_closed(client)
+            except ConnectionError:
+                raise
+            except Exception:
+                log.exception("a connection to irqfd failed; it is closed")
 
-    async def _exchange(
-        self, connection: trio.socket.SocketType, peer: _Peer, owner: object
-    ) -> bool:
+    async def _exchange(self, client: _Client) -> bool:
         """Take one message and answer it; False at the end of the connection."""
+        connection = client.connection
         data, ancillary, flags, _ = await connection.recvmsg(
             MESSAGE_MAX, socket.CMSG_SPACE(_FDS_MAX * 4), socket.MSG_CMSG_CLOEXEC
         )
@@ -205,23 +263,41 @@ class IrqfdServer:
                 if flags & socket.MSG_TRUNC:
                     raise _Refused(f"the message is longer than {MESSAGE_MAX} bytes")
                 if flags & socket.MSG_CTRUNC:
-                    raise _Refused("the descriptors cannot be taken: too many are open here")
-                told = self._obey(data, fds, peer, owner)
+                    full = reason(OSError(errno.EMFILE, os.strerror(errno.EMFILE)))
+                    raise _Refused(f"the descriptors cannot be taken: {full}")
+                told = await self._obey(data, fds, client)
             except _Refused as refused:
                 problem = str(refused)
             except UserError as error:
                 problem = error.message
             except OSError as error:
-                problem = error.strerror or str(error)
+                problem = reason(error)
+            except Exception as error:
+                # The boundary around each message: nobody foresaw it, and the mount goes on.
+                log.exception("a message to irqfd failed")
+                problem = f"failed, see the log of the server: {type(error).__name__}: {error}"
             else:
                 problem = ""
         finally:
             for fd in fds:
-                await _close(fd)
+                self._close(fd)
         await _answer(connection, problem, told)
         return True
 
-    def _obey(self, data: bytes, fds: list[int], peer: _Peer, owner: object) -> dict[str, object]:
+    def _close(self, fd: int) -> None:
+        """Close what came with a message, without waiting for it.
+
+        A close may take as long as a file system or a driver likes: a file of a FUSE mount has to
+        ask for it, and that may be our own mount; a socket may linger.
+        """
+        if _closes_at_once(fd):
+            os.close(fd)
+        else:
+            close = partial(os.close, fd)
+            run = partial(trio.to_thread.run_sync, abandon_on_cancel=True, limiter=self._closing)
+            self._nursery.start_soon(_quietly, partial(run, close))
+
+    async def _obey(self, data: bytes, fds: list[int], client: _Client) -> dict[str, object]:
         """Do what the message says. What is kept of *fds* is taken off the list.
 
         Gives what the answer says beyond "ok".
@@ -229,11 +305,11 @@ class IrqfdServer:
         message = _object(_parse(data), "the message")
         match sorted(message):
             case names if "do" in names and self._command is not None:
-                return self._command(message)
+                return await _while_wanted(client, self._command(message))
             case ["irq", "subchannel"]:
-                self._set_irq(message, fds, owner)
+                self._set_irq(message, fds, client)
             case ["map", "subchannel"] | ["subchannel", "unmap"]:
-                self._map(message, fds, peer, owner)
+                await self._map(message, fds, client)
             case names:
                 raise _Refused(
                     'the message must have "subchannel" and one of "irq", "map" and "unmap", '
@@ -241,7 +317,7 @@ class IrqfdServer:
                 )
         return {}
 
-    def _set_irq(self, message: Mapping[str, object], fds: list[int], owner: object) -> None:
+    def _set_irq(self, message: Mapping[str, object], fds: list[int], client: _Client) -> None:
         subchannel, irqs = self._subchannel(message)
         number = _integer(message, "irq")
         irq = irqs.get(number)
@@ -249,19 +325,20 @@ class IrqfdServer:
             raise _Refused(f"{subchannel} has no irq {number}; it has {_list(sorted(irqs))}")
         if len(fds) > 1:
             raise _Refused(f"one eventfd belongs to an irq, and {len(fds)} descriptors came")
+        self._forget_who_is_gone()
+        if self._owners.get(irq, client) is not client:
+            raise _Refused(f"{subchannel} irq {number} was attached by another connection")
         if not fds:
             irq.detach()
             self._owners.pop(irq, None)
             return
         kind = os.readlink(f"/proc/self/fd/{fds[0]}")
-        if kind != "anon_inode:[eventfd]":
+        if kind != _EVENTFD:
             raise _Refused(f"the descriptor is not an eventfd but {kind}")
         irq.attach(fds.pop())
-        self._owners[irq] = owner
+        self._owners[irq] = client
 
-    def _map(
-        self, message: Mapping[str, object], fds: list[int], peer: _Peer, owner: object
-    ) -> None:
+    async def _map(self, message: Mapping[str, object], fds: list[int], client: _Client) -> None:
         subchannel, _ = self._subchannel(message)
         if self._target is None:
             raise _Refused(f"{subchannel}: guest memory cannot be mapped here")
@@ -282,16 +359,19 @@ class IrqfdServer:
                     f"and has {_list(names)}"
                 )
         iova, size = _integer(area, "iova"), _integer(area, "size")
+        self._forget_who_is_gone()
         if "offset" in area:
             offset = _integer(area, "offset")
-            self._target.map_file(subchannel, iova, size, offset, fds[0], owner)
+            mapping = self._target.map_file(subchannel, iova, size, offset, fds, client)
+            await _while_wanted(client, mapping)
         elif "vaddr" in area:
             vaddr = _integer(area, "vaddr")
-            if not peer.pid:
+            if not client.pid:
                 raise _Refused("the sender's memory is out of reach: it is in a PID namespace")
-            self._target.map_process(subchannel, iova, size, vaddr, peer.pid, owner)
+            mapping = self._target.map_process(subchannel, iova, size, vaddr, client, client)
+            await _while_wanted(client, mapping)
         else:
-            self._target.unmap(subchannel, iova, size, owner)
+            self._target.unmap(subchannel, iova, size, client)
 
     def _subchannel(self, message: Mapping[str, object]) -> tuple[str, Mapping[int, Irq]]:
         """The subchannel that the message names, and its lines."""
@@ -303,27 +383,90 @@ class IrqfdServer:
         except LookupError:
             raise _Refused(f"there is no subchannel {json.dumps(name)}") from None
 
-    def _connection_closed(self, owner: object) -> None:
+    def _forget_who_is_gone(self) -> None:
+        """End what those have who closed their connections: we may not have read that far."""
+        for fd, _ in self._ends.poll(0):
+            self._connection_closed(self._clients[fd])
+
+    def _connection_closed(self, client: _Client) -> None:
         """Detach and unmap what the connection leaves behind."""
-        for irq in [irq for irq, holder in self._owners.items() if holder is owner]:
+        for irq in [irq for irq, holder in self._owners.items() if holder is client]:
             irq.detach()
             del self._owners[irq]
         if self._target is not None:
-            self._target.connection_closed(owner)
+            self._target.connection_closed(client)
+
+
+async def _while_wanted(client: _Client, work: Awaitable[T]) -> T:
+    """Wait for *work*; if the client goes away meanwhile it is cancelled. ConnectionError then."""
+    results: list[T] = []
+    errors: list[Exception] = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_cancel_when_gone, client, nursery.cancel_scope)
+        try:
+            results.append(await work)
+        except Exception as error:
+            errors.append(error)
+        nursery.cancel_scope.cancel()
+    if errors:
+        raise errors[0]
+    if not results:
+        raise ConnectionResetError("the client has gone")
+    return results[0]
+
+
+async def _cancel_when_gone(client: _Client, scope: trio.CancelScope) -> None:
+    while not client.gone():
+        await trio.sleep(GONE_S)
+    scope.cancel()
+
+
+async def _quietly(close: Callable[[], Awaitable[None]]) -> None:
+    """Close a descriptor; what it complains of is not for us."""
+    try:
+        await close()
+    except Exception as error:
+        log.warning("a descriptor that came with a message could not be closed: %s", error)
 
 
 async def _answer(
     connection: trio.socket.SocketType, problem: str, told: Mapping[str, object] | None = None
 ) -> None:
     answer: dict[str, object] = {"error": problem} if problem else {"ok": True, **(told or {})}
-    await connection.send(json.dumps(answer).encode())
+    try:
+        await connection.send(json.dumps(answer).encode())
+    except OSError as error:
+        if error.errno != errno.EMSGSIZE:
+            raise
+        too_long = {"error": "done, but the answer is longer than the socket takes (net.core.wmem)"}
+        await connection.send(json.dumps(too_long).encode())
 
 
 def _parse(data: bytes) -> object:
     try:
-        return json.loads(data)
+        return json.loads(data, object_pairs_hook=_named_once, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise _Refused(f"the message is not JSON: {error}") from None
+
+
+def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object: each name once, and texts that can name something."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise _Refused("a name stands in the message twice")
+    for value in found.values():
+        if isinstance(value, str):
+            try:
+                encoded = os.fsencode(value)
+            except UnicodeEncodeError:
+                encoded = b"\0"
+            if b"\0" in encoded:
+                raise _Refused(f"{json.dumps(value)} has characters that no name has")
+    return found
+
+
+def _no_constant(word: str) -> object:
+    raise ValueError(f"{word} is no number of JSON")
 
 
 def _object(value: object, what: str) -> dict[str, object]:
@@ -360,9 +503,58 @@ def _descriptors(ancillary: Sequence[tuple[int, int, bytes]]) -> list[int]:
 
 def _hung_up(connection: trio.socket.SocketType) -> bool:
     """Whether an empty message is the end of the connection; one may also be sent."""
+    return _polled(connection, select.POLLRDHUP)
+
+
+def _polled(connection: trio.socket.SocketType, events: int) -> bool:
+    """Whether one of *events* is there, or the end in both directions."""
     poll = select.poll()
-    poll.register(connection.fileno(), select.POLLRDHUP)
+    poll.register(connection.fileno(), events)
     return bool(poll.poll(0))
+
+
+@cache
+def _pidfds_of_peers() -> bool:
+    """Whether this kernel gives a pidfd of the process at the other end."""
+    one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with one, other:
+        try:
+            os.close(one.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD))
+        except OSError as error:
+            if error.errno == errno.ENOPROTOOPT:
+                return False
+            raise
+    return True
+
+
+def _peer_is_alive(connection: trio.socket.SocketType) -> bool:
+    """Whether the process that made the connection has not ended; OSError as getsockopt(2)."""
+    pidfd = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD)
+    try:
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        return not poll.poll(0)
+    finally:
+        os.close(pidfd)
+
+
+def _start_of(pid: int) -> str:
+    """When process *pid* started, in ticks since the boot (proc_pid_stat(5)); "" without one."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text(errors="surrogateescape")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+    return status.rpartition(")")[2].split()[19]
+
+
+def _closes_at_once(fd: int) -> bool:
+    """Whether *fd* is an eventfd or an ordinary file in memory, so that its close cannot wait."""
+    try:
+        return os.readlink(f"/proc/self/fd/{fd}") == _EVENTFD or (
+            file_system_of(fd) in _IN_MEMORY and stat.S_ISREG(os.fstat(fd).st_mode)
+        )
+    except OSError:
+        return False
 
 
 def _runtime_directory() -> Path:
@@ -384,18 +576,6 @@ def _sweep(place: Path) -> None:
                     _remove(directory)
                 finally:
                     os.close(lock)
-
-
-async def _close(fd: int) -> None:
-    """Close what came with a message.
-
-    The close of a file of a FUSE mount is a request that waits for its answer, and this may be
-    our own mount: only another thread can wait for us.
-    """
-    if file_system_of(fd).startswith("fuse"):
-        await trio.to_thread.run_sync(os.close, fd, abandon_on_cancel=True)
-    else:
-        os.close(fd)
 
 
 def _lock(directory: Path) -> int:

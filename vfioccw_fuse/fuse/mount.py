@@ -17,6 +17,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 import pyfuse3
@@ -27,7 +28,7 @@ from ..css.paths import PathState
 from ..devices.base import Device
 from ..devices.catalog import attach
 from ..devices.options import DeviceSpec
-from ..errors import UserError
+from ..errors import UserError, reason
 from ..memory.backing import BuiltInStorage
 from ..memory.space import AddressSpace
 from ..mountinfo import mounted
@@ -39,10 +40,17 @@ from ..vfio.system import System
 from .blocked import BlockedRequests
 from .fs import FileSystem
 from .irqfd import IrqfdServer
+from .threads import Threads
 from .workers import Workers
 
 TMPFS: Final = "/dev/shm"
 """Where guest storage lies."""
+ATTACHING_MAX: Final = 64
+"""Media that are being opened at a time."""
+MAPPING_MAX: Final = 64
+"""Maps that are being made at a time."""
+_OWN_FILES: Final = 64
+"""Descriptors of a mount that has no device: 20, and some for clients."""
 _CLEANER: Final = """
 read -r clean
 rm -rf -- "$1" "$3"
@@ -72,12 +80,12 @@ def serve(mountpoint: str, options: MountOptions, ready: Callable[[], None]) -> 
     point, /dev/fuse, an image, an option. Nothing is left behind then.
     """
     check_mountpoint(mountpoint)
-    _raise_file_limit()
+    _raise_file_limit(len(options.devices))
     with contextlib.ExitStack() as stack:
         media: list[tuple[DeviceSpec, Device]] = []
         stack.callback(_close_all, media)
         for spec in _distinct(options.devices):
-            media.append((spec, attach(spec)))
+            media.append((spec, _attach(spec, os.path.realpath(mountpoint), "")))
         directory = tempfile.mkdtemp(prefix="vfioccw-", dir=TMPFS)
         stack.callback(shutil.rmtree, directory, ignore_errors=True)
         storage = BuiltInStorage(directory, options.memory)
@@ -112,12 +120,16 @@ class Mount:
         self._media = media
         self._storage = storage
         self._devices: dict[str, CcwDevice] = {}
+        # What is being attached by now: id, and what gives it up.
+        self._coming: dict[str, trio.CancelScope] = {}
+        self._attaching = Threads("devices that are to be added", ATTACHING_MAX)
+        self._own = ""  # MAJOR:MINOR of the mount, once somebody has asked
         self.workers = Workers()
         """The session's workers."""
         self._blocked = BlockedRequests(self._mountpoint, self.workers)
         self._irqfd = IrqfdServer(
             lambda schid: self._devices[schid].irqs,
-            Iommu(self._devices.__getitem__),
+            Iommu(self._devices.__getitem__, Threads("maps", MAPPING_MAX)),
             command=self.command,
         )
         self._irqfd.open()
@@ -165,29 +177,24 @@ class Mount:
         """A new subchannel's storage: the built-in one at 0."""
         return AddressSpace([self._storage.range()])
 
-    def command(self, message: Mapping[str, object]) -> dict[str, object]:
+    async def command(self, message: Mapping[str, object]) -> dict[str, object]:
         """Do what `vfioccw add`, `remove` and `chp` ask for; UserError says what is wrong."""
         match message:
-            case {"do": "add", "device": str(text)}:
-                spec = parse_device(text)
-                if spec.schid in self._devices:
-                    raise UserError(f"{spec.schid}: this subchannel is there already")
-                model = attach(spec)
-                try:
-                    self._system.plug(spec, model)
-                except UserError:
-                    model.close()
-                    raise
+            case {"do": "add", "device": str(text), **rest} if not rest:
+                await self._add(parse_device(text))
                 return {}
-            case {"do": "remove", "subchannel": str(schid)}:
-                self.fs.withdraw(self._system.remove(schid))
+            case {"do": "remove", "subchannel": str(schid), **rest} if not rest:
+                if schid in self._coming:
+                    self._coming.pop(schid).cancel()
+                else:
+                    self.fs.withdraw(self._system.remove(schid))
                 return {}
-            case {"do": "chp", "chpid": str(text), "state": str(word)}:
+            case {"do": "chp", "chpid": str(text), "state": str(word), **rest} if not rest:
                 if not re.fullmatch("[0-9a-fA-F]{1,2}", text):
                     raise UserError(f"{text}: not a chpid; write two hex digits such as 40")
                 self._system.paths.change(int(text, 16), PATH_STATE.read(word))
                 return {}
-            case {"do": "chp"}:
+            case {"do": "chp", **rest} if not rest:
                 known = self._system.paths.known()
                 return {
                     "chps": [
@@ -197,6 +204,40 @@ class Mount:
                 }
             case _:
                 raise UserError('"do" is add, remove or chp, with what belongs to it')
+
+    async def _add(self, spec: DeviceSpec) -> None:
+        """Attach a device while the mount is in use, its medium opened in a thread.
+
+        Cancelled, or removed before it is there, it leaves nothing: its medium is closed again.
+        """
+        if spec.schid in self._devices:
+            raise UserError(f"{spec.schid}: this subchannel is there already")
+        if spec.schid in self._coming:
+            raise UserError(f"{spec.schid}: this subchannel is being added already")
+        if not self._own:
+            # The last one: it hides what is mounted there, too.
+            mounts = [mount for mount in mounted() if mount.point == self._mountpoint]
+            self._own = mounts[-1].device if mounts else ""
+        opening = partial(_attach, spec, self._mountpoint, self._own)
+        attaching = self._attaching.start(opening, Device.close)
+        model = None
+        with trio.CancelScope() as scope:
+            self._coming[spec.schid] = scope
+            try:
+                model = await attaching.wait()
+            finally:
+                if self._coming.get(spec.schid) is scope:
+                    del self._coming[spec.schid]
+        # Removed, perhaps at the very moment at which it came.
+        if model is None or scope.cancel_called:
+            if model is not None:
+                model.close()
+            raise UserError(f"{spec.schid}: removed before it was there")
+        try:
+            self._system.plug(spec, model)
+        except BaseException:
+            model.close()
+            raise
 
     def _end_of_session(self) -> None:
         self._blocked.shutdown()
@@ -244,6 +285,26 @@ def _distinct(specs: tuple[DeviceSpec, ...]) -> tuple[DeviceSpec, ...]:
     return specs
 
 
+def _attach(spec: DeviceSpec, mountpoint: str, own: str) -> Device:
+    """Open the device of *spec*; UserError if it cannot be, or if its medium is in this very mount.
+
+    *mountpoint* has no symlinks in it; *own* is MAJOR:MINOR of what is mounted there, "" if nothing
+    is yet. A file system may never answer.
+    """
+    path = os.path.realpath(spec.path)
+    inside = path == mountpoint or path.startswith(mountpoint.rstrip("/") + "/")
+    with contextlib.suppress(OSError):
+        # Another way into the same file system: a bind mount.
+        device = os.stat(path).st_dev
+        inside |= own == f"{os.major(device)}:{os.minor(device)}"
+    if inside:
+        raise UserError(f"{spec.path}: is inside the mount itself; name a file elsewhere")
+    try:
+        return attach(spec)
+    except OSError as error:
+        raise UserError(f"{spec.path}: {reason(error)}") from None
+
+
 def _close_all(media: list[tuple[DeviceSpec, Device]]) -> None:
     for _, device in media:
         device.close()
@@ -273,10 +334,16 @@ def check_mountpoint(mountpoint: str) -> None:
             raise UserError(f"{mountpoint}: not empty; mount on an empty directory")
 
 
-def _raise_file_limit() -> None:
-    """Every device holds its image open: take what the system grants."""
+def _raise_file_limit(devices: int) -> None:
+    """Every device holds its image open: take what the system grants; UserError if that is less."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    needed = devices + _OWN_FILES
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        raise UserError(
+            f"{devices} devices need {needed} open files, and {hard} are allowed; "
+            f"raise the limit (ulimit -Hn {needed}), or mount fewer devices"
+        )
 
 
 @contextlib.contextmanager

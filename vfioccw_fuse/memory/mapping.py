@@ -2,18 +2,24 @@
 
 What VFIO_IOMMU_MAP_DMA takes (linux/vfio.h): whole pages, at an address that is a page's. Storage
 is never looked at here, only made reachable; `space` says how it is read and written.
+
+`file_range` and `process_range` may block for as long as a file system or a process likes: they are
+for a thread.
 """
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import mmap
 import os
 import stat
-from typing import Final
+import sys
+from collections.abc import Iterator
+from typing import Final, NamedTuple, Protocol
 
-from ..errors import UserError
-from ..mountinfo import file_system_of
+from ..errors import UserError, reason
+from ..mountinfo import file_system_of, mounted
 from .space import PAGE, Range
 
 ADDRESSES: Final = 1 << 64
@@ -37,6 +43,73 @@ def check_area(iova: int, size: int) -> None:
         raise UserError(f"iova {iova:#x}, size {size:#x}: passes the end of 64-bit storage")
 
 
+_MAGIC: Final = {
+    0x01021994: "tmpfs",
+    0x858458F6: "ramfs",
+    0x958458F6: "hugetlbfs",
+    0x65735546: "fuse",
+    0x6969: "nfs",
+    0x517B: "smb",
+    0xFF534D42: "cifs",
+    0xFE534D42: "smb3",
+    0x00C36400: "ceph",
+    0x01021997: "9p",
+    0x5346414F: "afs",
+    0x6B414653: "afs",
+    0x73757245: "coda",
+    0x7461636F: "ocfs2",
+}
+"""f_type of statfs(2) to the file system's name (linux/magic.h), as far as it matters here."""
+_IN_MEMORY: Final = frozenset(("tmpfs", "ramfs", "hugetlbfs"))
+_ELSEWHERE: Final = frozenset(
+    (
+        *("nfs", "nfs4", "smb", "cifs", "smb3", "ceph", "9p", "virtiofs", "afs", "coda"),
+        *("lustre", "ocfs2", "gfs2", "orangefs", "gpfs", "beegfs", "vboxsf"),
+    )
+)
+"""File systems whose pages come from another machine, which may never send them."""
+_FAULT_FLAGS: Final = frozenset(("um", "uw", "ui"))
+"""VmFlags of memory that is registered with a userfaultfd (proc_pid_smaps(5))."""
+
+
+def kind_of(fd: int) -> str:
+    """The type of the file system that *fd* is on; "" for one that matters nowhere here.
+
+    By the mount table; only what is mounted in no place that we see is asked itself, and that may
+    never answer: for a thread.
+    """
+    kind = file_system_of(fd)
+    if not kind:
+        # struct statfs: f_type comes first; 256 bytes have room for every machine's.
+        answer = ctypes.create_string_buffer(256)
+        if not ctypes.CDLL(None).fstatfs(fd, answer):
+            kind = _MAGIC.get(int.from_bytes(answer.raw[:4], sys.byteorder), "")
+    return kind
+
+
+def sleeps(fd: int) -> bool:
+    """Whether to touch the storage of file *fd* may wait for a disk; for a thread as `kind_of`."""
+    return kind_of(fd) not in _IN_MEMORY
+
+
+def _never_comes(kind: str) -> bool:
+    """Whether touching a file of such a file system may wait for ever, and beyond any kill."""
+    return kind.startswith("fuse") or kind in _ELSEWHERE
+
+
+class Process(Protocol):
+    """A process that is not mistaken for another one that has its number by now."""
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        ...
+
+    def check(self) -> None:
+        """UserError if it has ended; its number may be another's then."""
+        ...
+
+
 class MappedRange(Range):
     """A range with a descriptor of its own, which `release` closes."""
 
@@ -49,12 +122,21 @@ class MappedRange(Range):
 
 
 def file_range(iova: int, size: int, offset: int, fd: int) -> MappedRange:
-    """*size* bytes of the file *fd* from *offset* as storage at *iova*; *fd* stays the caller's.
+    """*size* bytes of the file *fd* from *offset* as storage at *iova*.
 
-    UserError says why not: no ordinary file, not open for both reading and writing, open with
-    O_APPEND or O_DIRECT, too short, an area or an offset that is not whole pages, a file of
-    hugetlbfs or of a FUSE mount (perhaps our own: it would wait for us).
+    *fd* belongs to the range from now on; it is closed if there is none. UserError says why not: no
+    ordinary file, not open for both reading and writing, open with O_APPEND or O_DIRECT, too short,
+    an area or an offset that is not whole pages, a file of hugetlbfs, of another machine or of a
+    FUSE mount (perhaps our own: it would wait for us).
     """
+    try:
+        return MappedRange(iova, size, fd, offset, _mapping(iova, size, offset, fd))
+    except BaseException:
+        os.close(fd)
+        raise
+
+
+def _mapping(iova: int, size: int, offset: int, fd: int) -> mmap.mmap:
     check_area(iova, size)
     if offset % PAGE or offset + size > FILE_END:
         raise UserError(f"offset {offset:#x}: not a multiple of {PAGE} within the file")
@@ -64,9 +146,9 @@ def file_range(iova: int, size: int, offset: int, fd: int) -> MappedRange:
             raise UserError(f"the file is open with {why}")
     if flags & os.O_ACCMODE != os.O_RDWR:
         raise UserError("the file is not open for both reading and writing")
-    kind = file_system_of(fd)
-    # Before any fstat: asked of our own mount it would never be answered.
-    if kind.startswith("fuse") or kind == "hugetlbfs":
+    kind = kind_of(fd)
+    # Before any fstat: the file system may never answer it.
+    if _never_comes(kind) or kind == "hugetlbfs":
         raise UserError(f"a file of a {kind} file system cannot be guest storage; use tmpfs")
     status = os.fstat(fd)
     if not stat.S_ISREG(status.st_mode):
@@ -75,45 +157,74 @@ def file_range(iova: int, size: int, offset: int, fd: int) -> MappedRange:
         raise UserError(
             f"the file has {status.st_size} bytes, and the map needs {offset + size} of it"
         )
-    mapping = mmap.mmap(fd, size, mmap.MAP_SHARED, offset=offset)
-    try:
-        own = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 0)
-    except BaseException:
-        mapping.close()
-        raise
-    return MappedRange(iova, size, own, offset, mapping)
+    return mmap.mmap(fd, size, mmap.MAP_SHARED, offset=offset)
 
 
-def process_range(iova: int, size: int, vaddr: int, pid: int) -> MappedRange:
-    """*size* bytes of the memory of process *pid* from its address *vaddr* as storage at *iova*.
+def process_range(iova: int, size: int, vaddr: int, process: Process) -> MappedRange:
+    """*size* bytes of the memory of *process* from its address *vaddr* as storage at *iova*.
 
-    UserError if it cannot be: no such process, no permission (that of ptrace(2)), memory that the
-    process has not mapped for reading and writing, an area that is not whole pages.
+    UserError if it cannot be: the process has ended, no permission (that of ptrace(2)), memory that
+    it has not mapped for reading and writing, or whose pages may never come (of a FUSE mount, of
+    another machine, of a userfaultfd), an area that is not whole pages.
     """
+    pid = process.pid
     check_area(iova, size)
     if vaddr % PAGE or vaddr + size > FILE_END:
         raise UserError(f"vaddr {vaddr:#x}: not the address of a page of a process")
+    process.check()
     try:
-        gap = _first_gap(vaddr, size, pid)
+        _check_memory(vaddr, size, pid)
         fd = os.open(f"/proc/{pid}/mem", os.O_RDWR | os.O_CLOEXEC)
     except OSError as error:
-        raise UserError(f"the memory of process {pid} is out of reach: {error.strerror}") from None
-    if gap is not None:
+        raise UserError(f"the memory of process {pid} is out of reach: {reason(error)}") from None
+    try:
+        # Only now is it certain that all this was of the same process.
+        process.check()
+    except BaseException:
         os.close(fd)
-        raise UserError(f"process {pid} has no memory to read and write at {gap:#x}")
+        raise
     return MappedRange(iova, size, fd, vaddr, None)
 
 
-def _first_gap(vaddr: int, size: int, pid: int) -> int | None:
-    """The first address of the area that the process cannot read and write, or None."""
-    end = vaddr + size
-    with open(f"/proc/{pid}/maps", encoding="utf-8", errors="surrogateescape") as lines:
+class _Area(NamedTuple):
+    """What a process has mapped at some addresses (proc_pid_smaps(5))."""
+
+    low: int
+    high: int
+    permissions: str
+    device: str
+    flags: frozenset[str]
+
+
+def _areas(pid: int) -> Iterator[_Area]:
+    """All that the process has mapped, in ascending order."""
+    with open(f"/proc/{pid}/smaps", encoding="utf-8", errors="surrogateescape") as lines:
+        head: list[str] = []
         for line in lines:
-            # proc_pid_maps(5): START-END PERMS ..., in ascending order.
-            area, permissions, _ = line.split(" ", 2)
-            low, high = (int(word, 16) for word in area.split("-"))
-            if low <= vaddr < high and permissions.startswith("rw"):
-                vaddr = high
-            if vaddr >= end:
-                return None
-    return vaddr
+            if line[0] in "0123456789abcdef":
+                # START-END PERMS OFFSET MAJOR:MINOR INODE PATH, then lines of `Name: value`.
+                head = line.split(" ", 4)
+            elif line.startswith("VmFlags:"):
+                low, high = (int(word, 16) for word in head[0].split("-"))
+                major, minor = (int(word, 16) for word in head[3].split(":"))
+                yield _Area(low, high, head[1], f"{major}:{minor}", frozenset(line.split()[1:]))
+
+
+def _check_memory(vaddr: int, size: int, pid: int) -> None:
+    """UserError unless the process can read and write the area, and so can we without its help."""
+    kinds = {mount.device: mount.fstype for mount in (*mounted(), *mounted(pid))}
+    end = vaddr + size
+    for area in _areas(pid):
+        if area.low <= vaddr < area.high:
+            if not area.permissions.startswith("rw"):
+                break
+            what = f"process {pid} at {area.low:#x}-{area.high - 1:#x}"
+            kind = kinds.get(area.device, "")
+            if _never_comes(kind):
+                raise UserError(f"{what}: a file of a {kind} file system cannot be guest storage")
+            if area.flags & _FAULT_FLAGS:
+                raise UserError(f"{what}: registered with a userfaultfd, cannot be guest storage")
+            vaddr = area.high
+        if vaddr >= end:
+            return
+    raise UserError(f"process {pid} has no memory to read and write at {vaddr:#x}")

@@ -9,16 +9,41 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from functools import partial
+from typing import Final, NamedTuple, Protocol
 
 from ..css.ccw import CcwFetcher
 from ..css.ida import IdaMode
 from ..errors import UserError
-from ..memory.mapping import MappedRange, check_area, file_range, process_range
+from ..memory.mapping import MappedRange, Process, check_area, file_range, process_range
 from ..memory.space import AddressSpace, Range
 from ..regions.constants import CCW_CMD_TIC, CCW_FLAG_MIDA, CCW_SIZE
 from .device import CcwDevice
 from .translation import moves
+
+MAPS_MAX: Final = 65535
+"""Maps of one subchannel: the dma_entry_limit of VFIO."""
+
+
+class Mapping(Protocol):
+    """A map that is being made, in a thread."""
+
+    async def wait(self) -> MappedRange:
+        """The range, or why there is none."""
+        ...
+
+
+class Mappers(Protocol):
+    """Threads that make maps: to look at a file or a process may take long."""
+
+    def start(
+        self, call: Callable[[], MappedRange], give_back: Callable[[MappedRange], object], /
+    ) -> Mapping:
+        """Begin *call*; its result goes to *give_back* if nobody waits for it any more.
+
+        UserError if nothing has begun, because too many have not ended.
+        """
+        ...
 
 
 class _Mapped(NamedTuple):
@@ -43,41 +68,66 @@ class Iommu:
     Every method that cannot do its work raises UserError or OSError and has changed nothing.
     """
 
-    def __init__(self, device_of: Callable[[str], CcwDevice]) -> None:
-        """*device_of* gives the device of a subchannel id; LookupError if there is none."""
+    def __init__(self, device_of: Callable[[str], CcwDevice], mappers: Mappers) -> None:
+        """*device_of* gives the device of a subchannel id; LookupError if there is none.
+
+        *mappers* do what may take long.
+        """
         self._device_of = device_of
+        self._mappers = mappers
         self._containers: dict[CcwDevice, _Container] = {}
 
-    def map_file(
-        self, subchannel: str, iova: int, size: int, offset: int, fd: int, owner: object
+    async def map_file(
+        self, subchannel: str, iova: int, size: int, offset: int, fds: list[int], owner: object
     ) -> None:
-        """Map *size* bytes of the file *fd* from *offset* at *iova*; *fd* stays the caller's."""
-        self._map(subchannel, iova, size, owner, lambda: file_range(iova, size, offset, fd))
+        """Map *size* bytes of the one file in *fds* from *offset* at *iova*.
 
-    def map_process(
-        self, subchannel: str, iova: int, size: int, vaddr: int, pid: int, owner: object
-    ) -> None:
-        """Map *size* bytes of the memory of process *pid* from *vaddr* at *iova*."""
-        self._map(subchannel, iova, size, owner, lambda: process_range(iova, size, vaddr, pid))
+        The descriptor is taken off the list as soon as it is not the caller's any more.
+        """
+        device = self._free(subchannel, iova, size)
+        make = partial(file_range, iova, size, offset, fds[0])
+        making = self._mappers.start(make, MappedRange.release)
+        fds.clear()
+        self._add(subchannel, device, await making.wait(), owner)
 
-    def _map(
-        self,
-        subchannel: str,
-        iova: int,
-        size: int,
-        owner: object,
-        make: Callable[[], MappedRange],
+    async def map_process(
+        self, subchannel: str, iova: int, size: int, vaddr: int, process: Process, owner: object
     ) -> None:
+        """Map *size* bytes of the memory of *process* from *vaddr* at *iova*."""
+        device = self._free(subchannel, iova, size)
+        make = partial(process_range, iova, size, vaddr, process)
+        making = self._mappers.start(make, MappedRange.release)
+        self._add(subchannel, device, await making.wait(), owner)
+
+    def _free(self, subchannel: str, iova: int, size: int) -> CcwDevice:
+        """The device of the subchannel; UserError unless the area can be mapped there now."""
         check_area(iova, size)
-        device = self._device_of(subchannel)
+        try:
+            device = self._device_of(subchannel)
+        except LookupError:
+            raise UserError(f"{subchannel}: no such subchannel") from None
         container = self._containers.get(device)
-        for other, _ in container.maps if container is not None else ():
+        if container is None:
+            return device
+        if len(container.maps) >= MAPS_MAX:
+            raise UserError(f"{subchannel}: has {MAPS_MAX} maps, and more cannot be; unmap some")
+        for other, _ in container.maps:
             if iova < other.end and other.start < iova + size:
                 raise UserError(
                     f"{subchannel}: {iova:#x}-{iova + size - 1:#x} overlaps the map of "
                     f"{other.start:#x}-{other.end - 1:#x}"
                 )
-        made = make()
+        return device
+
+    def _add(self, subchannel: str, device: CcwDevice, made: MappedRange, owner: object) -> None:
+        """Add the range unless things have changed since `_free`; it is released then."""
+        try:
+            if self._free(subchannel, made.start, made.size) is not device:
+                raise UserError(f"{subchannel}: was removed meanwhile")
+        except BaseException:
+            made.release()
+            raise
+        container = self._containers.get(device)
         if container is None:
             container = _Container(device.sch.space.ranges)
             self._containers[device] = container

@@ -61,16 +61,17 @@ class Memory:
         self.calls: list[str] = []
         self.owners: dict[int, str] = {}
 
-    def map_file(self, subchannel, iova, size, offset, fd, owner) -> None:
+    async def map_file(self, subchannel, iova, size, offset, fds, owner) -> None:
+        [fd] = fds
         if size % 4096:
             raise UserError(f"size {size} is not a multiple of 4096")
         name = Path(os.readlink(f"/proc/self/fd/{fd}")).name
         self._call(owner, f"file {subchannel} {iova} {size} {offset} {name}")
 
-    def map_process(self, subchannel, iova, size, vaddr, pid, owner) -> None:
+    async def map_process(self, subchannel, iova, size, vaddr, process, owner) -> None:
         if not vaddr:
             raise OSError(errno.EFAULT, "nothing there")
-        self._call(owner, f"process {subchannel} {iova} {size} {vaddr} {pid}")
+        self._call(owner, f"process {subchannel} {iova} {size} {vaddr} {process.pid}")
 
     def unmap(self, subchannel, iova, size, owner) -> None:
         self._call(owner, f"unmap {subchannel} {iova} {size}")
