@@ -31,19 +31,22 @@ from __future__ import annotations
 import errno
 import logging
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import pyfuse3
 import trio
 
-from .signals import ThreadState, distance, examine, examine_all, glance_at
+from .signals import ThreadState, apart, distance, examine, examine_all, glance_at
 
 if TYPE_CHECKING:
     from .workers import Workers
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 LOOK_S: Final = 0.1
 """From a request to the look for signals that follows it, in seconds."""
@@ -165,6 +168,7 @@ class BlockedRequests:
         self._told = workers is not None and not workers.stock
         self._news = trio.Event()
         self._over = False
+        self._threads = trio.CapacityLimiter(1)
         self._looks = self._scans = self._interrupted = 0
         self._pause = LOOK_S
         self._next_scan = 0.0
@@ -254,9 +258,7 @@ class BlockedRequests:
         if len(waiters) <= INLINE_THREADS:
             glances = glance_at(waiters)
         else:
-            glances = await trio.to_thread.run_sync(
-                glance_at, list(waiters), abandon_on_cancel=True
-            )
+            glances = await self._in_thread(partial(glance_at, list(waiters)))
         # A thread waits in one request at a time: further ones of the same opener are others'.
         accounted = {
             waiter
@@ -267,9 +269,7 @@ class BlockedRequests:
         held = {tid for tid, state in glances.items() if state is ThreadState.HELD}
         unsettled = bool(held)
         if held:
-            found = await trio.to_thread.run_sync(
-                examine, held, self._root, abandon_on_cancel=True
-            )
+            found = await self._in_thread(partial(examine, held, self._root))
             threads = {thread.tid: thread for thread in found}
             for tid in held:
                 thread = threads.get(tid)
@@ -294,7 +294,7 @@ class BlockedRequests:
         """Look at all processes for those who wait in these requests, except the threads *done*."""
         started = self._last_scan = trio.current_time()
         self._scans += 1
-        threads = await trio.to_thread.run_sync(examine_all, self._root, abandon_on_cancel=True)
+        threads = await self._in_thread(partial(examine_all, self._root))
         ended = trio.current_time()
         self._next_scan = ended + min(LOOK_SHARE * (ended - started), SAFETY_S)
         unsettled = False
@@ -309,6 +309,12 @@ class BlockedRequests:
                 if thread.interrupted:
                     self._interrupt(min(possible, key=lambda w: distance(w.opener.tid, thread)))
         return unsettled
+
+    async def _in_thread(self, look: Callable[[], T]) -> T:
+        """What *look* gives; the threads of others, and their descriptors, may all be in use."""
+        return await trio.to_thread.run_sync(
+            apart, look, abandon_on_cancel=True, limiter=self._threads
+        )
 
     def _interrupt(self, waiter: Waiter) -> None:
         self._interrupted += 1

@@ -30,6 +30,8 @@ TRACE_BACKLOG: Final = 1 << 20
 """Bytes of trace kept for a reader that does not read; what comes then is counted as lost."""
 TRACE_BACKLOG_CCWS: Final = TRACE_BACKLOG // 2
 """The same for CCWs: a loop of them leaves room for instructions and interruptions."""
+TRACE_OPENERS: Final = 64
+"""Open files of one trace at a time: each keeps what its reader has not read."""
 
 
 class File:
@@ -43,7 +45,7 @@ class File:
     """st_size in bytes."""
 
     def opened(self, opener: Opener) -> None:
-        """Somebody opened it."""
+        """Somebody opens it; OSError if that cannot be, and it is not opened then."""
 
     def read(self, opener: Opener, offset: int, size: int) -> bytes:
         """At most *size* bytes from *offset*; fewer at the end."""
@@ -242,7 +244,9 @@ class TraceFile(File):
         self._handles: dict[Opener, pyfuse3.PollHandle] = {}
 
     def opened(self, opener: Opener) -> None:
-        """The first opener starts the trace: without one it costs nothing."""
+        """The first opener starts the trace: without one it costs nothing. EBUSY: 64 are open."""
+        if len(self._texts) >= TRACE_OPENERS:
+            raise OSError(errno.EBUSY, f"{TRACE_OPENERS} have this trace open")
         if not self._texts:
             self._tracer.start()
         self._texts[opener] = bytearray()

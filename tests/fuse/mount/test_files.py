@@ -14,6 +14,7 @@ import pytest
 
 from lab.client import Client, errno_of
 from lab.mounts import SCHID, MountedSystem
+from lab.waits import until
 from vfioccw_fuse.regions.table import regions_of
 
 REGIONS = regions_of("full")
@@ -265,3 +266,14 @@ def test_every_access_of_any_size_and_place_leaves_the_mount_working(client: Cli
     while client.wait(0.05):
         client.irb()
     assert client.run((0xE4, 0, 7, 0x10000)).dstat == 0x0C
+
+
+def test_a_trace_has_64_openers_at_most(shared: MountedSystem) -> None:
+    path = shared.subchannel / "trace"
+    opened = [os.open(path, os.O_RDONLY) for _ in range(64)]
+    assert errno_of(lambda: os.open(path, os.O_RDONLY)) == errno.EBUSY
+    os.close(opened.pop())
+    # The kernel tells of a close after it has returned.
+    until(lambda: not errno_of(lambda: opened.append(os.open(path, os.O_RDONLY))), "room for one")
+    for fd in opened:
+        os.close(fd)

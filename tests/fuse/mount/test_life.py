@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+import resource
 import select
 import signal
 import subprocess
@@ -20,7 +21,9 @@ from lab.client import DATA, Client, errno_of
 from lab.mounts import (
     BLOCK,
     IMPORTS,
+    PROJECT,
     MountedSystem,
+    command,
     end_servers,
     is_mounted,
     make_image,
@@ -485,6 +488,23 @@ def test_memory_of_2_gib_is_sparse(tmp_path: Path) -> None:
         system.assert_nothing_is_left()
     finally:
         system.give_up()
+
+
+def test_a_limit_that_is_too_low_for_the_devices_is_said_before_the_mount(tmp_path: Path) -> None:
+    point = tmp_path / "mnt"
+    point.mkdir()
+    devices = [f"--device=3215@0.0.{number:04x}:-" for number in range(70)]
+    done = subprocess.run(
+        command("mount", point, *devices),
+        env={**os.environ, "PYTHONPATH": str(PROJECT)}, capture_output=True, text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100)),
+        stdin=subprocess.DEVNULL, timeout=SOON, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
+    assert "70 devices need 134 open files, and 100 are allowed" in line
+    assert "ulimit -Hn" in line
+    assert not is_mounted(point)
 
 
 def test_an_image_that_shrinks_under_the_mount_is_an_equipment_check(
