@@ -219,7 +219,7 @@ class Mount:
             mounts = [mount for mount in mounted() if mount.point == self._mountpoint]
             self._own = mounts[-1].device if mounts else ""
         opening = partial(_attach, spec, self._mountpoint, self._own)
-        attaching = self._attaching.start(opening, Device.close)
+        attaching = self._attaching.start(opening, lambda unwanted: unwanted.close())
         model = None
         with trio.CancelScope() as scope:
             self._coming[spec.schid] = scope
