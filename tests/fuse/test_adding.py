@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from collections.abc import Callable, Iterator
@@ -93,18 +94,21 @@ def test_a_remove_gives_it_up(mnt: MountedSystem, sleeper: Sleeper, adding: Addi
 
 
 def test_the_end_of_the_mount_does_not_wait_for_it(
-    mnt: MountedSystem, sleeper: Sleeper, adding: Adding
+    mount: Callable[..., MountedSystem], sleeper: Sleeper
 ) -> None:
-    process = adding()
-    assert mnt.unmount().returncode == 0
-    until(lambda: not is_mounted(mnt.path), "the mount is detached")
-    assert end(process)[0] == 1
+    system = mount()
+    connection = Connection(system.path)
+    connection.socket.send(
+        json.dumps({"do": "add", "device": f"fba@{NEW}:{sleeper.image}"}).encode()
+    )
+    sleeper.until_waiting(1)
+    assert system.unmount().returncode == 0
+    until(lambda: not is_mounted(system.path), "the mount is detached")
+    assert connection.socket.recv(4096) == b""
+    connection.close()
     # The kernel lets no thread go that waits for a FUSE server.
     sleeper.wake()
-    assert mnt.ended()
-    again = vfioccw("mount", mnt.path, "--device", f"fba@0.0.0313:{mnt.image}")
-    assert again.returncode == 0
-    mnt.__init__(mnt.path, mnt.image)  # type: ignore[misc]  # the same fixture, mounted anew
+    assert system.ended()
 
 
 @pytest.mark.parametrize("name", ["{}/io_region", "{}/device", "{}/nothing", "{}", "link"])
@@ -119,11 +123,3 @@ def test_an_image_inside_the_mount_itself_is_refused(
         assert done.stderr == (
             f"vfioccw: {path}: is inside the mount itself; name a file elsewhere\n"
         )
-
-
-def test_an_output_below_the_mount_point_is_refused_before_the_mount(tmp_path: Path) -> None:
-    point = tmp_path / "mnt"
-    point.mkdir()
-    done = vfioccw("mount", point, "--device", f"1403@0.0.000e:{point}/out.txt")
-    assert (done.returncode, os.listdir(point)) == (1, [])
-    assert "inside the mount itself" in done.stderr

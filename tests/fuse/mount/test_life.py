@@ -490,6 +490,14 @@ def test_memory_of_2_gib_is_sparse(tmp_path: Path) -> None:
         system.give_up()
 
 
+def test_an_output_below_the_mount_point_is_refused_before_the_mount(tmp_path: Path) -> None:
+    point = tmp_path / "mnt"
+    point.mkdir()
+    done = vfioccw("mount", point, "--device", f"1403@0.0.000e:{point}/out.txt")
+    assert (done.returncode, os.listdir(point)) == (1, [])
+    assert "inside the mount itself" in done.stderr
+
+
 def test_a_limit_that_is_too_low_for_the_devices_is_said_before_the_mount(tmp_path: Path) -> None:
     point = tmp_path / "mnt"
     point.mkdir()
