@@ -56,7 +56,7 @@ def make_image(path: Path, blocks: int = BLOCKS) -> Path:
 
 def is_mounted(path: Path) -> bool:
     """Whether something is mounted at *path*; asks only the mount table."""
-    return f" {path} fuse" in Path("/proc/self/mounts").read_text()
+    return f" {path} fuse" in Path("/proc/self/mounts").read_text(errors="surrogateescape")
 
 
 def servers_of(path: Path) -> list[int]:

@@ -146,6 +146,15 @@ def test_the_command_line_comes_on_top(file: Path, tmp_path: Path) -> None:
         ("[chpid.40]", "[chpid.77]", 31, "chpid.77", "no device has this path"),
         ("[chpid.40]", "[chpid.x]", 31, "chpid.x", "not a chpid"),
         ("count = 1", "count = = 1", 14, "", "invalid value"),
+        ("count = 1", f"count = 0x{'f' * 5000}", 14, "device.count", "more than 64 bits"),
+        ("count = 1", f'count = "{"0" * 5000}1"', 14, "device.count", "a number of starts"),
+        ("count = 1", "for = 1e400", 14, "device.for", "a time such as 3s"),
+        ('"8MiB"', f"0x{'f' * 5000}", 3, "memory", "more than 64 bits"),
+        ('"8MiB"', f'"{"9" * 5000}T"', 3, "memory", "5000 digits; at most"),
+        ("[chpid.40]", '[chpid."٤٠"]', 31, "chpid.٤٠", "not a chpid"),
+        ("[chpid.40]", f"[chpid.40{'.a' * 5000}]", 31, "chpid.40.a.a.a.a.a.a", "as deep in tables"),
+        ('"disk.img"', '"disk\\u0000.img"', 8, "device.image", "control character"),
+        ('"disk.img"', '"disk\\n.img"', 8, "device.image", "control character"),
         ("count = 1", 'delay = "1s"', 14, "", "cannot overwrite a value"),
     ],
 )
@@ -182,6 +191,14 @@ def test_the_line_is_found_quickly_in_a_file_of_a_thousand_devices(tmp_path: Pat
     path = tmp_path / "large.toml"
     path.write_text(text + device.format(5))
     with pytest.raises(UserError, match=r":4003: device.subchannel: 0.0.0005"):
+        read_config(str(path))
+
+
+@pytest.mark.parametrize("value", ["9" * 5000, "[" * 100_000])
+def test_what_the_parser_itself_cannot_read_is_one_line(tmp_path: Path, value: str) -> None:
+    path = tmp_path / "css.toml"
+    path.write_text(f"memory = {value}\n")
+    with pytest.raises(UserError, match="a number too large or tables too deep to be read"):
         read_config(str(path))
 
 

@@ -177,6 +177,15 @@ WRONG = [
     (["--orb", "00"], "12 bytes"),
     (["--cpa", "here"], "'here' is not an address"),
     (["--ccw", "nop", "--lpm", "0x100"], "--lpm has 8 bits"),
+    (["--cpa", "0x100000000"], "--cpa have 32"),
+    (["--cpa", "9" * 5000], "64 bits"),
+    (["--ccw", f"nop,{'9' * 5000}"], "5000 digits; at most"),
+    (["--ccw", f"read,1,@{'9' * 5000}"], "64 bits"),
+    (["--ccw", f"tic,#{'9' * 5000}"], "5000 digits; at most"),
+    (["--ccw", "nop,²"], "not a number of decimal digits"),
+    (["--ccw", "nop,٣"], "not a number of decimal digits"),
+    (["--ccw", "nop", "--timeout", "nan"], "no number of seconds"),
+    (["--ccw", "nop", "--timeout", "9" * 5000], "not in the range"),
 ]
 
 

@@ -93,6 +93,20 @@ def test_one_event_alone_is_drawn() -> None:
     assert "csch: cc 0" in texts(picture("    0.000001 0.0.0313 csch  cc 0\n"))
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"{'9' * 5000}.0 0.0.0313 ssch  cc 0",
+        f"0.1 0.0.0313 ccw   00001000 02/20/{'9' * 5000} at 00002000: read  unit status 0c",
+        "٣.٤ 0.0.0313 ssch  cc 0",
+    ],
+)
+def test_a_number_that_no_trace_has_makes_no_picture_of_its_own(line: str) -> None:
+    marks = read_trace(["0.1 0.0.0313 ssch  cc 0", line])
+    assert [mark.lane for mark in marks if mark.lane in ("CCW", "data")] == []
+    draw(marks, "t")
+
+
 def test_what_is_no_trace_is_an_error() -> None:
     with pytest.raises(UserError, match="no line of a trace"):
         read_trace(["hello", ""])

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import inspect
+import os
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from vfioccw_fuse.cli.chp import chp_command
 from vfioccw_fuse.devices import catalog
@@ -40,6 +44,8 @@ from vfioccw_fuse.vfio.control import (
     parse_device,
 )
 
+TEXT = st.text(st.characters()) | st.from_regex(r"[-+]?(0x)?[\d_.]+(us|ms|s)?")
+"""Any text, surrogates too; and what looks like a number."""
 README = (Path(__file__).parents[2] / "README.md").read_text()
 
 
@@ -157,6 +163,16 @@ def test_the_commands_of_chp_are_the_states_of_a_path() -> None:
         ("sense=zz", "sense=zz: 1 to 32 bytes in hex"),
         ("count=0", "count=0: a number of starts"),
         (f"count={'9' * 5000}", "count=999"),
+        (f"count={'0' * 5000}1", "count=000"),
+        (f"delay={'0' * 5000}1", "delay=000"),
+        (f"for={'9' * 5000}", "for=999"),
+        (f"address-limit={'9' * 5000}", "address-limit=999"),
+        (f"address-limit=0x{'f' * 5000}", "address-limit=0xfff"),
+        (f"chpids={'4' * 5000}", "chpids=444"),
+        ("count=٣", "count=٣: a number of starts"),
+        ("delay=٣s", "delay=٣s: a time such as 3s"),
+        ("address-limit=٣", "address-limit=٣: an absolute address"),
+        ("chpids=٤٠", "chpids=٤٠: one to eight"),
         ("readonly=yes", "readonly=yes: takes no value"),
         ("speed=9", "speed: no such option; one of address-limit"),
         ("unsolicited=80", "unsolicited: no such option"),
@@ -166,6 +182,34 @@ def test_what_is_wrong_names_device_word_value_and_remedy(text: str, said: str) 
     with pytest.raises(UserError) as wrong:
         parse_device(f"fba@0.0.0313:disk.img,{text}")
     assert wrong.value.message.startswith(f"fba@0.0.0313: {said}")
+    assert len(wrong.value.message) < 400
+
+
+@given(option=st.sampled_from(declared()), text=TEXT)
+def test_any_text_is_a_value_or_a_user_error(option: Option[Any], text: str) -> None:
+    with contextlib.suppress(UserError):
+        option.read(text)
+
+
+@given(text=TEXT | st.builds("fba@0.0.0313:{},{}={}".format, TEXT, TEXT, TEXT))
+def test_any_text_is_a_device_or_a_user_error(text: str) -> None:
+    with contextlib.suppress(UserError):
+        parse_device(text)
+
+
+@pytest.mark.parametrize("letter", ["\0", "\n", "\r", "\x1b", "\x85", "\u2028", "\ud800"])
+@pytest.mark.parametrize("kind", ["fba", "3390", "3420", "3490", "3505", "3525", "1403", "3215"])
+def test_a_name_that_no_medium_can_have_is_refused(kind: str, letter: str) -> None:
+    with pytest.raises(UserError, match="rename it") as wrong:
+        parse_device(f"{kind}@0.0.0313:/nowhere/a{letter}b")
+    assert wrong.value.message.startswith("/nowhere/a")
+    assert wrong.value.message.isprintable()
+
+
+def test_a_name_that_is_not_utf8_is_a_name() -> None:
+    name = b"a-\xff.img"
+    spec = parse_device(f"fba@0.0.0313:{os.fsdecode(name)}")
+    assert os.fsencode(spec.path) == name
 
 
 @pytest.mark.parametrize("name", ["3215", "3525", "1403"])

@@ -172,6 +172,8 @@ def test_a_device_number_that_the_guest_would_never_see(
         ("id=a,id=b", "twice"),
         ("sysfsdev=/sys", "sysfsdev"),
         ("group=x", "group"),
+        ("group=٣", "group"),
+        (f"group={'9' * 5000}", "group"),
     ],
 )
 def test_options_that_are_wrong(system: MountedSystem, qemu: Path, more: str, why: str) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.vfio.driver import Driver
 from vfioccw_fuse.devices.options import Fault
 from vfioccw_fuse.errors import UserError
 from vfioccw_fuse.regions import constants as c
-from vfioccw_fuse.vfio.control import Control
+from vfioccw_fuse.vfio.control import CONTROL, Control
 
 
 @pytest.mark.parametrize(
@@ -21,6 +23,10 @@ from vfioccw_fuse.vfio.control import Control
         ("delay=1s request=lunch", "request=lunch: only unplug"),
         ("delay=1s help=me", "help=me: takes no value"),
         ("delay", "delay=: a time such as 3s"),
+        (f"delay=1s count={'0' * 5000}1", "count=0000"),
+        (f"fault=hang delay={'9' * 5000}", "delay=9999"),
+        (f"delay=1s address-limit={'9' * 5000}", "address-limit=9999"),
+        ("delay=1s unsolicited=٨٠", "unsolicited=٨٠: a unit status in hex"),
     ],
 )
 def test_what_is_wrong_is_named_and_nothing_has_changed(
@@ -32,6 +38,26 @@ def test_what_is_wrong_is_named_and_nothing_has_changed(
         control.write(text)
     assert wrong.value.message.startswith(said)
     assert control.text() == before
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    words=st.lists(
+        st.builds("{}={}".format, st.sampled_from(list(CONTROL)), st.text())
+        | st.sampled_from(["delay=1s", "fault=hang"])
+        | st.text(),
+        max_size=3,
+    )
+)
+def test_any_text_is_obeyed_or_refused_and_nothing_has_changed(
+    driver: Driver, words: list[str]
+) -> None:
+    control = Control(driver.ccw)
+    before = control.text()
+    try:
+        control.write(" ".join(words))
+    except UserError:
+        assert control.text() == before
 
 
 def test_what_it_shows_can_be_written_back(driver: Driver) -> None:

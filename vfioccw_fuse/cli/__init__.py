@@ -16,6 +16,7 @@ Errors are one line on stderr, never a traceback:
 import contextlib
 import errno
 import importlib
+import io
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +25,7 @@ from typing import Any, NamedTuple, NoReturn
 import click
 
 from .. import __version__
-from ..errors import UserError, reason
+from ..errors import ESCAPING, UserError, printable, reason
 
 EXIT_OK = 0
 """Exit status: done."""
@@ -131,9 +132,10 @@ class CommandTable(click.Group):
 
 
 def _complete_streams() -> None:
-    """Put /dev/null where the caller closed stdin, stdout or stderr.
+    """Put /dev/null where the caller closed stdin, stdout or stderr, and let all text be written.
 
-    Otherwise the next file that is opened would be one of them.
+    Otherwise the next file that is opened would be one of them. A file name may have bytes that
+    are no text, and a locale may lack letters: they are escaped.
     """
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         if getattr(sys, name) is None:
@@ -142,6 +144,9 @@ def _complete_streams() -> None:
                 os.dup2(null, number)
                 os.close(null)
             setattr(sys, name, os.fdopen(number, mode, closefd=False))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=ESCAPING)
 
 
 def guarded(action: Callable[[], Any]) -> int:
@@ -184,7 +189,7 @@ def guarded(action: Callable[[], Any]) -> int:
 
 def complain(message: str) -> None:
     """Write `vfioccw: message` to stderr as one line."""
-    click.echo(f"vfioccw: {' '.join(message.split())}", err=True)
+    click.echo(f"vfioccw: {printable(' '.join(message.split()))}", err=True)
 
 
 _REMEDIES = {

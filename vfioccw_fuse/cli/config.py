@@ -26,11 +26,18 @@ from functools import partial
 from typing import Any, Final, NoReturn
 
 from ..css.paths import PathState
-from ..devices.options import DeviceSpec, Option, parse_schid
-from ..errors import UserError
+from ..devices.options import DeviceSpec, Option, parse_medium, parse_schid
+from ..errors import UserError, shortened
 from ..regions.table import Interface
 from ..sizes import parse_size
-from ..vfio.control import CHPIDS, DEFAULT_CHPIDS, INTERFACE, PATH_STATE, options_of
+from ..vfio.control import (
+    CHPIDS,
+    DEFAULT_CHPIDS,
+    INTERFACE,
+    PATH_STATE,
+    options_of,
+    parse_chpid,
+)
 from .chp import absolute
 
 Key = tuple[str | int, ...]
@@ -38,6 +45,9 @@ Key = tuple[str | int, ...]
 
 _TOP: Final = ("interface", "memory", "device", "chpid")
 _NEEDED: Final = ("type", "subchannel", "image")
+_DEEPEST: Final = 8
+_INTEGERS: Final = 1 << 63
+"""TOML's integers have 64 bits (toml.io, "Integer"); tomllib reads larger ones, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +129,11 @@ def read_config(path: str) -> Config:
         if not line.isdigit():
             line = str(text.count("\n") + 1)
         raise UserError(f"{path}:{line}: {words[:1].lower()}{words[1:]}") from None
+    except (ValueError, RecursionError):
+        # int() of thousands of digits, or arrays in arrays: tomllib says no more of them.
+        raise UserError(f"{path}: has a number too large or tables too deep to be read") from None
     file = _File(path, text)
+    _bounded(file, table)
     _known(file, (), table, _TOP)
     interface = memory = None
     if "interface" in table:
@@ -138,6 +152,21 @@ def _memory(file: _File, size: Any) -> int:
     return int(file.checked(("memory",), lambda: parse_size(text)))
 
 
+def _bounded(file: _File, table: dict[str, Any]) -> None:
+    """No integer in *table* may have more than 64 bits, no value lie deeper than any key does."""
+    left: list[tuple[Key, Any]] = [((), table)]
+    while left:
+        key, value = left.pop()
+        if len(key) > _DEEPEST:
+            file.fail(key[:_DEEPEST], "nothing is as deep in tables as this")
+        if isinstance(value, dict):
+            left += [((*key, name), inner) for name, inner in value.items()]
+        elif isinstance(value, list):
+            left += [((*key, place), inner) for place, inner in enumerate(value)]
+        elif isinstance(value, int) and not -_INTEGERS <= value < _INTEGERS:
+            file.fail(key, "a number of more than 64 bits")
+
+
 def _known(file: _File, key: Key, table: dict[str, Any], words: Sequence[str]) -> None:
     """Every key of *table* must be one of *words*."""
     for name in table:
@@ -147,8 +176,12 @@ def _known(file: _File, key: Key, table: dict[str, Any], words: Sequence[str]) -
 
 def _string(file: _File, key: Key, value: Any) -> str:
     if not isinstance(value, str):
-        file.fail(key, f"{value!r} is not a string; put it in quotes")
+        file.fail(key, f"{_shown(value)} is not a string; put it in quotes")
     return value
+
+
+def _shown(value: Any) -> str:
+    return shortened(repr(value))
 
 
 def _devices(file: _File, tables: Any, directory: str) -> Iterator[DeviceSpec]:
@@ -174,7 +207,8 @@ def _device(file: _File, key: Key, table: dict[str, Any], directory: str) -> Dev
     _known(file, key, table, (*_NEEDED, *options))
     schid_text = _string(file, (*key, "subchannel"), table["subchannel"])
     schid = file.checked((*key, "subchannel"), lambda: parse_schid(schid_text))
-    image = _string(file, (*key, "image"), table["image"])
+    image_text = _string(file, (*key, "image"), table["image"])
+    image = file.checked((*key, "image"), lambda: parse_medium(image_text))
     values: dict[str, Any] = {}
     for name in table:
         if name not in _NEEDED:
@@ -190,7 +224,7 @@ def _text(file: _File, key: Key, option: Option[Any], value: Any) -> str | None:
         case bool() if not option.metavar or option.alone is not None:
             return "" if value else None
         case _ if not option.metavar:
-            file.fail(key, f"{value!r}: true or false")
+            file.fail(key, f"{_shown(value)}: true or false")
         case bool():
             file.fail(key, f"{value!r}: it needs a value, {option.usage}")
         case str() | int() | float():
@@ -198,7 +232,9 @@ def _text(file: _File, key: Key, option: Option[Any], value: Any) -> str | None:
         case list() if value and all(isinstance(one, str) for one in value):
             return "+".join(value)
         case _:
-            file.fail(key, f"{value!r}: a string, a number, true, false, or a list of strings")
+            file.fail(
+                key, f"{_shown(value)}: a string, a number, true, false, or a list of strings"
+            )
 
 
 def _paths(file: _File, table: Any, devices: Sequence[DeviceSpec]) -> dict[int, PathState]:
@@ -211,12 +247,7 @@ def _paths(file: _File, table: Any, devices: Sequence[DeviceSpec]) -> dict[int, 
         if not isinstance(row, dict):
             file.fail(key, f"a path is a table, [chpid.{name}]")
         _known(file, key, row, (PATH_STATE.word,))
-        try:
-            chpid = int(name, 16)
-        except ValueError:
-            chpid = -1
-        if not 0 <= chpid <= 0xFF or len(name) > 2:
-            file.fail(key, "not a chpid; two hexadecimal digits such as 40")
+        chpid = file.checked(key, partial(parse_chpid, name))
         if chpid not in known:
             file.fail(key, "no device has this path among its chpids")
         if PATH_STATE.word in row:

@@ -15,7 +15,7 @@ from ..client import Program, Step, Subchannel
 from ..client.program import ALL_PATHS
 from ..client.subchannel import concludes, ended_well, transferred
 from ..devices.catalog import words_of
-from ..errors import UserError
+from ..errors import UserError, shortened
 from ..regions import codec, descriptions
 from ..regions.constants import (
     CCW_CMD_TIC,
@@ -39,9 +39,10 @@ from ..regions.constants import (
 )
 from ..regions.descriptions import EVERY_DEVICE, DeviceWords
 from ..regions.layouts import Irb, Orb
+from ..sizes import parse_address, parse_number
 from . import EXIT_FAILURE, EXIT_OK
 from .output import show_rows
-from .sizes import ADDRESS
+from .sizes import ADDRESS, SECONDS
 from .subchannels import opened, read_state
 from .text import dump
 
@@ -71,7 +72,7 @@ def _common(command: "Decorated") -> "Decorated":
     for option in (
         click.option(
             "--timeout",
-            type=click.FloatRange(0, 86400),
+            type=SECONDS,
             default=5.0,
             show_default=True,
             help="Seconds to wait for the interruption.",
@@ -166,8 +167,8 @@ def ssch_command(
     given = [bool(ccws), program is not None, cpa is not None, orb is not None]
     if sum(given) != 1:
         raise click.UsageError("Say what to start: one of --ccw, --program, --cpa, --orb.")
-    if not 0 <= lpm <= 0xFF or not 0 <= intparm <= 0xFFFFFFFF:
-        raise click.UsageError("--lpm has 8 bits, --intparm 32.")
+    if lpm > 0xFF or intparm > 0xFFFFFFFF or (cpa or 0) > 0xFFFFFFFF:
+        raise click.UsageError("--lpm has 8 bits, --intparm and --cpa have 32.")
     with opened(subchannel) as sub:
         device = _words(subchannel)
         with Program(sub.storage, fmt=fmt, prefetch=prefetch, idaw=idaw) as built:
@@ -254,7 +255,7 @@ def stsch_command(subchannel: str) -> int:
 @click.argument("subchannel", type=click.Path())
 @click.option(
     "--timeout",
-    type=click.FloatRange(0, 86400),
+    type=SECONDS,
     default=5.0,
     show_default=True,
     help="Seconds to wait for the interruption.",
@@ -346,12 +347,12 @@ def _build(built: Program, specs: tuple[str, ...], device: DeviceWords) -> list[
     for number, spec in enumerate(specs, 1):
         try:
             step, jump = _append(built, spec, device, last=number == len(specs))
-        except ValueError as wrong:
-            raise click.UsageError(f"--ccw {spec}: {wrong}") from None
+        except (ValueError, UserError) as wrong:
+            raise click.UsageError(f"--ccw {shortened(spec)}: {wrong}") from None
         steps.append(step)
         if jump is not None:
             if not 1 <= jump <= len(specs):
-                raise click.UsageError(f"--ccw {spec}: there is no CCW #{jump}")
+                raise click.UsageError(f"--ccw {shortened(spec)}: there is no CCW #{jump}")
             jumps.append((step, jump))
     for step, jump in jumps:
         step.target = steps[jump - 1]
@@ -379,15 +380,16 @@ def _append(
         if word.lower() in FLAGS:
             flags |= FLAGS[word.lower()]
         elif word.isdigit() and count is None:
-            count = int(word)
+            count = parse_number(word)
         elif word.startswith("="):
             data = descriptions.from_hex(word[1:])
         elif word.startswith("@"):
-            data = ADDRESS.convert(word[1:], None, None)
+            data = parse_address(word[1:])
         elif word.startswith("#") and word[1:].isdigit():
-            jump = int(word[1:])
+            jump = parse_number(word[1:])
         else:
-            raise ValueError(f"{word!r} is no flag, no decimal count, no =HEX, no @ADDRESS")
+            said = shortened(word)
+            raise ValueError(f"{said!r} is no flag, no decimal count, no =HEX, no @ADDRESS")
     if code == CCW_CMD_TIC:
         if jump is None and not isinstance(data, int):
             raise ValueError("say where to, with #N or @ADDRESS")
@@ -421,7 +423,9 @@ def command_code(name: str, device: DeviceWords = EVERY_DEVICE) -> int:
         return known[low]
     if _CODE.fullmatch(low):
         return int(low, 16)
-    raise ValueError(f"{name!r} is no command code in hexadecimal and no name of a command")
+    raise ValueError(
+        f"{shortened(name)!r} is no command code in hexadecimal and no name of a command"
+    )
 
 
 def _show_interruptions(

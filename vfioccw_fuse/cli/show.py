@@ -16,6 +16,7 @@ from ..regions.state import parse_state
 from ..regions.table import is_schid
 from . import asking_the_mount
 from .follow import follow
+from .sizes import SECONDS
 
 if TYPE_CHECKING:
     from ..regions.descriptions import Row
@@ -198,9 +199,7 @@ def _describe(structure: str, data: bytes, order: str, fmt: int, device: str) ->
 
 @click.command(name="trace")
 @click.argument("subchannel", type=click.Path())
-@click.option(
-    "--seconds", type=click.FloatRange(0, 86400), help="End after so long.  [default: never]"
-)
+@click.option("--seconds", type=SECONDS, help="End after so long.  [default: never]")
 @click.option(
     "--svg",
     type=click.Path(dir_okay=False),

@@ -1,25 +1,12 @@
-"""Numbers as people write them on a command line: sizes and storage addresses."""
+"""Numbers of a command line as click takes them: sizes, storage addresses and times."""
 
+import math
 from typing import Any
 
 import click
 
 from ..errors import UserError
-from ..sizes import parse_size
-
-
-def parse_address(text: str) -> int:
-    """Give the number that *text* writes in decimal or, with `0x`, in hexadecimal.
-
-    Raises UserError for anything else and for what does not fit into 64 bits.
-    """
-    try:
-        value = int(text, 16) if text[:2].lower() == "0x" else int(text)
-    except ValueError:
-        raise UserError(f"{text!r} is not an address; write it like 0x2000 or 8192") from None
-    if not 0 <= value < 1 << 64:
-        raise UserError(f"{text!r} is not an address: it does not fit into 64 bits")
-    return value
+from ..sizes import parse_address, parse_size
 
 
 class SizeType(click.ParamType[int]):
@@ -48,6 +35,25 @@ class AddressType(click.ParamType[int]):
             self.fail(wrong.message, param, ctx)
 
 
+class SecondsType(click.FloatRange):
+    """The click type of an option that takes seconds, up to a day; gives a float."""
+
+    name = "seconds"
+
+    def __init__(self) -> None:
+        """From 0 to 86,400."""
+        super().__init__(0, 86400)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Turn text into seconds; "nan", which is in no range, is refused too."""
+        seconds = super().convert(value, param, ctx)
+        if math.isnan(seconds):
+            self.fail(f"{value!r} is no number of seconds", param, ctx)
+        return seconds
+
+
+SECONDS = SecondsType()
+"""Seconds, 0 to 86,400."""
 SIZE = SizeType()
 """A size in bytes, with a unit or without."""
 ADDRESS = AddressType()

@@ -17,9 +17,9 @@ import svg
 
 from ..errors import UserError
 
-_LINE = re.compile(r"\s*(\d+\.\d+) (\S+) (\S+) +(.*)")
+_LINE = re.compile(r"\s*([0-9]{1,9}\.[0-9]{1,9}) (\S+) (\S+) +(.*)")
 _CCW = re.compile(
-    r"(?P<at>[0-9a-f]{8}) (?P<code>[0-9a-f]{2})/(?P<flags>[0-9a-f]{2})/(?P<count>\d+)"
+    r"(?P<at>[0-9a-f]{8}) (?P<code>[0-9a-f]{2})/(?P<flags>[0-9a-f]{2})/(?P<count>[0-9]{1,5})"
     r" at (?P<cda>[0-9a-f]{8}): (?P<name>.*?)  (?P<ending>.*)"
 )
 

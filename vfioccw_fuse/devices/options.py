@@ -11,13 +11,16 @@ own, in `vfio.control` the subchannel's.
 from __future__ import annotations
 
 import enum
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
+from unicodedata import category
 
-from ..errors import UserError
+from ..errors import UserError, shortened
 from ..regions.table import is_schid
+from ..sizes import DIGITS, parse_number
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -26,8 +29,9 @@ On = TypeVar("On")
 
 _WORD = re.compile(r"[a-z]+(-[a-z]+)*")
 _SPEC = re.compile(r"(?P<type>[A-Za-z0-9-]+)@(?P<schid>[^:]+):(?P<rest>.*)", re.DOTALL)
-_TIME = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s)?", re.ASCII)
-_COUNT = re.compile(r"0*[1-9][0-9]{0,8}", re.ASCII)
+_TIME = re.compile(rf"([0-9]{{1,{DIGITS}}}(?:\.[0-9]{{1,{DIGITS}}})?)(us|ms|s)?")
+_NO_NAME = ("Cc", "Zl", "Zp")  # control characters, and what else ends a line
+_MOST_STARTS = 999_999_999
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, None: 1.0}
 _LONGEST_TIME = 3600.0
 
@@ -78,7 +82,7 @@ class Option(Generic[T]):
         try:
             return self.parse(text if text or self.alone is None else self.alone)
         except UserError as wrong:
-            said = f"{self.word}={text}" if text or self.metavar else self.word
+            said = f"{self.word}={shortened(text)}" if text or self.metavar else self.word
             raise UserError(f"{said}: {wrong.message}") from None
 
 
@@ -122,7 +126,9 @@ class Options(Mapping[str, O_co]):
         values = {}
         for word, text in words.items():
             if word not in self._options:
-                raise UserError(f"{word}: no such option; one of {', '.join(sorted(self))}")
+                raise UserError(
+                    f"{shortened(word)}: no such option; one of {', '.join(sorted(self))}"
+                )
             values[word] = self._options[word].read(text)
         return values
 
@@ -268,9 +274,13 @@ def _parse_sense(text: str) -> bytes:
 
 
 def _parse_count(text: str) -> int:
-    if not _COUNT.fullmatch(text):
-        raise UserError("a number of starts, 1 or more")
-    return int(text)
+    try:
+        count = parse_number(text)
+    except UserError:
+        count = 0
+    if not 1 <= count <= _MOST_STARTS:
+        raise UserError(f"a number of starts, 1 to {_MOST_STARTS}")
+    return count
 
 
 def _sets(name: str) -> Callable[[Behaviour, Any], None]:
@@ -336,9 +346,31 @@ def parse_schid(text: str) -> str:
     schid = text.strip().lower()
     if not is_schid(schid):
         raise UserError(
-            f"{text}: not a subchannel id; write cssid.ssid.schno in hex, such as 0.0.0313"
+            f"{shortened(text)}: not a subchannel id; "
+            "write cssid.ssid.schno in hex, such as 0.0.0313"
         )
     return schid
+
+
+def parse_medium(text: str) -> str:
+    """The path *text* of a medium, or what stands in its place; UserError for what no path is.
+
+    Refused are control characters but the tab, and ends of lines (the zero byte, which no path can
+    have, among them), and half a surrogate pair, which no text has. A byte that is not UTF-8 is
+    well: `os.fsdecode` makes a surrogate of its own of it.
+    """
+    for letter in text:
+        if category(letter) in _NO_NAME and letter != "\t":
+            raise UserError(
+                f"{shortened(text)}: a control character or an end of line in its name; rename it"
+            )
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        raise UserError(
+            f"{shortened(text)}: no file has this name: it is not Unicode; rename it"
+        ) from None
+    return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,23 +389,24 @@ class DeviceText:
     @classmethod
     def parse(cls, text: str) -> DeviceText:
         """Read `type@c.s.dddd:path[,option[=value]]...`; UserError names *text* and the error."""
+        said = shortened(text)
         match = _SPEC.fullmatch(text)
         if match is None:
-            raise UserError(f"{text}: write TYPE@SUBCHANNEL:IMAGE, such as fba@0.0.0313:disk.img")
+            raise UserError(f"{said}: write TYPE@SUBCHANNEL:IMAGE, such as fba@0.0.0313:disk.img")
         path, *options = match["rest"].split(",")
         if not path:
-            raise UserError(f"{text}: the image is missing after the colon")
+            raise UserError(f"{said}: the image is missing after the colon")
         words: dict[str, str] = {}
         for option in options:
             word, _, value = option.partition("=")
             if word in words:
-                raise UserError(f"{text}: option {word} is given twice")
+                raise UserError(f"{said}: option {shortened(word)} is given twice")
             words[word] = value
         try:
             schid = parse_schid(match["schid"])
         except UserError as wrong:
-            raise UserError(f"{text}: {wrong.message}") from None
-        return cls(match["type"].lower(), schid, path, words)
+            raise UserError(f"{said}: {wrong.message}") from None
+        return cls(match["type"].lower(), schid, parse_medium(path), words)
 
     def __str__(self) -> str:
         words = (f",{word}={text}" if text else f",{word}" for word, text in self.words.items())

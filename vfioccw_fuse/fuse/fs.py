@@ -122,8 +122,8 @@ class FileSystem(pyfuse3.Operations):
         super().__init__()
         self._devices = devices
         self._blocked = blocked
-        self._irqfd = irqfd.encode()
-        self._memory = memory.encode()
+        self._irqfd = os.fsencode(irqfd)
+        self._memory = os.fsencode(memory)
         # What somebody has looked at, and what is removed and still open somewhere.
         self._shown: dict[CcwDevice, SubchannelDirectory] = {}
         self._by_inode: dict[int, SubchannelDirectory] = {}

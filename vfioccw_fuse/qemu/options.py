@@ -13,8 +13,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
-from ..errors import UserError
+from ..errors import UserError, shortened
 from ..regions.table import is_schid
+from ..sizes import DIGITS
 
 VIRTUAL_CSS: Final = "fe"
 """The channel subsystem that QEMU gives to its guest; a device in another is never seen there."""
@@ -25,7 +26,8 @@ TMPFS: Final = "/dev/shm"
 DEFAULT_MEMORY: Final = 128 << 20
 """Bytes of memory that QEMU gives a guest whose size nobody said."""
 # QEMU's own words for a size (a bare number is MiB), not ours.
-_SIZE = re.compile(r"(?:size=)?(\d+)([bkmgtpe]?)i?b?", re.IGNORECASE)
+_SIZE = re.compile(rf"(?:size=)?([0-9]{{1,{DIGITS}}})([bkmgtpe]?)i?b?", re.IGNORECASE)
+_GROUP = re.compile("[0-9]{1,9}")  # it becomes a C int
 _UNITS = {"b": 0, "k": 10, "": 20, "m": 20, "g": 30, "t": 40, "p": 50, "e": 60}
 _MEMORY_GIVEN = ("memory-backend", "memdev=")
 _BACKEND_ID = "vfioccw-ram"
@@ -69,8 +71,8 @@ class GuestDevice:
         if "sysfsdev" in properties:
             raise UserError(f"--device {text}: sysfsdev is what {path} becomes; leave it out")
         group = properties.pop("group", None)
-        if group is not None and not group.isdecimal():
-            raise UserError(f"--device {text}: group={group} is not a number")
+        if group is not None and not _GROUP.fullmatch(group):
+            raise UserError(f"--device {text}: group={shortened(group)} is not a number below 10^9")
         devno = properties.pop("devno", f"{VIRTUAL_CSS}{schid[schid.index('.') :]}").lower()
         cssid, _, number = devno.partition(".")
         if not is_schid(devno):

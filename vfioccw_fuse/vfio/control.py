@@ -27,6 +27,7 @@ from ..devices.options import (
 from ..errors import UserError
 from ..regions import constants as c
 from ..regions.table import Interface
+from ..sizes import parse_address
 from .device import CcwDevice
 
 T = TypeVar("T")
@@ -41,7 +42,8 @@ PATH_STATES: Final = {
 }
 """What a path can be told to be: word and state."""
 _LIMIT = 1 << 31
-_UNIT_STATUS = re.compile(r"(0x)?[0-9a-fA-F]{1,2}", re.ASCII)
+_UNIT_STATUS = re.compile(r"(0x)?[0-9a-fA-F]{1,2}")
+_CHPID = re.compile(r"[0-9a-fA-F]{1,2}")
 
 
 def _parse_interface(text: str) -> Interface:
@@ -51,10 +53,17 @@ def _parse_interface(text: str) -> Interface:
         raise UserError(f"not one of {', '.join(Interface)}") from None
 
 
+def parse_chpid(text: str) -> int:
+    """The channel path that one or two hexadecimal digits name; UserError for other text."""
+    if not _CHPID.fullmatch(text):
+        raise UserError("not a chpid; two hexadecimal digits such as 40")
+    return int(text, 16)
+
+
 def _parse_chpids(text: str) -> bytes:
     try:
-        chpids = bytes(int(word, 16) for word in text.split("+"))
-    except ValueError:
+        chpids = bytes(map(parse_chpid, text.split("+")))
+    except UserError:
         chpids = b""
     if not 1 <= len(chpids) <= 8 or len(set(chpids)) != len(chpids):
         raise UserError("one to eight different ids in hex, 00 to ff, such as chpids=40+41")
@@ -75,8 +84,8 @@ def _parse_on_off(text: str) -> bool:
 
 def _parse_limit(text: str) -> int:
     try:
-        address = int(text, 0)
-    except ValueError:
+        address = parse_address(text)
+    except UserError:
         address = -1
     if not 0 <= address < _LIMIT:
         raise UserError("an absolute address below 2 GiB, such as 0x100000")

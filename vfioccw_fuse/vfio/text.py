@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from ..devices.base import Device
 from ..devices.options import show_time
+from ..errors import printable
 from .device import CcwDevice
 
 
@@ -64,7 +65,7 @@ def state_text(device: CcwDevice) -> str:
             f"{name}.count: {seen.count}",
             f"{name}.attached: {int(seen.attached)}",
         ]
-    return "\n".join(lines) + "\n"
+    return "".join(f"{printable(line)}\n" for line in lines)
 
 
 class Tracer:
@@ -90,4 +91,5 @@ class Tracer:
 
     def _line(self, what: str, text: str) -> None:
         seconds = time.monotonic() - self._start
-        self._write(what, f"{seconds:12.6f} {self._device.sch.schid} {what:5} {text}\n")
+        line = printable(f"{seconds:12.6f} {self._device.sch.schid} {what:5} {text}")
+        self._write(what, f"{line}\n")

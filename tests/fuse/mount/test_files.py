@@ -182,7 +182,9 @@ def test_a_write_to_a_read_only_region_is_einval_and_its_file_cannot_be_opened_b
      ("cmd_region", b"\0", 7), ("cmd_region", b"\xff" * 4, 0), ("schib_region", bytes(51), 0),
      ("schib_region", b"\0", 0),
      ("reset", b"2", 0), ("control", b"nonsense", 0), ("control", b"delay=x", 0),
-     ("control", b"fault=none delay=-1", 0), ("control", b"\xff\xfe", 0)],
+     ("control", b"fault=none delay=-1", 0), ("control", b"\xff\xfe", 0),
+     ("control", b"fault=hang count=" + b"0" * 5000 + b"1", 0),
+     ("control", b"delay=1s address-limit=" + b"9" * 5000, 0)],
 )  # fmt: skip
 def test_a_malformed_write_is_einval_and_the_next_good_request_works(
     client: Client, name: str, data: bytes, offset: int
