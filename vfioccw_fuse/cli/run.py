@@ -1,22 +1,27 @@
 """`vfioccw run`: a scenario on the channel subsystem, without a mount."""
 
 import gzip
+import io
 import json
 import os
 import sys
+import zlib
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import UserError
+from ..errors import UserError, shortened
 from . import EXIT_FAILURE, EXIT_OK
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 Json = dict[str, Any]
 
+LARGEST = 32 << 20
+"""Most bytes of a file of scenarios, unpacked: what they become in memory is many times that."""
+_DEEPEST = 16  # levels of lists and objects: a scenario has six
 _ORDER = ("agreed", "single", "disputed", "suspect")
 
 
@@ -46,7 +51,7 @@ def run_command(file: str, images: str | None, check: bool, trace: bool) -> int:
     import trio
 
     from ..scenario.check import differences, is_recorded
-    from ..scenario.run import Images, run_scenario
+    from ..scenario.run import MALFORMED, Images, run_scenario
 
     loaded = _load(file)
     several = isinstance(loaded, list)
@@ -69,29 +74,51 @@ def run_command(file: str, images: str | None, check: bool, trace: bool) -> int:
         json.dump(results if several else results[0], sys.stdout, indent=1)
         print()
         return EXIT_OK
-    unknown = [source.get("name", "?") for source in sources if not is_recorded(source)]
-    if unknown:
-        raise UserError(f"{file}: {unknown[0]} has no recorded values to compare with")
-    return _summary([(s, differences(s, r)) for s, r in zip(sources, results, strict=True)])
+    checked = []
+    for source, result in zip(sources, results, strict=True):
+        name = shortened(str(source.get("name", "?")))
+        if not is_recorded(source):
+            raise UserError(f"{file}: {name} has no recorded values to compare with")
+        try:
+            checked.append((source, differences(source, result)))
+        except MALFORMED as error:
+            what = shortened(f"{type(error).__name__} {error}")
+            raise UserError(f"{file}: {name}: its recorded values are none: {what}") from None
+    return _summary(checked)
 
 
 def _load(file: str) -> Any:
     """The JSON of FILE; UserError if it cannot be read."""
     try:
         if file == "-":
-            data = sys.stdin.buffer.read()
+            data = sys.stdin.buffer.read(LARGEST + 1)
         else:
             with open(file, "rb") as opened:
-                data = opened.read()
+                data = opened.read(LARGEST + 1)
         if data[:2] == b"\x1f\x8b":
-            data = gzip.decompress(data)
-        return json.loads(data)
+            with gzip.open(io.BytesIO(data)) as packed:
+                data = packed.read(LARGEST + 1)
+        if len(data) > LARGEST:
+            raise UserError(f"{file}: more than {LARGEST >> 20} MiB; split it into several files")
+        loaded = json.loads(data)
     except FileNotFoundError:
         raise UserError(f"{file}: no such file; give a scenario, or - for stdin") from None
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{file}: {error}; give a scenario, or - for stdin") from None
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{file}: not JSON: {error}") from None
+        raise UserError(f"{file}: not JSON: {shortened(str(error))}") from None
+    level = [loaded]
+    for _ in range(_DEEPEST):
+        level = [inner for outer in level for inner in _inside(outer)]
+    if level:
+        raise UserError(f"{file}: not a scenario: it has more than {_DEEPEST} levels")
+    return loaded
+
+
+def _inside(value: Any) -> "Iterable[Any]":
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _images_beside(file: str) -> str:
@@ -110,7 +137,7 @@ def _summary(checked: list[tuple[Json, list[str]]]) -> int:
     total: Counter[tuple[str, str]] = Counter()
     passed: Counter[tuple[str, str]] = Counter()
     for source, found in checked:
-        key = (source.get("group", "-"), source.get("confidence", "-"))
+        key = (str(source.get("group", "-")), str(source.get("confidence", "-")))
         total[key] += 1
         passed[key] += not found
     columns = [c for c in (*_ORDER, "-") if any(key[1] == c for key in total)]

@@ -182,13 +182,14 @@ def _picture(scenario: Json, changes: Iterable[tuple[int, str]]) -> tuple[dict[i
 def _memory(recorded: Json, done: Json) -> Iterable[str]:
     before, wanted = _picture(recorded, recorded["memory_after"])
     _, got = _picture(recorded, done["memory_after"])
-    ignored: set[int] = set()
-    for address, length, *_ in recorded.get("memory_dont_care", []):
-        ignored.update(range(address, address + length))
+    ignored = [
+        range(address, address + length)
+        for address, length, *_ in recorded.get("memory_dont_care", [])
+    ]
     wrong = [
         address
         for address in sorted(wanted.keys() | got.keys())
-        if address not in ignored
+        if not any(address in area for area in ignored)
         and wanted.get(address, before.get(address, 0)) != got.get(address, before.get(address, 0))
     ]
     if wrong:

@@ -16,6 +16,7 @@ import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import PurePath
 from typing import Any, Final
 
 import trio
@@ -24,9 +25,9 @@ from ..css.executor import TrioExecutor
 from ..css.subchannel import OperandException, Subchannel
 from ..css.trace import Trace
 from ..devices.catalog import attach, device_class
-from ..devices.options import DeviceSpec
-from ..errors import UserError
-from ..memory.backing import BuiltInStorage
+from ..devices.options import DeviceSpec, parse_medium
+from ..errors import UserError, shortened
+from ..memory.backing import LARGEST, BuiltInStorage
 from ..memory.space import PAGE, AddressingError, AddressSpace, StorageKeys
 from ..regions import codec
 from ..regions import constants as c
@@ -39,6 +40,8 @@ OPERAND_EXCEPTION: Final = 21
 """Program-interruption code of an operand exception."""
 WAIT: Final = 0.04
 """Most seconds of an enabled wait; where no function is in progress it ends at once."""
+LONGEST_DELAY: Final = 3_600_000
+"""Most milliseconds of a delay: an hour."""
 DRAINS: Final = 32
 """Most interruptions that are taken after the last step."""
 
@@ -47,7 +50,7 @@ class Images:
     """The images that scenarios name: `images.json` of a directory."""
 
     def __init__(self, directory: str) -> None:
-        """UserError if *directory* has an `images.json` that cannot be read."""
+        """UserError if *directory* has an `images.json` that cannot be read or is none."""
         self.directory = directory
         self._known: dict[str, Json] = {}
         index = os.path.join(directory, "images.json")
@@ -55,15 +58,21 @@ class Images:
             try:
                 with open(index, encoding="utf-8") as file:
                     self._known = json.load(file)
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, RecursionError) as error:
                 raise UserError(f"{index}: {error}") from None
+            known: Any = self._known
+            if not isinstance(known, dict) or not all(
+                isinstance(entry, dict) for entry in known.values()
+            ):
+                raise UserError(f"{index}: write one JSON object, an object for each image in it")
 
     @contextmanager
     def fresh(self, device: Json) -> Iterator[tuple[DeviceSpec, str | None]]:
         """A copy of the medium of *device* for one scenario: how to attach it, and its path.
 
         A device that names no image gets an empty file; the path is None where the image is that
-        of a drive without a medium. UserError for a name that `images.json` has not.
+        of a drive without a medium. UserError for a name that `images.json` has not, and for a
+        file that is not in its directory.
         """
         name = device.get("image")
         entry = self._known.get(name, {}) if name else {}
@@ -79,14 +88,39 @@ class Images:
         with tempfile.TemporaryDirectory(prefix="vfioccw-") as scratch:
             path = None
             if not ("medium" in entry and entry["medium"] is None):
-                path = os.path.join(scratch, entry.get("file", "medium"))
+                path = os.path.join(scratch, "medium")
                 if "file" in entry:
-                    shutil.copyfile(os.path.join(self.directory, entry["file"]), path)
+                    source = self._file(shortened(str(name)), entry["file"])
+                    path = os.path.join(scratch, os.path.basename(source))
+                    shutil.copyfile(source, path)
                 else:
                     with open(path, "wb"):
                         pass
             options = device_class(device["type"]).options.read(words)
             yield DeviceSpec(device["type"], "0.0.0000", path or "", options), path
+
+
+    def _file(self, name: str, file: Any) -> str:
+        """The absolute path of the *file* of the image *name*.
+
+        UserError unless it lies in the directory: its name is relative and has no `..`, and no
+        symbolic link leads out. An `images.json` may come from anybody.
+        """
+        index = os.path.join(self.directory, "images.json")
+        if not isinstance(file, str):
+            raise UserError(f"{index}: {name}: file must be a string")
+        parse_medium(file)
+        directory = os.path.realpath(self.directory)
+        path = os.path.realpath(os.path.join(directory, file))
+        named = PurePath(file)
+        inside = os.path.commonpath((directory, path)) == directory != path
+        if named.is_absolute() or ".." in named.parts or not inside:
+            raise UserError(
+                f"{index}: {name}: {shortened(file)} is not in this directory; put the file there"
+            )
+        if not os.path.isfile(path):
+            raise UserError(f"{index}: {name}: {shortened(file)}: no such file")
+        return path
 
 
 def _digest(path: str | None) -> str:
@@ -142,7 +176,10 @@ class Scenario:
             for address, data in step["memory"]:
                 self._space.write(address, bytes.fromhex(data))
         elif operation == "delay":
-            await trio.sleep(step["ms"] / 1000)
+            ms = step["ms"]
+            if not 0 <= ms <= LONGEST_DELAY:
+                raise UserError(f"delay: ms is 0 to {LONGEST_DELAY}")
+            await trio.sleep(ms / 1000)
         elif operation == "wait":
             done["interrupt"] = await self._wait()
         elif self._sch is None:
@@ -206,8 +243,11 @@ class Scenario:
         return steps
 
 
-_MALFORMED: Final = (KeyError, TypeError, ValueError, AttributeError, struct.error, AddressingError)
-"""What a scenario that is none makes happen."""
+MALFORMED: Final = (
+    *(LookupError, TypeError, ValueError, AttributeError, OverflowError),
+    *(struct.error, AddressingError),
+)
+"""What a scenario that is none, or a recording, makes happen."""
 _OPERANDS: Final = frozenset({"op", "orb", "mods", "memory", "ms", "program"})
 
 
@@ -243,6 +283,10 @@ async def run_scenario(source: Json, images: Images, trace: Tell | None = None) 
     try:
         device = source["device"]
         size = source["memory_size"]
+        if type(size) is not int or not 0 < size <= LARGEST:
+            raise UserError(
+                f"memory_size {shortened(repr(size))}: a number of bytes, at most {LARGEST}"
+            )
         with tempfile.TemporaryDirectory(prefix="vfioccw-") as scratch:
             storage = BuiltInStorage(scratch, size)
             try:
@@ -250,20 +294,49 @@ async def run_scenario(source: Json, images: Images, trace: Tell | None = None) 
                     return await _run(source, storage, spec, path, trace)
             finally:
                 storage.close()
-    except _MALFORMED as error:
-        name = source.get("name", "scenario")
-        raise UserError(f"{name}: not a scenario: {type(error).__name__} {error}") from error
+    except MALFORMED as error:
+        what = shortened(f"{type(error).__name__} {error}")
+        raise UserError(f"{_name(source)}: not a scenario: {what}") from error
+    except UserError as wrong:
+        raise UserError(f"{_name(source)}: {wrong.message}") from None
+
+
+def _name(source: Json) -> str:
+    return shortened(str(source.get("name", "scenario")))
+
+
+def _pieces(memory: Any, size: int) -> Iterator[tuple[int, bytes]]:
+    """Address and bytes of each piece of *memory*; UserError if it is not in *size* bytes."""
+    for address, text in memory:
+        data = bytes.fromhex(text)
+        if type(address) is not int or not 0 <= address <= size - len(data):
+            raise UserError(
+                f"memory {shortened(repr(address))}: {len(data)} bytes from there are not in "
+                f"storage of {size}"
+            )
+        yield address, data
 
 
 async def _run(
     source: Json, storage: BuiltInStorage, spec: DeviceSpec, path: str | None, trace: Tell | None
 ) -> Json:
     space = AddressSpace([storage.range()])
-    for address, data in source["memory"]:
-        space.write(address, bytes.fromhex(data))
+    initial = list(_pieces(source["memory"], storage.size))
     stored = [
-        piece for step in source["steps"] if step["op"] == "store" for piece in step["memory"]
+        piece
+        for step in source["steps"]
+        if step["op"] == "store"
+        for piece in _pieces(step["memory"], storage.size)
     ]
+    for address, data in initial:
+        space.write(address, data)
+    base = {
+        page: os.pread(storage.fd, PAGE, page * PAGE)
+        for address, data in [*initial, *stored]
+        for page in range(address // PAGE, (address + len(data)) // PAGE + 1)
+    }
+    for address, data in stored:
+        _overlay(base, address, data)
     before_image = _digest(path)
     device = attach(spec)
     problem: Exception | None = None
@@ -288,16 +361,9 @@ async def _run(
                 sch.pmcw.chars = int(bool(source["device"].get("csense")))
                 sch.enable()
             nursery.start_soon(device.service)
-            base = {
-                page: os.pread(storage.fd, PAGE, page * PAGE)
-                for address, data in [*source["memory"], *stored]
-                for page in range(address // PAGE, (address + len(data) // 2) // PAGE + 1)
-            }
-            for address, data in stored:
-                _overlay(base, address, bytes.fromhex(data))
             try:
                 steps = await Scenario(source, storage, sch, soon, trace).run()
-            except (*_MALFORMED, UserError) as error:
+            except (*MALFORMED, UserError) as error:
                 problem = error
             if sch is not None:
                 sch.quiesce()
@@ -321,7 +387,10 @@ async def _run(
 
 def _overlay(pages: dict[int, bytes], address: int, data: bytes) -> None:
     """Put *data* at *address* into a picture of storage made of pages."""
-    for offset, byte in enumerate(data):
-        page, place = divmod(address + offset, PAGE)
+    done = 0
+    while done < len(data):
+        page, place = divmod(address + done, PAGE)
+        piece = data[done : done + PAGE - place]
         old = pages.get(page, bytes(PAGE))
-        pages[page] = old[:place] + bytes([byte]) + old[place + 1 :]
+        pages[page] = old[:place] + piece + old[place + len(piece) :]
+        done += len(piece)
