@@ -5,9 +5,10 @@ from __future__ import annotations
 import ctypes
 import os
 import shutil
+import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -153,20 +154,103 @@ def test_a_compiler_that_is_missing_or_fails_is_said(
     assert not (tmp_path / "preload.so").exists()
 
 
-def test_it_goes_into_the_cache_where_the_package_cannot_be_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    package, cache = tmp_path / "package", tmp_path / "cache"
-    shutil.copytree(build.SOURCES, package / "preload")
+def put_a_fifo_there(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path, 0o600)
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """XDG_CACHE_HOME, which is not there yet, of who cannot write into the package."""
+    package, directory = tmp_path / "package", tmp_path / "home" / "cache"
+    (package / "preload").mkdir(parents=True)
+    (package / "preload" / "symbols.c").write_text("int nothing_that_takes_long;\n")
     monkeypatch.setattr(build, "SOURCES", package / "preload")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
-    compile_ = build._compile
+    (package / "preload.so").mkdir()  # nothing can take its place, not even by root
+    os.utime(package / "preload.so", (0, 0))
+    directory.parent.mkdir()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(directory))
+    return directory
 
-    def refuse(target: Path) -> None:
-        # As for a user who is not root, which this test may be.
-        if target.parent == package:
-            raise PermissionError
-        compile_(target)
 
-    monkeypatch.setattr(build, "_compile", refuse)
-    assert build.library() == cache / "vfioccw" / "preload.so"
+def test_it_goes_into_the_cache_where_the_package_cannot_be_written(cache: Path) -> None:
+    umask = os.umask(0)
+    try:
+        made = build.library()
+    finally:
+        os.umask(umask)
+    assert made.parent == cache / "vfioccw"
+    assert made.parent.stat().st_mode & 0o777 == 0o700
+    assert not made.stat().st_mode & 0o022
+    assert (build.library(), build.library().stat().st_ino) == (made, made.stat().st_ino)
+    assert list(made.parent.iterdir()) == [made]
+    with (build.SOURCES / "symbols.c").open("a") as source:
+        source.write("/* another */\n")
+    assert build.library() != made
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda path: path.chmod(0o775),
+        lambda path: path.chmod(0o757),
+        lambda path: (path.unlink(), path.symlink_to("/dev/null")),
+        put_a_fifo_there,
+        *([lambda path: os.chown(path, 4711, 4711)] if os.geteuid() == 0 else []),
+    ],
+)
+def test_what_others_could_have_written_is_not_loaded_but_made_anew(
+    cache: Path, spoil: Callable[[Path], object]
+) -> None:
+    made = build.library()
+    content = made.read_bytes()
+    spoil(made)
+    before = made.lstat()
+    assert build.library() == made
+    assert made.lstat().st_ino != before.st_ino
+    assert stat.S_ISREG(made.lstat().st_mode)
+    assert not made.stat().st_mode & 0o022
+    assert made.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda path: path.chmod(0o770),
+        lambda path: path.chmod(0o707),
+        lambda path: (path.rename(path.with_name("other")), path.symlink_to("other")),
+        lambda path: path.parent.chmod(0o777),
+        lambda path: path.parent.parent.chmod(0o757),
+        *(
+            [lambda path: os.chown(path, 4711, 4711), lambda path: os.chown(path.parent, 4711, -1)]
+            if os.geteuid() == 0
+            else []
+        ),
+    ],
+)
+def test_a_cache_that_others_can_change_is_refused_with_the_remedy(
+    cache: Path, spoil: Callable[[Path], object]
+) -> None:
+    place = build.library().parent
+    before = sorted(place.iterdir())
+    spoil(place)
+    with pytest.raises(UserError, match="set XDG_CACHE_HOME to a directory that only you can"):
+        build.library()
+    assert sorted(place.iterdir()) == before
+
+
+def test_a_sticky_directory_of_everybody_is_a_place_for_the_cache(cache: Path) -> None:
+    cache.mkdir()
+    cache.chmod(0o1777)
+    made = build.library()
+    assert made.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_link_to_the_cache_is_resolved_before_it_is_used(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = cache.with_name("link")
+    cache.mkdir()
+    link.symlink_to(cache)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(link))
+    assert build.library().parent == cache / "vfioccw"
