@@ -8,6 +8,7 @@ caller's stderr, because libfuse and fusermount3 complain there; after that it i
 and complaints go to syslog.
 """
 
+import contextlib
 import json
 import logging
 import os
@@ -18,7 +19,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 from click.core import ParameterSource
@@ -328,6 +329,10 @@ def _who(found: list[Holder]) -> str:
     return f"in use by {', '.join(named)}; end {'it' if len(found) == 1 else 'them'} and try again"
 
 
+_LOOK: Final = 0.1
+"""Seconds between two looks at a daemon that ends."""
+
+
 def _await_end(point: str, server: int | None) -> None:
     """Wait until *point* is no mount any more and the process of the pidfd *server* has ended.
 
@@ -339,6 +344,20 @@ def _await_end(point: str, server: int | None) -> None:
             raise UserError(f"{point}: still mounted; is another mount below it?")
         time.sleep(0.01)
     if server is not None:
-        ended, _, _ = select.select([server], [], [], max(0.0, deadline - time.monotonic()))
-        if not ended:
-            raise UserError(f"{point}: unmounted, but its daemon has not ended; see ps")
+        while not select.select([server], [], [], _LOOK)[0] and not _only_threads_are_left(server):
+            if time.monotonic() > deadline:
+                raise UserError(f"{point}: unmounted, but its daemon has not ended; see ps")
+
+
+def _only_threads_are_left(server: int) -> bool:
+    """Whether the process of the pidfd *server* is over but for a thread that the kernel keeps.
+
+    One that waits for an image whose file system never answers: nobody can end it (proc(5): the
+    first thread is a zombie), and nothing of the mount is left.
+    """
+    with contextlib.suppress(OSError, StopIteration):
+        with open(f"/proc/self/fdinfo/{server}", encoding="ascii") as info:
+            pid = next(int(line.split()[1]) for line in info if line.startswith("Pid:"))
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as status:
+            return status.read().rpartition(") ")[2].startswith("Z")
+    return False

@@ -114,7 +114,7 @@ class Medium:
         """Its name, as it was given."""
         self.fd = fd
         """Its descriptor; -1 when it is closed."""
-        self.size_at_open = os.lseek(fd, 0, os.SEEK_END)
+        self.size_at_open = _size(fd)
         """Its size when it was opened."""
         self.reads = Access.INLINE if in_memory else Access.NOWAIT if on_disk else Access.THREAD
         """How it is read."""
@@ -218,8 +218,8 @@ class Medium:
     def size(self) -> int:
         """The size of the file as it is now; waits if it must."""
         if self.reads is Access.THREAD:
-            return self._by_thread(lambda: os.lseek(self.fd, 0, os.SEEK_END))
-        return os.lseek(self.fd, 0, os.SEEK_END)
+            return self._by_thread(lambda: _size(self.fd))
+        return _size(self.fd)
 
     # --- writing ------------------------------------------------------------------------------
 
@@ -352,6 +352,12 @@ class Medium:
             trio.lowlevel.start_thread_soon(lambda: os.close(fd), lambda _: None, "close")
         else:
             os.close(fd)
+
+
+def _size(fd: int) -> int:
+    """Bytes of a file or a block device; a write that goes on does not hold it up."""
+    status = os.fstat(fd)
+    return status.st_size if stat.S_ISREG(status.st_mode) else os.lseek(fd, 0, os.SEEK_END)
 
 
 def _pread(fd: int, length: int, offset: int) -> bytes:
