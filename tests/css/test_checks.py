@@ -204,3 +204,23 @@ def test_a_disk_that_was_cut_is_an_equipment_check(disk: DiskMachine) -> None:
     assert irb.dstat & 0x02
     assert disk.run((0x04, SLI, 24, DATA)).cstat == 0
     assert disk.load(DATA, 1) == b"\x10"
+
+
+@pytest.mark.parametrize("ctrl0", [FORMAT1, FORMAT1 | PREFETCH], ids=["fetched", "prefetched"])
+def test_a_read_that_leaves_storage_is_a_program_check_and_counts_what_is_left(
+    disk: DiskMachine, ctrl0: int
+) -> None:
+    irb = disk.run(*disk.reading(0, 32, (READ, 0, 32 * BLOCK, MEMORY - 8192)), ctrl0=ctrl0)
+    assert (irb.dstat, irb.cstat, irb.count) == (ENDED, PROGRAM_CHECK, 32 * BLOCK - 8192)
+    assert disk.load(MEMORY - 8192, 8192) == disk.blocks(0, 16)
+
+
+@pytest.mark.parametrize("ctrl0", [FORMAT1, FORMAT1 | PREFETCH], ids=["fetched", "prefetched"])
+def test_a_read_into_storage_that_was_cut_in_its_middle_is_a_data_check(
+    disk: DiskMachine, ctrl0: int
+) -> None:
+    left = 0x20000
+    os.truncate(disk.storage.path, left)
+    irb = disk.run(*disk.reading(0, 32, (READ, 0, 32 * BLOCK, left - 8192)), ctrl0=ctrl0)
+    assert (irb.dstat, irb.cstat) == (ENDED, DATA_CHECK)
+    os.truncate(disk.storage.path, MEMORY)

@@ -27,6 +27,7 @@ from lab.programs import (
 )
 from tests.css.machine import DiskMachine, ProbeMachine
 from tests.machine import DATA, PROGRAM, Machine
+from vfioccw_fuse.css import channel, transfer
 from vfioccw_fuse.devices.fba.device import Fba
 from vfioccw_fuse.devices.options import DeviceSpec, Fault
 from vfioccw_fuse.regions import constants as c
@@ -183,6 +184,28 @@ async def test_an_endless_loop_of_data_chaining_lets_another_subchannel_work(
     living.sch.quiesce()
     disk.close()
     assert waited < 0.5
+
+
+async def test_one_command_that_moves_much_lets_others_have_their_turn(
+    tmp_path: Path, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channel, "TURN_NS", 0)
+    image = tmp_path / "big.img"
+    image.write_bytes(bytes(8 << 20))
+    disk = Machine(Fba.open(DeviceSpec("fba", "0.0.0313", str(image))), tmp_path)
+    living = Living(disk, nursery)
+    count = (8 << 20) // 512
+    disk.store(0x3000, bytes([0xC0]) + bytes(11) + (count - 1).to_bytes(4, "big"))
+    disk.store(0x3010, bytes([6, 0]) + count.to_bytes(2, "big") + bytes(4))
+    chain = [(READ if not n else 0, CD, 0xF000, DATA) for n in range((8 << 20) // 0xF000)]
+    living.start((0x63, CC, 16, 0x3000), (0x43, CC, 8, 0x3010), *chain, (0, SLI, 0xF000, DATA))
+    turns = 0
+    while not living.sch.scsw.status_pending:
+        await trio.lowlevel.checkpoint()
+        turns += 1
+    assert turns > (8 << 20) // transfer.CHUNK
+    assert living.machine.take().dstat == ENDED
+    disk.close()
 
 
 async def test_a_fault_that_counts_hits_that_many_starts(living: Living) -> None:

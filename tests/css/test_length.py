@@ -13,6 +13,7 @@ from lab.programs import (
     FORMAT1,
     INCORRECT_LENGTH,
     NOP,
+    PROGRAM_CHECK,
     READ,
     SENSE_ID,
     SLI,
@@ -111,6 +112,16 @@ def test_read_backward_stores_at_descending_addresses(probe: ProbeMachine) -> No
     irb = probe.run((0x0C, 0, 100, DATA + 99))
     assert (irb.dstat, irb.cstat) == (ENDED, 0)
     assert probe.load(DATA - 1, 102) == b"\0" + probe.probe.data + b"\0"
+
+
+@pytest.mark.parametrize("below", [1, 2, 50])
+def test_read_backward_to_before_address_0_is_a_program_check(
+    probe: ProbeMachine, below: int
+) -> None:
+    before = probe.picture()
+    irb = probe.run((0x0C, 0, 100, 99 - below))
+    assert (irb.dstat, irb.cstat, irb.count) == (ENDED, PROGRAM_CHECK, 100)
+    assert probe.picture()[:PROGRAM] == before[:PROGRAM]
 
 
 def test_read_backward_data_chains_from_the_end_of_the_record(probe: ProbeMachine) -> None:
