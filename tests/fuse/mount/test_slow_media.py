@@ -66,24 +66,24 @@ def image(slow: SlowFiles, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def mnt(slow: SlowFiles, tmp_path: Path) -> Iterator[Mount]:
+def system(slow: SlowFiles, tmp_path: Path) -> Iterator[Mount]:
     """A disk on the slow file system, one elsewhere."""
     quick = make_image(tmp_path / "quick.img", BLOCKS)
     words = "--device", f"fba@{SCHID}:{slow.path}/slow.img", "--device", f"fba@{OTHER}:{quick}"
-    with mounted_at(tmp_path / "mnt", *words) as system:
-        yield system
+    with mounted_at(tmp_path / "mnt", *words) as made:
+        yield made
         slow.release()
 
 
 @pytest.fixture
-def disk(mnt: Mount) -> Iterator[Client]:
-    with Client(mnt.path / SCHID) as client:
+def disk(system: Mount) -> Iterator[Client]:
+    with Client(system.path / SCHID) as client:
         yield client
 
 
 @pytest.fixture
-def other(mnt: Mount) -> Iterator[Client]:
-    with Client(mnt.path / OTHER) as client:
+def other(system: Mount) -> Iterator[Client]:
+    with Client(system.path / OTHER) as client:
         yield client
 
 
@@ -149,14 +149,14 @@ def test_what_a_thread_reads_and_writes_is_what_the_image_has(
     assert slow.seen("write") > 0
 
 
-def test_state_says_how_a_medium_is_reached(mnt: Mount, tmp_path: Path) -> None:
-    state = mnt.state()
+def test_state_says_how_a_medium_is_reached(system: Mount, tmp_path: Path) -> None:
+    state = system.state()
     assert (state["medium.reads"], state["medium.writes"]) == ("thread", "thread")
 
 
 @pytest.mark.parametrize("kind", ["read", "write"])
 def test_others_are_served_while_an_image_sleeps(
-    slow: SlowFiles, mnt: Mount, disk: Client, other: Client, kind: str
+    slow: SlowFiles, system: Mount, disk: Client, other: Client, kind: str
 ) -> None:
     slow.hold(kind)
     read(disk) if kind == "read" else write(disk, OLD)
@@ -164,25 +164,25 @@ def test_others_are_served_while_an_image_sleeps(
     for _ in range(20):
         assert other.run((NOP, SLI, 1, 0)).dstat == ENDED
     assert other.read_blocks(3, 2)
-    assert mnt.state()["fsm"] == "CP_PENDING"
+    assert system.state()["fsm"] == "CP_PENDING"
     assert is_at_work(disk)
-    with Connection(mnt.path) as connection:
+    with Connection(system.path) as connection:
         assert connection.send({"do": "chp"})["ok"]
     slow.release(kind)
     ended(disk)
 
 
 def test_devices_come_and_go_while_an_image_sleeps(
-    slow: SlowFiles, mnt: Mount, disk: Client, tmp_path: Path
+    slow: SlowFiles, system: Mount, disk: Client, tmp_path: Path
 ) -> None:
     slow.hold("read")
     read(disk)
     slow.until_held("read")
     third = make_image(tmp_path / "third.img", 8)
-    assert vfioccw("add", mnt.path, f"fba@{TWIN}:{third}").returncode == 0
-    with Client(mnt.path / TWIN) as client:
+    assert vfioccw("add", system.path, f"fba@{TWIN}:{third}").returncode == 0
+    with Client(system.path / TWIN) as client:
         assert client.read_blocks(0, 8) == third.read_bytes()
-    assert vfioccw("remove", mnt.path / TWIN).returncode == 0
+    assert vfioccw("remove", system.path / TWIN).returncode == 0
     slow.release("read")
     ended(disk)
 
@@ -265,10 +265,10 @@ def test_who_waits_for_an_old_write_can_be_ended_too(
 
 
 def test_an_old_write_holds_up_the_other_subchannel_of_its_image(
-    slow: SlowFiles, mnt: Mount, disk: Client, image: Path
+    slow: SlowFiles, system: Mount, disk: Client, image: Path
 ) -> None:
-    assert vfioccw("add", mnt.path, f"fba@{TWIN}:{slow.path}/slow.img").returncode == 0
-    with Client(mnt.path / TWIN) as twin:
+    assert vfioccw("add", system.path, f"fba@{TWIN}:{slow.path}/slow.img").returncode == 0
+    with Client(system.path / TWIN) as twin:
         slow.hold("write")
         write(disk, OLD)
         slow.until_held("write")
@@ -281,15 +281,15 @@ def test_an_old_write_holds_up_the_other_subchannel_of_its_image(
 
 
 def test_a_disk_that_was_removed_and_added_waits_for_its_old_write(
-    slow: SlowFiles, mnt: Mount, disk: Client, image: Path
+    slow: SlowFiles, system: Mount, disk: Client, image: Path
 ) -> None:
     slow.hold("write")
     write(disk, OLD)
     slow.until_held("write")
-    assert vfioccw("remove", mnt.path / SCHID).returncode == 0
-    until(lambda: not (mnt.path / SCHID).exists(), "it is gone")
-    assert vfioccw("add", mnt.path, f"fba@{SCHID}:{slow.path}/slow.img").returncode == 0
-    with Client(mnt.path / SCHID) as again:
+    assert vfioccw("remove", system.path / SCHID).returncode == 0
+    until(lambda: not (system.path / SCHID).exists(), "it is gone")
+    assert vfioccw("add", system.path, f"fba@{SCHID}:{slow.path}/slow.img").returncode == 0
+    with Client(system.path / SCHID) as again:
         write(again, NEW)
         assert not again.wait(0.2)
         slow.release("write")
@@ -297,18 +297,18 @@ def test_a_disk_that_was_removed_and_added_waits_for_its_old_write(
     assert image.read_bytes()[: COUNT * BLOCK] == NEW * (COUNT * BLOCK)
     # The old descriptor lived until its job ended, and no longer.
     name = str(slow.path / "slow.img")
-    until(lambda: files_of(mnt.pid).count(name) == 1, "only the new disk has the image open")
+    until(lambda: files_of(system.pid).count(name) == 1, "only the new disk has the image open")
 
 
 @pytest.mark.parametrize("whose", ["file", "process"])
 def test_a_read_into_what_was_unmapped_stores_nothing(
-    slow: SlowFiles, mnt: Mount, disk: Client, whose: str
+    slow: SlowFiles, system: Mount, disk: Client, whose: str
 ) -> None:
     size = 1 << 20
     memory = os.memfd_create("guest")
     os.truncate(memory, size)
     own = mmap.mmap(memory, size)
-    with Connection(mnt.path) as connection:
+    with Connection(system.path) as connection:
         if whose == "file":
             assert not connection.map_file(memory, size)
         else:
@@ -348,7 +348,7 @@ def _address_of(area: mmap.mmap) -> bytes:
 
 
 def test_reads_that_never_end_take_the_threads_of_their_own_image_only(
-    slow: SlowFiles, mnt: Mount, disk: Client, other: Client
+    slow: SlowFiles, system: Mount, disk: Client, other: Client
 ) -> None:
     from vfioccw_fuse.devices.medium import MOST_JOBS
 
@@ -359,7 +359,7 @@ def test_reads_that_never_end_take_the_threads_of_their_own_image_only(
         clear(disk)
         assert other.read_blocks(1, 1)
     assert slow.held("read") == MOST_JOBS
-    assert len(os.listdir(f"/proc/{mnt.pid}/task")) < 3 * MOST_JOBS
+    assert len(os.listdir(f"/proc/{system.pid}/task")) < 3 * MOST_JOBS
     slow.release("read")
     read(disk)
     ended(disk)
@@ -386,12 +386,12 @@ def test_umount_does_not_wait_for_an_image_that_never_answers(
 
 
 def test_a_client_that_is_killed_leaves_nothing_but_the_read(
-    slow: SlowFiles, mnt: Mount, disk: Client, other: Client
+    slow: SlowFiles, system: Mount, disk: Client, other: Client
 ) -> None:
     slow.hold("read")
     read(disk)
     slow.until_held("read")
-    waiting = subprocess.Popen(["dd", f"if={mnt.path / SCHID / 'io_irq'}", "of=/dev/null", "bs=8",
+    waiting = subprocess.Popen(["dd", f"if={system.path / SCHID / 'io_irq'}", "of=/dev/null", "bs=8",
                                 "count=1"], stderr=subprocess.DEVNULL)  # fmt: skip
     waiting.kill()
     assert waiting.wait(SOON) != 0
