@@ -391,8 +391,8 @@ def test_a_client_that_is_killed_leaves_nothing_but_the_read(
     slow.hold("read")
     read(disk)
     slow.until_held("read")
-    waiting = subprocess.Popen(["dd", f"if={system.path / SCHID / 'io_irq'}", "of=/dev/null", "bs=8",
-                                "count=1"], stderr=subprocess.DEVNULL)  # fmt: skip
+    reader = ["dd", f"if={system.path / SCHID / 'io_irq'}", "of=/dev/null", "bs=8", "count=1"]
+    waiting = subprocess.Popen(reader, stderr=subprocess.DEVNULL)
     waiting.kill()
     assert waiting.wait(SOON) != 0
     assert other.run((NOP, SLI, 1, 0)).dstat == ENDED
