@@ -60,13 +60,12 @@ class Ledger:
         texts = [content(self.medium.key, write, unit, self.medium.size) for write in allowed]
         if data in texts:
             return ""
-        # A record lies in several pages of the file, and a write without an answer may have got
-        # only so far.
-        torn = self.medium.kind == "3390"
-        if torn and any(_is_torn(data, new, old) for new in texts[1:] for old in texts):
+        # A write without an answer may have got only so far, between two CCWs or two pages of the
+        # file; what follows is as it was, or zeros, with which a block is filled up.
+        if len(texts) > 1 and _is_mixed(data, [*texts, bytes(self.medium.size)]):
             return ""
         return (
-            f"{self.medium.path.name}: unit {unit} holds {stamp_of(data)}; "
+            f"{self.medium.path.name}: unit {unit} holds {stamp_of(data)}{_rest(data, texts)}; "
             f"acknowledged is write {allowed[0]}, later ones without an answer: {allowed[1:]}"
         )
 
@@ -76,8 +75,9 @@ class Ledger:
             if data == content(self.medium.key, write, unit, self.medium.size):
                 self._say(f"O {unit} {write}")
                 return
-        if unit in self.maybe:
-            self._say(f"O {unit} {self.held[unit]}")
+        held = self.held[unit]
+        if unit in self.maybe and data == content(self.medium.key, held, unit, self.medium.size):
+            self._say(f"O {unit} {held}")
 
     def judge_image(self) -> list[str]:
         """What is wrong in the file itself, which nobody serves at this moment."""
@@ -224,7 +224,23 @@ def ledger_of(medium: Medium, directory: Path) -> Ledger | TapeLedger:
     return kind(medium, directory / f"{medium.path.name}.ledger")
 
 
-def _is_torn(data: bytes, new: bytes, old: bytes) -> bool:
-    """Whether *data* is the beginning of *new* and the rest of *old*."""
-    same = next((at for at, (a, b) in enumerate(zip(data, new, strict=True)) if a != b), len(data))
-    return data[same:] == old[same:]
+def _rest(data: bytes, texts: list[bytes]) -> str:
+    """For people: where *data* leaves that of *texts* which it begins with, and what follows."""
+    at = max(_same(data, text) for text in texts)
+    if at < 16:
+        return ""
+    behind = "zeros" if not any(data[at:]) else data[at : at + 16].hex()
+    if any(data[at:] == text[at:] for text in texts):
+        behind = "the end of another of those"
+    return f" up to byte {at}, then {behind}"
+
+
+def _same(data: bytes, text: bytes) -> int:
+    """How many bytes both begin with."""
+    pairs = enumerate(zip(data, text, strict=True))
+    return next((at for at, (one, other) in pairs if one != other), len(data))
+
+
+def _is_mixed(data: bytes, texts: list[bytes]) -> bool:
+    """Whether each byte of *data* is that of one of *texts*."""
+    return all(byte in those for byte, *those in zip(data, *texts, strict=True))

@@ -82,6 +82,20 @@ def test_foreign_bytes_in_a_block_that_nobody_wrote_are_found(tmp_path: Path) ->
     assert "unit 5" in wrong
 
 
+def test_of_a_write_without_an_answer_a_part_may_be_there(tmp_path: Path) -> None:
+    ledger = disk(tmp_path)
+    ledger.open()
+    write = ledger.intend(2, 1)
+    old, new = (content(ledger.medium.key, number, 2, BLOCK) for number in (0, write))
+    for rest in (old[100:], bytes(BLOCK - 100)):
+        assert ledger.judge(2, new[:100] + rest) == ""
+        ledger.seen(2, new[:100] + rest)
+    assert "up to byte 100" in ledger.judge(2, new[:100] + b"\1" * (BLOCK - 100))
+    ledger.acknowledged()
+    assert ledger.judge(2, new[:100] + old[100:]) != ""
+    assert ledger.judge(2, new) == ""
+
+
 def test_a_3390_is_looked_at_record_by_record(tmp_path: Path) -> None:
     (tmp_path / "tmpfs").mkdir()
     media = Media(tmp_path, tmp_path / "tmpfs")
