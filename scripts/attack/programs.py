@@ -139,7 +139,7 @@ def _bulk(a: Attacker, *, again: bool) -> None:
     moves[-1] = (READ, (CC if again else 0) | SLI, _CHUNK, _BUFFER)
     ccws = [*programs.located(parameters), *moves]
     if again:
-        ccws.append((TIC, 0, 0, cpa))
+        ccws.append((TIC, 0, 0, cpa + 8))  # to Locate: an extent is defined once
     a.start(a.directory(medium), programs.ccws(*ccws), cpa=cpa, ctrl0=FORMAT1, wait=0.5)
     if again and chance.randrange(4):
         clear_all(a)
