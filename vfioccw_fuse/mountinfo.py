@@ -9,7 +9,10 @@ import functools
 import os
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+IN_MEMORY: Final = frozenset({"tmpfs", "ramfs", "devtmpfs"})
+"""File systems whose files are in memory alone: none of them ever waits for a disk."""
 
 
 class Mounted(NamedTuple):

@@ -7,30 +7,57 @@ by a program that ended well, so it is what the unit holds now).
 """
 
 import os
+from abc import ABC, abstractmethod
 from pathlib import Path
 
 from attack.media import Medium, blocks_of, content, records_of, stamp_of
 
 
-class Ledger:
-    """The ledger of a disk: a write for each unit, and which others may have come after it."""
+class _Record(ABC):
+    """What both ledgers are: a file of lines, each of which changes what is held."""
 
     def __init__(self, medium: Medium, path: Path) -> None:
-        """Read *path*, or begin it."""
+        """Read *path*, or begin it; what lines change must be there."""
         self.medium = medium
         self.path = path
-        self.held = [0] * medium.units
-        """The write that each unit must hold at least."""
-        self.maybe: dict[int, list[int]] = {}
-        """By unit: later writes that nobody has acknowledged."""
         self.last = 0
         """The number of the last write."""
-        self._asked: tuple[int, int, int] = (0, 0, 0)
+        # The write that was put down last: its number, where, and how much.
+        self._asked = (0, 0, 0)
         if path.exists():
             for line in path.read_bytes().splitlines(keepends=True):
                 if line.endswith(b"\n"):
                     self._take(line.decode().split())
         self._fd = -1
+
+    def intend(self, place: int, extent: int) -> int:
+        """Put down a write at *place*, of *extent* units or bytes; its number."""
+        self._say(f"I {self.last + 1} {place} {extent}")
+        return self.last
+
+    def acknowledged(self) -> None:
+        """The write that was put down last has been answered well."""
+        self._say(f"A {self._asked[0]}")
+
+    def _say(self, line: str) -> None:
+        os.write(self._fd, f"{line}\n".encode())
+        self._take(line.split())
+
+    @abstractmethod
+    def _take(self, words: list[str]) -> None:
+        """Do what a line says."""
+
+
+class Ledger(_Record):
+    """The ledger of a disk: a write for each unit, and which others may have come after it."""
+
+    def __init__(self, medium: Medium, path: Path) -> None:
+        """Read *path*, or begin it."""
+        self.held = [0] * medium.units
+        """The write that each unit must hold at least."""
+        self.maybe: dict[int, list[int]] = {}
+        """By unit: later writes that nobody has acknowledged."""
+        super().__init__(medium, path)
 
     def open(self) -> None:
         """Become its writer: a shorter file of the same meaning takes the place of the old one."""
@@ -44,15 +71,6 @@ class Ledger:
             file.write(f"I {self.last} 0 0\n")
         young.rename(self.path)
         self._fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
-
-    def intend(self, unit: int, count: int) -> int:
-        """Put down a write of *count* units from *unit* on; its number."""
-        self._say(f"I {self.last + 1} {unit} {count}")
-        return self.last
-
-    def acknowledged(self) -> None:
-        """The write that was put down last has been answered well."""
-        self._say(f"A {self._asked[0]}")
 
     def judge(self, unit: int, data: bytes) -> str:
         """What is wrong with *data* as the content of *unit*; "" if nothing."""
@@ -94,10 +112,6 @@ class Ledger:
         found = (self.judge(unit, image[at : at + size]) for unit, at in places.items())
         return [wrong for wrong in found if wrong]
 
-    def _say(self, line: str) -> None:
-        os.write(self._fd, f"{line}\n".encode())
-        self._take(line.split())
-
     def _take(self, words: list[str]) -> None:
         kind, *numbers = words[0], *map(int, words[1:])
         match kind, numbers:
@@ -118,7 +132,7 @@ class Ledger:
                 raise AssertionError(f"{self.path}: {words}")
 
 
-class TapeLedger:
+class TapeLedger(_Record):
     """The ledger of a tape: which blocks it must begin with, and what may follow.
 
     Lines: `I write position size`, `A write`, `O write`: the block was read and is the next.
@@ -126,19 +140,11 @@ class TapeLedger:
 
     def __init__(self, medium: Medium, path: Path) -> None:
         """Read *path*, or begin it."""
-        self.medium = medium
-        self.path = path
         self.held: list[tuple[int, int]] = []
         """Write and size of each block that must be there."""
         self.maybe: dict[int, list[tuple[int, int]]] = {}
         """By position: what may be there, but need not."""
-        self.last = 0
-        self._asked = (0, 0, 0)
-        if path.exists():
-            for line in path.read_bytes().splitlines(keepends=True):
-                if line.endswith(b"\n"):
-                    self._take(line.decode().split())
-        self._fd = -1
+        super().__init__(medium, path)
 
     def open(self) -> None:
         """Become its writer."""
@@ -147,15 +153,6 @@ class TapeLedger:
             with self.path.open("rb+") as file:
                 file.truncate(self.path.read_bytes().rfind(b"\n") + 1)
         self._fd = os.open(self.path, flags, 0o600)
-
-    def intend(self, position: int, size: int) -> int:
-        """Put down a write of a block of *size* bytes at *position*; its number."""
-        self._say(f"I {self.last + 1} {position} {size}")
-        return self.last
-
-    def acknowledged(self) -> None:
-        """The write that was put down last has been answered well."""
-        self._say(f"A {self._asked[0]}")
 
     def content(self, write: int, position: int, size: int) -> bytes:
         """The block that write number *write* puts at *position*."""
@@ -191,10 +188,6 @@ class TapeLedger:
         if not whole and not self.maybe:
             wrong.append(f"{self.medium.path.name}: torn, and every write was acknowledged")
         return wrong
-
-    def _say(self, line: str) -> None:
-        os.write(self._fd, f"{line}\n".encode())
-        self._take(line.split())
 
     def _take(self, words: list[str]) -> None:
         kind, *numbers = words[0], *map(int, words[1:])

@@ -237,19 +237,27 @@ def _well(irb: Irb | None) -> bool:
     return irb is not None and (irb.dstat, irb.cstat, irb.count) == (ENDED, 0, 0)
 
 
-class _Disk(ABC):
+class _Writer:
+    """Who writes one medium, and puts down in its ledger what he writes."""
+
+    def __init__(self, seat: Seat, medium: Medium, ledger: Ledger | TapeLedger) -> None:
+        """Become the writer of *ledger*."""
+        self._seat = seat
+        self._chance = seat.chance
+        self._medium = medium
+        ledger.open()
+        self._channel = _Channel(seat, medium, self._chance)
+
+
+class _Disk(_Writer, ABC):
     """The writer of a disk; what a program for its units looks like is its type's."""
 
     most = 1
     """Units of one program at most."""
 
     def __init__(self, seat: Seat, medium: Medium, ledger: Ledger) -> None:
-        self._seat = seat
-        self._chance = seat.chance
-        self._medium = medium
+        super().__init__(seat, medium, ledger)
         self._ledger = ledger
-        ledger.open()
-        self._channel = _Channel(seat, medium, self._chance)
 
     @abstractmethod
     def run(self, unit: int, count: int, at: int, *, write: bool) -> Irb | None:
@@ -342,16 +350,12 @@ class _Eckd(_Disk):
         return self._channel.run(*ccws)
 
 
-class _Tape:
+class _Tape(_Writer):
     """The writer of a tape, which always begins at its load point."""
 
     def __init__(self, seat: Seat, medium: Medium, ledger: TapeLedger) -> None:
-        self._seat = seat
-        self._chance = seat.chance
-        self._medium = medium
+        super().__init__(seat, medium, ledger)
         self._ledger = ledger
-        ledger.open()
-        self._channel = _Channel(seat, medium, self._chance)
         self._position = -1  # nobody knows
 
     def verify(self) -> None:

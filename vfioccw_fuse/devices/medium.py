@@ -26,7 +26,7 @@ import outcome
 import trio
 
 from ..errors import UserError
-from ..mountinfo import file_system_of
+from ..mountinfo import IN_MEMORY, file_system_of
 from ..strand import on_strand, park
 
 T = TypeVar("T")
@@ -41,8 +41,6 @@ TRUST_NS: Final = 1_000_000_000
 """How long after a quick write the next one may be done at once, in ns."""
 READ_AHEAD: Final = 256 << 10
 """Most bytes that a thread reads at once for a program that reads on and on."""
-IN_MEMORY: Final = frozenset({"tmpfs", "ramfs", "devtmpfs"})
-"""File systems that never wait."""
 ON_DISK: Final = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs"})
 """File systems of local disks, whose page cache answers for them mostly."""
 
@@ -277,11 +275,6 @@ class Medium:
         self._by_thread(lambda: os.fdatasync(self.fd))
 
     # --- threads ------------------------------------------------------------------------------
-
-    @property
-    def jobs(self) -> int:
-        """Threads that work on the file now, for whomever."""
-        return len(self._shared.jobs)
 
     def _by_thread(self, work: Callable[[], T], *, writes: bool = False) -> T:
         """What *work* gives, done by a thread while the program waits; at once off a strand."""

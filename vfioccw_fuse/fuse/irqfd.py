@@ -45,7 +45,7 @@ import trio
 
 from ..errors import UserError, reason
 from ..memory.mapping import Process
-from ..mountinfo import file_system_of
+from ..mountinfo import IN_MEMORY, file_system_of
 from ..vfio.irq import Irq
 
 log = logging.getLogger(__name__)
@@ -70,7 +70,6 @@ _UCRED: Final = struct.Struct("iII")  # struct ucred: pid, uid, gid
 _SO_PEERPIDFD: Final = 77  # asm-generic/socket.h, Linux 6.5
 _RETRY_S: Final = 0.1
 _EVENTFD: Final = "anon_inode:[eventfd]"
-_IN_MEMORY: Final = frozenset(("tmpfs", "ramfs"))
 
 
 class MapTarget(Protocol):
@@ -551,7 +550,7 @@ def _closes_at_once(fd: int) -> bool:
     """Whether *fd* is an eventfd or an ordinary file in memory, so that its close cannot wait."""
     try:
         return os.readlink(f"/proc/self/fd/{fd}") == _EVENTFD or (
-            file_system_of(fd) in _IN_MEMORY and stat.S_ISREG(os.fstat(fd).st_mode)
+            file_system_of(fd) in IN_MEMORY and stat.S_ISREG(os.fstat(fd).st_mode)
         )
     except OSError:
         return False

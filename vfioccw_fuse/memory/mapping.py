@@ -60,7 +60,6 @@ _MAGIC: Final = {
     0x7461636F: "ocfs2",
 }
 """f_type of statfs(2) to the file system's name (linux/magic.h), as far as it matters here."""
-_IN_MEMORY: Final = frozenset(("tmpfs", "ramfs", "hugetlbfs"))
 _ELSEWHERE: Final = frozenset(
     (
         *("nfs", "nfs4", "smb", "cifs", "smb3", "ceph", "9p", "virtiofs", "afs", "coda"),
@@ -85,11 +84,6 @@ def kind_of(fd: int) -> str:
         if not ctypes.CDLL(None).fstatfs(fd, answer):
             kind = _MAGIC.get(int.from_bytes(answer.raw[:4], sys.byteorder), "")
     return kind
-
-
-def sleeps(fd: int) -> bool:
-    """Whether to touch the storage of file *fd* may wait for a disk; for a thread as `kind_of`."""
-    return kind_of(fd) not in _IN_MEMORY
 
 
 def _never_comes(kind: str) -> bool:
