@@ -56,6 +56,13 @@ class SlowFiles:
         """How many requests of this kind wait now."""
         return self._counts()[f"held {kind}"]
 
+    def until_open(self, number: int) -> None:
+        """Wait until the files are open so many times in all, and nobody waits to open one."""
+        until(
+            lambda: self._counts()["open"] == number and not self.held("open"),
+            f"the files are open {number} times",
+        )
+
     def seen(self, kind: str) -> int:
         """How many requests of this kind came so far."""
         return self._counts()[f"seen {kind}"]
@@ -158,6 +165,7 @@ class _FileSystem(pyfuse3.Operations):
 
     async def open(self, inode: Any, flags: int, ctx: Any) -> pyfuse3.FileInfo:
         await self._comes("open", inode)
+        self.counts["open"] += inode > 2
         # An image is read through, so that each read is a request.
         return pyfuse3.FileInfo(fh=inode, direct_io=True)
 
@@ -204,7 +212,7 @@ class _FileSystem(pyfuse3.Operations):
         await self._comes("flush", fh)
 
     async def release(self, fh: Any) -> None:
-        pass
+        self.counts["open"] -= fh > 2
 
     async def statfs(self, ctx: Any) -> pyfuse3.StatvfsData:
         return pyfuse3.StatvfsData()

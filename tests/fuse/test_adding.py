@@ -13,30 +13,31 @@ import pytest
 from lab.client import DATA, Client, Connection
 from lab.mounts import IMPORTS, MountedSystem, command, is_mounted, make_image, vfioccw
 from lab.programs import ENDED, SENSE_ID
+from lab.slowfs import SlowFiles
 from lab.waits import SOON, until
-from tests.fuse.conftest import Sleeper
 
 NEW = "0.0.0400"
 Adding = Callable[[], subprocess.Popen[str]]
 
 
 @pytest.fixture
-def adding(mnt: MountedSystem, sleeper: Sleeper) -> Iterator[Adding]:
+def adding(mnt: MountedSystem, slow: SlowFiles) -> Iterator[Adding]:
     """Starts `vfioccw add` of the image that does not answer."""
+    slow.hold("open")
     started: list[subprocess.Popen[str]] = []
 
     def add() -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            command("add", mnt.path, f"fba@{NEW}:{sleeper.image}"),
+            command("add", mnt.path, f"fba@{NEW}:{slow.path}/slow.img"),
             env={**os.environ, "PYTHONPATH": IMPORTS}, text=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
         started.append(process)
-        sleeper.until_waiting(len(started))
+        slow.until_held("open", len(started))
         return process
 
     yield add
-    sleeper.wake()
+    slow.release("open")
     for process in started:
         process.kill()
         process.communicate()
@@ -48,7 +49,7 @@ def end(process: subprocess.Popen[str]) -> tuple[int, str]:
 
 
 def test_everybody_else_goes_on(
-    mnt: MountedSystem, sleeper: Sleeper, adding: Adding, tmp_path: Path
+    mnt: MountedSystem, slow: SlowFiles, adding: Adding, tmp_path: Path
 ) -> None:
     process = adding()
     with Client(mnt.subchannel) as client:
@@ -59,16 +60,16 @@ def test_everybody_else_goes_on(
     again = vfioccw("add", mnt.path, f"fba@{NEW}:{image}")
     assert again.returncode == 1
     assert again.stderr == f"vfioccw: {NEW}: this subchannel is being added already\n"
-    sleeper.wake()
+    slow.release("open")
     assert end(process) == (0, "")
     with Client(mnt.path / NEW) as client:
         assert client.run((SENSE_ID, 0, 7, DATA)).dstat == ENDED
     assert vfioccw("remove", mnt.path / NEW).returncode == 0
-    sleeper.until_open(0)
+    slow.until_open(0)
 
 
 def test_a_client_that_goes_away_gives_it_up(
-    mnt: MountedSystem, sleeper: Sleeper, adding: Adding, tmp_path: Path
+    mnt: MountedSystem, slow: SlowFiles, adding: Adding, tmp_path: Path
 ) -> None:
     adding().kill()
     image = make_image(tmp_path / "other.img")
@@ -76,38 +77,39 @@ def test_a_client_that_goes_away_gives_it_up(
     until(
         lambda: vfioccw("add", mnt.path, f"fba@{NEW}:{image}").returncode == 0, "the add is over"
     )
-    sleeper.wake()
-    sleeper.until_open(0)
+    slow.release("open")
+    slow.until_open(0)
     state = (mnt.path / NEW / "state").read_text()
     assert str(image) in state
 
 
-def test_a_remove_gives_it_up(mnt: MountedSystem, sleeper: Sleeper, adding: Adding) -> None:
+def test_a_remove_gives_it_up(mnt: MountedSystem, slow: SlowFiles, adding: Adding) -> None:
     process = adding()
     connection = Connection(mnt.path)
     assert connection.send({"do": "remove", "subchannel": NEW}) == {"ok": True}
     assert end(process) == (1, f"vfioccw: {NEW}: removed before it was there\n")
     connection.close()
     assert not (mnt.path / NEW).exists()
-    sleeper.wake()
-    sleeper.until_open(0)
+    slow.release("open")
+    slow.until_open(0)
 
 
 def test_the_end_of_the_mount_does_not_wait_for_it(
-    mount: Callable[..., MountedSystem], sleeper: Sleeper
+    mount: Callable[..., MountedSystem], slow: SlowFiles
 ) -> None:
     system = mount()
+    slow.hold("open")
     connection = Connection(system.path)
     connection.socket.send(
-        json.dumps({"do": "add", "device": f"fba@{NEW}:{sleeper.image}"}).encode()
+        json.dumps({"do": "add", "device": f"fba@{NEW}:{slow.path}/slow.img"}).encode()
     )
-    sleeper.until_waiting(1)
+    slow.until_held("open")
     assert system.unmount().returncode == 0
     until(lambda: not is_mounted(system.path), "the mount is detached")
     assert connection.socket.recv(4096) == b""
     connection.close()
     # The kernel lets no thread go that waits for a FUSE server.
-    sleeper.wake()
+    slow.release("open")
     assert system.ended()
 
 

@@ -39,7 +39,7 @@ from lab.programs import (
     locate,
     located,
 )
-from lab.slowfs import SlowFiles, slow_files
+from lab.slowfs import SlowFiles
 from lab.waits import SOON, until
 
 OTHER = "0.0.0314"
@@ -52,17 +52,9 @@ MARK = b"\xee" * (COUNT * BLOCK)
 
 
 @pytest.fixture
-def slow(tmp_path: Path) -> Iterator[SlowFiles]:
-    (tmp_path / "files").mkdir()
-    make_image(tmp_path / "files" / "slow.img", BLOCKS)
-    with slow_files(tmp_path / "slow", tmp_path / "files") as files:
-        yield files
-
-
-@pytest.fixture
-def image(slow: SlowFiles, tmp_path: Path) -> Path:
+def image(slow_image: Path) -> Path:
     """The image's own file, behind the file system that sleeps."""
-    return tmp_path / "files" / "slow.img"
+    return slow_image
 
 
 @pytest.fixture
