@@ -26,7 +26,7 @@ import outcome
 import trio
 
 from ..errors import UserError
-from ..mountinfo import IN_MEMORY, file_system_of
+from ..mountinfo import IN_MEMORY, file_system_says
 from ..strand import on_strand, park
 
 T = TypeVar("T")
@@ -41,8 +41,8 @@ TRUST_NS: Final = 1_000_000_000
 """How long after a quick write the next one may be done at once, in ns."""
 READ_AHEAD: Final = 256 << 10
 """Most bytes that a thread reads at once for a program that reads on and on."""
-ON_DISK: Final = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs"})
-"""File systems of local disks, whose page cache answers for them mostly."""
+ON_DISK: Final = frozenset({"ext4", "xfs", "btrfs"})
+"""File systems of local disks, whose page cache answers for them mostly; ext2 and 3 are ext4."""
 
 
 class Access(enum.StrEnum):
@@ -143,7 +143,7 @@ class Medium:
                 raise UserError(f"{path}: not a file but a directory; name a file")
             if not (stat.S_ISREG(kind) or stat.S_ISBLK(kind)):
                 raise UserError(f"{path}: not a file; name a file, or a block device")
-            system = file_system_of(fd) if stat.S_ISREG(kind) else ""
+            system = file_system_says(fd) if stat.S_ISREG(kind) else ""
             return cls(path, fd, on_disk=system in ON_DISK, in_memory=system in IN_MEMORY)
         except BaseException:
             os.close(fd)

@@ -84,8 +84,9 @@ def serve(mountpoint: str, options: MountOptions, ready: Callable[[], None]) -> 
     with contextlib.ExitStack() as stack:
         media: list[tuple[DeviceSpec, Device]] = []
         stack.callback(_close_all, media)
+        place = os.path.realpath(mountpoint)
         for spec in _distinct(options.devices):
-            media.append((spec, _attach(spec, os.path.realpath(mountpoint), "")))
+            media.append((spec, _attach(spec, place, "")))
         directory = tempfile.mkdtemp(prefix="vfioccw-", dir=TMPFS)
         stack.callback(shutil.rmtree, directory, ignore_errors=True)
         storage = BuiltInStorage(directory, options.memory)

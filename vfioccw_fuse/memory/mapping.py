@@ -9,17 +9,15 @@ for a thread.
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import mmap
 import os
 import stat
-import sys
 from collections.abc import Iterator
 from typing import Final, NamedTuple, Protocol
 
 from ..errors import UserError, reason
-from ..mountinfo import file_system_of, mounted
+from ..mountinfo import file_system_of, file_system_says, mounted
 from .space import PAGE, Range
 
 ADDRESSES: Final = 1 << 64
@@ -43,23 +41,6 @@ def check_area(iova: int, size: int) -> None:
         raise UserError(f"iova {iova:#x}, size {size:#x}: passes the end of 64-bit storage")
 
 
-_MAGIC: Final = {
-    0x01021994: "tmpfs",
-    0x858458F6: "ramfs",
-    0x958458F6: "hugetlbfs",
-    0x65735546: "fuse",
-    0x6969: "nfs",
-    0x517B: "smb",
-    0xFF534D42: "cifs",
-    0xFE534D42: "smb3",
-    0x00C36400: "ceph",
-    0x01021997: "9p",
-    0x5346414F: "afs",
-    0x6B414653: "afs",
-    0x73757245: "coda",
-    0x7461636F: "ocfs2",
-}
-"""f_type of statfs(2) to the file system's name (linux/magic.h), as far as it matters here."""
 _ELSEWHERE: Final = frozenset(
     (
         *("nfs", "nfs4", "smb", "cifs", "smb3", "ceph", "9p", "virtiofs", "afs", "coda"),
@@ -79,10 +60,7 @@ def kind_of(fd: int) -> str:
     """
     kind = file_system_of(fd)
     if not kind:
-        # struct statfs: f_type comes first; 256 bytes have room for every machine's.
-        answer = ctypes.create_string_buffer(256)
-        if not ctypes.CDLL(None).fstatfs(fd, answer):
-            kind = _MAGIC.get(int.from_bytes(answer.raw[:4], sys.byteorder), "")
+        kind = file_system_says(fd)
     return kind
 
 
