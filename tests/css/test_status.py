@@ -214,6 +214,23 @@ def test_a_clear_takes_the_device_end_that_waits_with_the_channel_end(probe: Pro
     assert probe.sch.tsch()[0] == 1
 
 
+@pytest.mark.parametrize("when", ["before the halt is performed", "behind it"])
+def test_an_accepted_halt_ends_what_the_device_owes(probe: ProbeMachine, when: str) -> None:
+    probe.start((0x27, SLI, 1, 0))
+    assert probe.take().ctrl & STCTL == PRIMARY | PENDING
+    assert probe.sch.hsch() == 0
+    if when == "behind it":
+        probe.executor.settle()
+        assert probe.take().ctrl == HALT | PENDING
+    probe.device.attention(0x04)
+    probe.executor.settle()
+    if when != "behind it":
+        assert probe.take().ctrl == HALT | PENDING
+    assert probe.take()[1:4] == (ALERT | PENDING, 0, 0x04)
+    assert probe.sch.tsch()[0] == 1
+    assert probe.sch.scsw.ctrl == 0
+
+
 @pytest.mark.parametrize("more", [0x80, 0x81])
 def test_unusual_status_beside_an_owed_device_end_is_alert_status_too(
     probe: ProbeMachine, more: int

@@ -438,6 +438,7 @@ class Subchannel:
         owed = (
             self.program is None
             and ctrl & ACTIVE == DEVICE_ACTIVE
+            and not ctrl & HALT
             and dstat & c.SCSW_DSTAT_DEVICE_END != 0
         )
         if owed:
