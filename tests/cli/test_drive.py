@@ -123,6 +123,19 @@ def test_a_hang_is_left_running_and_can_be_halted_or_cleared(mnt):
     assert run(mnt, "ssch", "--ccw", "nop").returncode == 0
 
 
+@pytest.mark.parametrize(
+    "words", [("--ccw", "sense-id,sli,20"), ("--program", "e4200014_00002000")]
+)
+def test_a_start_that_is_refused_writes_nothing_over_the_program_that_runs(mnt, words):
+    mnt.control("fault=hang")
+    assert run(mnt, "ssch", "--ccw", "nop", "--no-wait").returncode == 0
+    storage = mnt.file("memory").read_bytes()
+    done = run(mnt, "ssch", *words)
+    assert done.returncode == 1
+    assert b"cc 2, status pending or busy\nthe subchannel says: start function; " in done.stdout
+    assert mnt.file("memory").read_bytes() == storage
+
+
 def test_an_interruption_waits_until_it_is_taken(mnt):
     assert run(mnt, "ssch", "--ccw", "nop", "--no-wait").returncode == 0
     done = run(mnt, "ssch", "--ccw", "nop")

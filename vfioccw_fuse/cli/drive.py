@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from ..client import Program, Step, Subchannel
-from ..client.program import ALL_PATHS
+from ..client.program import ALL_PATHS, Room
 from ..client.subchannel import concludes, ended_well, transferred
 from ..devices.catalog import words_of
 from ..errors import UserError, shortened
@@ -62,6 +62,7 @@ ALIASES = {"nop": 0x03, "tic": CCW_CMD_TIC, "rdc": 0x64, "rcd": 0xFA, "sense-id"
 """Short names of commands, beside those that `decode` gives them, with - for blanks."""
 _CODE = re.compile(r"(?:0x)?[0-9a-f]{1,2}", re.IGNORECASE)
 _MEANING = {0: "accepted", 2: "status pending or busy", 3: "not operational"}
+_FUNCTIONS = SCSW_FCTL_START_FUNC | SCSW_FCTL_HALT_FUNC | SCSW_FCTL_CLEAR_FUNC
 _SLICE = 1.0  # seconds between looks whether another client took the interruption
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 """The function of a command while its options are added."""
@@ -176,12 +177,20 @@ def ssch_command(
             if orb is not None:
                 block = codec.ORB.parse(_hex(orb, "--orb", ORB_SIZE))
             else:
-                if ccws:
-                    steps = _build(built, ccws, device)
-                    cpa = built.cpa
-                elif program is not None:
-                    cpa = _place(built, _hex(program, "--program"))
-                assert cpa is not None
+                if cpa is None:
+                    if program is not None:
+                        # A room alone, without CCWs of the builder's own, is the program.
+                        first: Room | Step = built.room(*_ccws(program))
+                    else:
+                        steps = _build(built, ccws, device)
+                        first = steps[0]
+                    built.reserve()
+                    if _holds_a_program(subchannel):
+                        # It may lie where this one would: nothing is written, and cc 2 is certain.
+                        _say_cc(sub, "ssch", 2)
+                        return EXIT_FAILURE
+                    _lay_out(built)
+                    cpa = first.address
                 block = Orb(
                     intparm=intparm,
                     ctrl0=built.ctrl0 | (key << 12 & ORB_CTRL0_MASK_KEY),
@@ -330,18 +339,29 @@ def _hex(text: str, option: str, size: int | None = None) -> bytes:
     return data
 
 
-def _place(built: Program, data: bytes) -> int:
-    """Place the CCWs *data* in storage as they are; give the address of the first."""
+def _ccws(text: str) -> tuple[int, bytes]:
+    """Give length and bytes of `--program`; UsageError for what are no whole CCWs."""
+    data = _hex(text, "--program")
     if not data or len(data) % CCW_SIZE:
         raise click.UsageError(f"--program takes CCWs of {CCW_SIZE} bytes, these are {len(data)}.")
-    # A room alone, without CCWs of the builder's own, lies at the very beginning.
-    room = built.room(len(data), data)
-    built.lay_out()
-    return room.address
+    return len(data), data
+
+
+def _holds_a_program(path: str) -> bool:
+    """Whether the subchannel *path* has a function or status, and would refuse another start."""
+    scsw = codec.SCSW.parse(bytes.fromhex(read_state(path)["scsw"]))
+    return bool(scsw.ctrl & (_FUNCTIONS | SCSW_STCTL_STATUS_PEND))
+
+
+def _lay_out(built: Program) -> None:
+    try:
+        built.lay_out()
+    except ValueError as wrong:
+        raise UserError(f"--ccw: {wrong}") from None
 
 
 def _build(built: Program, specs: tuple[str, ...], device: DeviceWords) -> list[Step]:
-    """Build and place the program that `--ccw` describes; UsageError for a bad description."""
+    """Build the program that `--ccw` describes; UsageError for a bad description."""
     steps: list[Step] = []
     jumps: list[tuple[Step, int]] = []
     for number, spec in enumerate(specs, 1):
@@ -356,10 +376,6 @@ def _build(built: Program, specs: tuple[str, ...], device: DeviceWords) -> list[
             jumps.append((step, jump))
     for step, jump in jumps:
         step.target = steps[jump - 1]
-    try:
-        built.lay_out()
-    except ValueError as wrong:
-        raise UserError(f"--ccw: {wrong}") from None
     return steps
 
 

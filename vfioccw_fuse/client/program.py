@@ -188,6 +188,14 @@ class Program:
         self.steps.append(step)
         return step
 
+    def reserve(self) -> None:
+        """Reserve the room that it takes as it stands, and write nothing; MemoryError without it.
+
+        `lay_out` writes there. Who must not write over a program that runs without a reservation
+        any more asks after this call whether one does: who runs now began before it.
+        """
+        self._room(self._plan()[1], None)
+
     def lay_out(self, area: Area | None = None) -> int:
         """Give every part its address, write it, and give the address of the first CCW.
 
