@@ -47,6 +47,8 @@ class Mounted(NamedTuple):
     """The mount's number, as `mnt_id` in /proc/PID/fdinfo names it."""
     device: str
     """MAJOR:MINOR of the file system, the st_dev of its files."""
+    root: str
+    """What of the file system is mounted: `/`, or the directory that is bound."""
     point: str
     """The mount point, an absolute path."""
     fstype: str
@@ -63,12 +65,31 @@ def mounted(process: int | str = "self") -> Iterator[Mounted]:
             left, _, right = line.rstrip("\n").partition(" - ")
             words = left.split(" ")
             fstype, source = right.split(" ")[:2]
-            yield Mounted(int(words[0]), words[2], _unescape(words[4]), fstype, _unescape(source))
+            yield Mounted(
+                int(words[0]), words[2], _unescape(words[3]), _unescape(words[4]), fstype,
+                _unescape(source),
+            )  # fmt: skip
 
 
 def _unescape(text: str) -> str:
     """Undo the table's octal escapes of blank, tab, newline and backslash."""
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
+
+
+def mount_at(point: str) -> Mounted:
+    """The mount that the directory *point* leads to now; LookupError if the table has it no more.
+
+    Asks nothing of the file system that is mounted there.
+    """
+    fd = os.open(point, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        number = _mount_of(fd)
+    finally:
+        os.close(fd)
+    for mount in mounted():
+        if mount.id == number:
+            return mount
+    raise LookupError(f"{point}: no mount has the number {number}")
 
 
 def file_system_of(fd: int) -> str:

@@ -22,8 +22,7 @@ What cannot be known:
   is answered by the next look.
 * A program that handles a signal with SA_RESTART sees EINTR all the same, and so does one that was
   stopped (Ctrl-Z) and continued: FUSE has no way to ask for a restart.
-* A process whose /proc entries we may not read (another user's, or not dumpable), or that sees the
-  mount under another path (a bind mount), is recognised only as the opener's own thread.
+* A process whose /proc entries we may not read (another user's, or not dumpable) is not recognised.
 """
 
 from __future__ import annotations
@@ -39,6 +38,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import pyfuse3
 import trio
 
+from ..mountinfo import Mounted, mount_at
 from .signals import ThreadState, apart, distance, examine, examine_all, glance_at
 
 if TYPE_CHECKING:
@@ -158,12 +158,12 @@ class BlockedRequests:
     """All requests of a mount that wait. `run` must be running, or no signal ends them."""
 
     def __init__(self, mountpoint: str, workers: Workers | None = None) -> None:
-        """Look for files below *mountpoint*, an absolute path without symlinks.
+        """Look for files of what will be mounted at *mountpoint* when `run` begins.
 
         *workers* tells when a request was read. Without it, or with pyfuse3's own workers, there
         is a look every 100 ms while requests wait.
         """
-        self._root = mountpoint.rstrip("/")
+        self._mountpoint = mountpoint
         self._workers = workers
         self._told = workers is not None and not workers.stock
         self._news = trio.Event()
@@ -214,6 +214,7 @@ class BlockedRequests:
 
     async def run(self) -> None:
         """Look for signals for ever; to be cancelled when the session has ended."""
+        own = mount_at(self._mountpoint)
         failed = False
         while True:
             if not self.waiting:
@@ -227,7 +228,7 @@ class BlockedRequests:
             # A thread needs a moment from its FUSE_INTERRUPT to state D.
             await trio.sleep(self._pause)
             try:
-                if self.waiting and await self._look():
+                if self.waiting and await self._look(own):
                     self._news.set()
                 failed = False
             except Exception:
@@ -246,7 +247,7 @@ class BlockedRequests:
         self._listen(False)
         self._news.set()
 
-    async def _look(self) -> bool:
+    async def _look(self, own: Mounted) -> bool:
         """Answer EINTR where it is due; whether to look again without further news."""
         started = trio.current_time()
         self._looks += 1
@@ -269,7 +270,7 @@ class BlockedRequests:
         held = {tid for tid, state in glances.items() if state is ThreadState.HELD}
         unsettled = bool(held)
         if held:
-            found = await self._in_thread(partial(examine, held, self._root))
+            found = await self._in_thread(partial(examine, held, own))
             threads = {thread.tid: thread for thread in found}
             for tid in held:
                 thread = threads.get(tid)
@@ -283,18 +284,20 @@ class BlockedRequests:
         others = [waiter for waiter in known if waiter not in accounted]
         if others or started - self._last_scan >= SCAN_S:
             if started >= self._next_scan:
-                unsettled |= await self._scan(others, held)
+                unsettled |= await self._scan(own, others, held)
             else:
                 unsettled = True
         cost = trio.current_time() - started
         self._pause = min(max(LOOK_S, LOOK_SHARE * cost), LOOK_MAX_S)
         return unsettled
 
-    async def _scan(self, waiters: Sequence[Waiter], done: Collection[int]) -> bool:
+    async def _scan(
+        self, own: Mounted, waiters: Sequence[Waiter], done: Collection[int]
+    ) -> bool:
         """Look at all processes for those who wait in these requests, except the threads *done*."""
         started = self._last_scan = trio.current_time()
         self._scans += 1
-        threads = await self._in_thread(partial(examine_all, self._root))
+        threads = await self._in_thread(partial(examine_all, own))
         ended = trio.current_time()
         self._next_scan = ended + min(LOOK_SHARE * (ended - started), SAFETY_S)
         unsettled = False

@@ -2,8 +2,8 @@
 
 A thread that waits in a FUSE request is in state S, and in state D once a signal came for it. Where
 we look: at a thread, at the threads of all processes, and for those held in a request at which
-files they have open. File names come from readlink(2) on /proc/PID/fd alone: a stat(2) there would
-be a request to ourselves.
+files they have open, by the mount's number in /proc/PID/fdinfo and by readlink(2) on /proc/PID/fd:
+a stat(2) there would be a request to ourselves.
 
 Nothing here knows a request. All but `glance_at` runs in a thread of its own: /proc/TID/syscall
 waits for an execve(2) there, which may wait for us to answer its close(2). `apart` gives that
@@ -19,9 +19,11 @@ import enum
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
+
+from ..mountinfo import Mounted, mounted
 
 T = TypeVar("T")
 
@@ -90,23 +92,23 @@ def glance_at(tids: Iterable[int]) -> dict[int, ThreadState]:
     return {tid: _state(_read(f"/proc/{tid}/status"), tid) for tid in tids}
 
 
-def examine(tids: Iterable[int], root: str) -> list[HeldThread]:
-    """Those of the threads that are held in a request to a file below the mount point *root*."""
+def examine(tids: Iterable[int], own: Mounted) -> list[HeldThread]:
+    """Those of the threads that are held in a request to a file of our mount *own*."""
     found = []
     for tid in tids:
         status = _read(f"/proc/{tid}/status")
-        if _state(status, tid) is ThreadState.HELD and (names := _names(tid, root)):
+        if _state(status, tid) is ThreadState.HELD and (names := _names(tid, own)):
             pid = int(_field(status, b"Tgid"))
             interrupted = bool(deliverable(status)) or _stopping(pid)
             found.append(HeldThread(tid, pid, names, interrupted))
     return found
 
 
-def examine_all(root: str) -> list[HeldThread]:
+def examine_all(own: Mounted) -> list[HeldThread]:
     """The same for all threads of all processes but our own."""
-    own = str(os.getpid())
-    pids = [entry for entry in _listdir("/proc") if entry.isdecimal() and entry != own]
-    return examine((int(tid) for pid in pids for tid in _listdir(f"/proc/{pid}/task")), root)
+    ourselves = str(os.getpid())
+    pids = [entry for entry in _listdir("/proc") if entry.isdecimal() and entry != ourselves]
+    return examine((int(tid) for pid in pids for tid in _listdir(f"/proc/{pid}/task")), own)
 
 
 def _state(status: bytes, tid: int) -> ThreadState:
@@ -143,25 +145,34 @@ def _stopping(pid: int) -> bool:
     return b"T" in states
 
 
-def _names(tid: int, root: str) -> frozenset[str]:
-    """The files of the mount that the thread may be waiting in, as paths below the mount point."""
+def _names(tid: int, own: Mounted) -> frozenset[str]:
+    """The files of *own* that the thread may be waiting in, as paths below its mount point."""
+    # Bound elsewhere, or in another mount namespace, a mount has another number.
+    mounts = {own.id: own}
+    with contextlib.suppress(OSError):
+        mounts |= {mount.id: mount for mount in mounted(tid) if mount.device == own.device}
     # The descriptor is the first argument of every read call, and sendfile's second.
     for argument in _read(f"/proc/{tid}/syscall").split()[1:3]:
-        name = _name(f"/proc/{tid}/fd/{int(argument, 16)}", root)
+        name = _name(tid, str(int(argument, 16)), mounts)
         if name is not None:
             return frozenset((name,))
-    directory = f"/proc/{tid}/fd"
-    names = (_name(f"{directory}/{fd}", root) for fd in _listdir(directory))
+    names = (_name(tid, fd, mounts) for fd in _listdir(f"/proc/{tid}/fd"))
     return frozenset(name for name in names if name is not None)
 
 
-def _name(link: str, root: str) -> str | None:
-    """What the link of a descriptor points to, if that is below the mount point *root*."""
+def _name(tid: int, fd: str, mounts: Mapping[int, Mounted]) -> str | None:
+    """Which of our files the descriptor *fd* of a thread is, if it came by one of the *mounts*."""
+    number = _field(_read(f"/proc/{tid}/fdinfo/{fd}"), b"mnt_id")
+    mount = mounts.get(int(number)) if number else None
+    if mount is None:
+        return None
     try:
-        path = os.readlink(link)
+        path = os.readlink(f"/proc/{tid}/fd/{fd}")
     except OSError:
         return None
-    return path.removeprefix(root) if path.startswith(root + "/") else None
+    # A lazy unmount (`umount -l`) takes the mount point away from the paths of open files.
+    _, found, rest = path.partition(mount.point.rstrip("/") + "/")
+    return mount.root.rstrip("/") + (f"/{rest}" if found else path)
 
 
 def distance(opener: int, thread: HeldThread) -> int:

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import signal
 import subprocess
 import threading
 import time
@@ -119,6 +120,15 @@ def test_a_lazy_umount_waits_for_the_last_reader(own):
     assert readers.join() == ["ENODEV"]
     with contextlib.suppress(OSError):
         os.close(irq)
+
+
+def test_a_reader_dies_behind_a_lazy_umount_and_the_server_ends(own, start):
+    reader = start("xxd", "-l8", "-p", own.io_irq)
+    own.until_waiting(1)
+    subprocess.run(["fusermount3", "-u", "-z", own.path], check=True)
+    reader.send(signal.SIGTERM)
+    assert reader.status() == -signal.SIGTERM
+    assert own.ended() == "gone\n"
 
 
 def test_a_connection_that_is_cut_ends_the_server(own):

@@ -3,11 +3,13 @@
 import os
 import pty
 import signal
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
+from lab.mounts import SCHID
 from lab.waits import SOON, until, until_quiet
 from vfioccw_fuse.fuse import signals
 
@@ -28,6 +30,10 @@ FATAL = [signal.SIGINT, signal.SIGTERM, signal.SIGKILL, signal.SIGHUP, signal.SI
 
 def tool(name, path):
     return (*TOOLS[name], f"if={path}" if name == "dd" else path)
+
+
+def children(pid):
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def default_signals():
@@ -59,6 +65,22 @@ def test_only_the_process_that_was_signalled_dies(mount, start):
         mount.signal(value + 1)
     values = {process.output() for process in tools if process is not tools[2]}
     assert values == {number(value + 1).hex().encode() + b"\n" for value in range(4)}
+
+
+@pytest.mark.parametrize("part", ["", SCHID])
+@pytest.mark.parametrize(
+    "apart", [(), ("unshare", "--mount")], ids=["here", "in a mount namespace"]
+)
+def test_a_reader_dies_that_sees_the_mount_at_another_place(mount, start, tmp_path, part, apart):
+    irq = mount.io_irq.relative_to(mount.path / part)
+    script = 'mount --bind "$1" "$2" && { xxd -l8 -p "$2/$3"; echo $?; }'
+    shell = start(*apart, "sh", "-c", script, "sh", mount.path / part, tmp_path, irq)
+    try:
+        mount.until_waiting(1)
+        os.kill(children(shell.pid)[-1], signal.SIGTERM)
+        assert shell.output() == b"%d\n" % (128 + signal.SIGTERM)
+    finally:
+        subprocess.run(["umount", "-l", tmp_path], check=False, capture_output=True)
 
 
 @pytest.mark.parametrize("name", ["xxd", "od"])
