@@ -43,6 +43,7 @@ class ManualExecutor:
     def __init__(self) -> None:
         self.jobs: deque[Callable[[], None]] = deque()
         self.delayed: list[ChannelProgram] = []
+        self.later_jobs: list[Callable[[], None]] = []
         self.waiting: list[tuple[ChannelProgram, Pause | Waits]] = []
 
     def launch(self, program: ChannelProgram, delay: float) -> None:
@@ -55,6 +56,16 @@ class ManualExecutor:
     def soon(self, function: Callable[[], None]) -> None:
         """See `css.subchannel.Executor.soon`."""
         self.jobs.append(function)
+
+    def later(self, function: Callable[[], None], delay: float) -> Callable[[], None]:
+        """See `css.subchannel.Executor.later`; `elapse` calls it."""
+        job = partial(function)
+        self.later_jobs.append(job)
+        return partial(self._forget, job)
+
+    def _forget(self, job: Callable[[], None]) -> None:
+        if job in self.later_jobs:
+            self.later_jobs.remove(job)
 
     def _go(self, program: ChannelProgram) -> None:
         if program.cancelled:
@@ -87,6 +98,8 @@ class ManualExecutor:
         """All delays are over."""
         delayed, self.delayed = self.delayed, []
         self.jobs.extend(partial(self._go, program) for program in delayed)
+        later, self.later_jobs = self.later_jobs, []
+        self.jobs.extend(later)
         self.settle()
 
 
@@ -117,7 +130,7 @@ class Machine:
 
     def live(self, nursery: trio.Nursery) -> None:
         """From now on programs are tasks of *nursery*."""
-        self.sch._executor = TrioExecutor(nursery)
+        self.sch.executor = TrioExecutor(nursery)
 
     def close(self) -> None:
         self.sch.quiesce()

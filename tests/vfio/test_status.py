@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,6 +37,7 @@ from tests.vfio.driver import CSCH, HSCH, Driver
 from vfioccw_fuse.css.paths import PathState
 from vfioccw_fuse.devices.options import Fault
 from vfioccw_fuse.regions import constants as c
+from vfioccw_fuse.vfio import status
 from vfioccw_fuse.vfio.fsm import Event, State
 from vfioccw_fuse.vfio.status import LONGEST_QUEUE
 
@@ -247,6 +249,83 @@ def test_a_clear_discards_what_is_shown_and_keeps_unsolicited_status(tmp_path: P
     assert driver.take().ctrl == CLEAR | PENDING
     assert driver.signals() == 3, "an event that was signalled is not taken back"
     driver.close()
+
+
+class Eventfd:
+    """The eventfd of a client at io_irq."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        driver.ccw.irqs[0].attach(os.dup(self._fd))
+
+    def signals(self) -> int:
+        """How often it was signalled since it was asked last."""
+        try:
+            return os.eventfd_read(self._fd)
+        except BlockingIOError:
+            return 0
+
+    def close(self) -> None:
+        self._driver.ccw.irqs[0].detach()
+        os.close(self._fd)
+
+
+@pytest.fixture
+def eventfd(probe: Driver, monkeypatch: pytest.MonkeyPatch) -> Iterator[Eventfd]:
+    # However busy the machine is, what comes next comes within it.
+    monkeypatch.setattr(status, "SPACING_S", 3600.0)
+    made = Eventfd(probe)
+    yield made
+    made.close()
+
+
+def test_an_eventfd_tells_of_unsolicited_status_when_a_guest_had_time_for_what_came_before(
+    probe: Driver, eventfd: Eventfd
+) -> None:
+    probe.behaviour.delay = 1.0
+    assert probe.start((NOP, SLI, 1, 0)) == 0
+    probe.machine.device.attention(0x80)
+    probe.machine.executor.elapse()
+    assert eventfd.signals() == 1
+    assert probe.take().dstat == ENDED
+    assert eventfd.signals() == 0
+    probe.machine.executor.elapse()
+    assert eventfd.signals() == 1
+    assert probe.take().dstat == 0x80
+
+
+def test_a_request_shows_that_the_guest_has_got_it(probe: Driver, eventfd: Eventfd) -> None:
+    ended(probe)
+    assert eventfd.signals() == 1
+    probe.take()
+    probe.machine.device.attention(0x80)
+    assert eventfd.signals() == 0
+    full = probe.ccw.driver.sch.scsw.status_pending
+    assert probe.start((NOP, SLI, 1, 0)) == (errno.EBUSY if full else 0)
+    assert eventfd.signals() == 1
+    probe.machine.executor.elapse()
+    assert eventfd.signals() == (not full), "the end of the program; no second for the attention"
+
+
+def test_no_signal_comes_for_unsolicited_status_that_was_read_or_dropped(
+    probe: Driver, eventfd: Eventfd
+) -> None:
+    for drop in (probe.take, probe.ccw.driver.reset):
+        ended(probe)
+        probe.take()
+        assert eventfd.signals() == 1
+        probe.machine.device.attention(0x80)
+        drop()
+        probe.machine.executor.elapse()
+        assert eventfd.signals() == 0
+
+
+def test_an_eventfd_tells_of_unsolicited_status_at_once_when_nothing_was_read_before_it(
+    probe: Driver, eventfd: Eventfd
+) -> None:
+    probe.machine.device.attention(0x80)
+    assert eventfd.signals() == 1
 
 
 def test_a_device_end_that_is_owed_keeps_cp_pending_as_in_linux(linux: Driver) -> None:

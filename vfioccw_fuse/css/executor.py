@@ -54,6 +54,12 @@ class TrioExecutor:
         else:
             self._soon(function)
 
+    def later(self, function: Callable[[], None], delay: float) -> Callable[[], None]:
+        """Call *function*, *delay* seconds from now, unless what this gives is called before."""
+        scope = trio.CancelScope()
+        self._nursery.start_soon(_later, function, delay, scope)
+        return scope.cancel
+
     def attend(self, service: Callable[[], Awaitable[None]]) -> Callable[[], None]:
         """Run *service* as a task until it ends, or until what this gives is called."""
         scope = trio.CancelScope()
@@ -130,6 +136,12 @@ async def _attend(service: Callable[[], Awaitable[None]], scope: trio.CancelScop
             await service()
         except Exception:
             log.exception("what a device does by itself failed; it does so no more")
+
+
+async def _later(function: Callable[[], None], delay: float, scope: trio.CancelScope) -> None:
+    with scope:
+        await trio.sleep(delay)
+        function()
 
 
 async def _call(function: Callable[[], None]) -> None:

@@ -102,6 +102,10 @@ class Executor(Protocol):
         """Call *function* once the instruction that asks for it has been answered."""
         ...
 
+    def later(self, function: Callable[[], None], delay: float) -> Callable[[], None]:
+        """Call *function*, *delay* seconds from now, unless what this gives is called before."""
+        ...
+
 
 @dataclass(slots=True)
 class Counters:
@@ -134,7 +138,8 @@ class Subchannel:
         """The storage its programs address."""
         self.behaviour = behaviour if behaviour is not None else Behaviour()
         """Timing and faults."""
-        self._executor = executor
+        self.executor = executor
+        """Who gives its programs their time."""
         self.scsw = SubchannelStatusWord()
         """The subchannel-status word."""
         self.pmcw = PathManagementControlWord(self.number, chpids)
@@ -211,7 +216,7 @@ class Subchannel:
         self._loses_status = False
         limits = self._address_limits() if ctrl0 & ADDRESS_LIMIT_CHECKING else None
         self.program = program = ChannelProgram(self, orb, ccws, Transfer(ccws, self, limits))
-        self._executor.launch(program, behaviour.delay)
+        self.executor.launch(program, behaviour.delay)
         return 0
 
     def _address_limits(self) -> tuple[int, int] | None:
@@ -240,7 +245,7 @@ class Subchannel:
             if ctrl & (ACTIVE | SUSPENDED):
                 scsw.cpa = program.ccws.cpa
         scsw.ctrl = ctrl & ~(START_PEND | RESUME_PEND) | HALT | HALT_PEND
-        self._executor.soon(self._perform_halt)
+        self.executor.soon(self._perform_halt)
         return 0
 
     def _perform_halt(self) -> None:
@@ -265,7 +270,7 @@ class Subchannel:
         self.pending.forget(Scsw(ctrl=CLEAR | CLEAR_PEND))
         self.pending.queue.extend(unsolicited)
         self.pmcw.pnom = 0
-        self._executor.soon(self._perform_clear)
+        self.executor.soon(self._perform_clear)
         return 0
 
     def _perform_clear(self) -> None:

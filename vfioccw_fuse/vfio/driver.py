@@ -341,6 +341,7 @@ class Driver:
         self.last_errno = CC_ERRNO[cc]
         if cc == 1:
             self.counters.ebusy_status_pending += 1
+            self.status.hurry()
         elif cc == 2:
             self.counters.ebusy_busy += 1
         if self.trace is not None:

@@ -3,10 +3,18 @@
 On `full` the client's read is the TSCH. Linux's driver does the TSCH itself when the interruption
 comes (do_cio_interrupt of cio.c, then fsm_irq), and the client reads what it was told. Either way
 the IRBs come one by one: the next is shown and signalled when the one before was read.
+
+A hypervisor has room for one status, too, until its guest does its own TSCH, of which nobody tells
+us: QEMU puts the next over the one before (vfio_ccw_io_notifier_handler of hw/vfio/ccw.c), and a
+guest that misses the end of a clear waits for ever. Devices need some time to present status by
+themselves. So an eventfd is signalled for unsolicited status no sooner than `SPACING_S` after an
+IRB was read, or when a request shows that the guest has got that.
 """
 
 from __future__ import annotations
 
+import math
+import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
@@ -30,6 +38,8 @@ from .irq import Irq
 NO_IRB: Final = bytes(c.IRB_SIZE)
 LONGEST_QUEUE: Final = 256
 """IRBs that are kept unread."""
+SPACING_S: Final = 0.05
+"""From the read of an IRB to the signal for unsolicited status, in seconds."""
 
 
 class Taker(ABC):
@@ -44,6 +54,35 @@ class Taker(ABC):
         self._area = area
         self._irq = irq
         self._conclude = conclude
+        self._later = sch.executor.later
+        self._read_at = -math.inf
+        # What calls the signal off that comes later.
+        self._call_off: Callable[[], None] | None = None
+
+    def _signal(self, stctl: int) -> None:
+        """Signal status that is shown by now, of status control *stctl*; perhaps later."""
+        if stctl == UNSOLICITED and self._irq.eventfd >= 0:
+            left = self._read_at + SPACING_S - time.monotonic()
+            if left > 0:
+                self._call_off = self._later(self.hurry, left)
+                return
+        self._irq.signal()
+
+    def hurry(self) -> None:
+        """Give the signal now that would come later: the client took what it was told before."""
+        if self._call_off is not None:
+            self._withdraw()
+            self._irq.signal()
+
+    def _withdraw(self) -> None:
+        """What is shown was read or dropped: no signal for it comes later."""
+        if self._call_off is not None:
+            self._call_off()
+            self._call_off = None
+
+    def _note_read(self) -> None:
+        self._read_at = time.monotonic()
+        self._withdraw()
 
     @abstractmethod
     def come(self) -> None:
@@ -88,10 +127,12 @@ class ReaderTakes(Taker):
         if ctrl & START and ctrl & STCTL != INTERMEDIATE_ONLY:
             self._conclude()
         if not shown:
-            self._irq.signal()
+            self._signal(ctrl & STCTL)
 
     def read(self) -> None:
         """That is the TSCH."""
+        if self._irq.eventfd >= 0:
+            self._note_read()
         if self._pending.shown and self._scsw.ctrl & STATUS_PEND:
             self._pending.take()
 
@@ -100,9 +141,11 @@ class ReaderTakes(Taker):
 
     def cleared(self) -> None:
         """The subchannel has dropped it."""
+        self._withdraw()
 
     def dropped(self) -> None:
         """The subchannel has dropped it; nothing is left in the area."""
+        self._withdraw()
         self._area.show(NO_IRB)
 
     @property
@@ -162,11 +205,14 @@ class DriverTakes(Taker):
         return False
 
     def _show(self) -> None:
-        self._area.show(self._irbs[0][1])
-        self._irq.signal()
+        ctrl, irb = self._irbs[0]
+        self._area.show(irb)
+        self._signal(ctrl & STCTL)
 
     def read(self) -> None:
         """The next is shown."""
+        if self._irq.eventfd >= 0:
+            self._note_read()
         if self._irbs:
             self._irbs.popleft()
             if self._irbs:
@@ -174,10 +220,12 @@ class DriverTakes(Taker):
 
     def accepted(self) -> None:
         """What is shown makes way as if it had been read; its bytes stay."""
+        self.hurry()
         self.read()
 
     def cleared(self) -> None:
         """What is shown is dropped, and what is solicited; an event that was signalled stays."""
+        self._withdraw()
         if self._irbs:
             self._irbs.popleft()
             self._irbs = deque(i for i in self._irbs if i[0] & STCTL == UNSOLICITED)
@@ -186,6 +234,7 @@ class DriverTakes(Taker):
 
     def dropped(self) -> None:
         """Nothing counts as shown any more, nothing waits; the bytes stay (vfio_ccw_mdev_reset)."""
+        self._withdraw()
         self._irbs.clear()
 
     @property
