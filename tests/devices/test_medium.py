@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
+import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lab.slowfs import slow_files
 from vfioccw_fuse.devices.medium import Access, Medium
 from vfioccw_fuse.errors import UserError
+from vfioccw_fuse.strand import Parked, Strands
+
+T = TypeVar("T")
 
 SIZE = 4096
 
@@ -107,6 +114,33 @@ def test_what_a_thread_has_read_ahead_is_not_older_than_a_write(medium: Medium) 
         assert medium.read(64, 64 * block) == bytes(64)
     medium.write(b"new", 64 * 4)
     assert medium.read(64, 64 * 4) == b"new".ljust(64, b"\0")
+
+
+async def finished(call: Callable[[], T]) -> T:
+    """What *call* gives on a strand of its own, however often it waits."""
+    got = Strands().run(call)
+    while type(got) is Parked:
+        await got.reason.wait()
+        got = got.resume()
+    return got
+
+
+async def test_what_was_read_ahead_during_a_write_is_not_used_after_it(tmp_path: Path) -> None:
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "image").write_bytes(bytes(4096))
+    path = str(tmp_path / "slow" / "image")
+    with slow_files(tmp_path / "slow", tmp_path / "files") as slow:
+        reader, writer = Medium.open(path, os.O_RDONLY), Medium.open(path, os.O_RDWR)
+        slow.hold("write")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(finished, lambda: writer.write(b"new", 256))
+            await trio.to_thread.run_sync(slow.until_held, "write")
+            for block in range(4):
+                assert await finished(partial(reader.read, 64, 64 * block)) == bytes(64)
+            slow.release("write")
+        assert await finished(lambda: reader.read(64, 256)) == b"new".ljust(64, b"\0")
+        reader.close()
+        writer.close()
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])

@@ -61,11 +61,13 @@ class Access(enum.StrEnum):
 class Job:
     """What a thread does for a program."""
 
-    __slots__ = ("_ended", "medium", "outcome")
+    __slots__ = ("_ended", "medium", "outcome", "writes")
 
-    def __init__(self, medium: Medium) -> None:
+    def __init__(self, medium: Medium, *, writes: bool) -> None:
         self.medium = medium
         """What it works on."""
+        self.writes = writes
+        """Whether it may change it."""
         self.outcome: outcome.Outcome[Any] | None = None
         """What came of it; None until it has ended."""
         self._ended = trio.Event()
@@ -287,11 +289,9 @@ class Medium:
             park(next(iter(shared.left_alone or shared.jobs)))
         if self._closed:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-        job = Job(self)
+        job = Job(self, writes=writes)
         shared.jobs[job] = None
         self._jobs += 1
-        if writes:
-            shared.changes += 1
         token = trio.lowlevel.current_trio_token()
 
         def deliver(result: outcome.Outcome[T]) -> None:
@@ -326,6 +326,9 @@ class Medium:
         shared = self._shared
         del shared.jobs[job]
         shared.left_alone.pop(job, None)
+        if job.writes:
+            # What was read meanwhile may be from before it.
+            shared.changes += 1
         job.end()
         self._jobs -= 1
         if self._closed and not self._jobs:
