@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
+
+import trio
 
 from ..css.ccw import CcwFetcher
 from ..css.ida import IdaMode
@@ -23,6 +25,8 @@ from .translation import moves
 
 MAPS_MAX: Final = 65535
 """Maps of one subchannel: the dma_entry_limit of VFIO."""
+RELEASED_AT_ONCE: Final = 64
+"""Maps that are given back to the system in one go (10 us each); more are a thread's."""
 
 
 class Mapping(Protocol):
@@ -46,20 +50,14 @@ class Mappers(Protocol):
         ...
 
 
-class _Mapped(NamedTuple):
-    """One map."""
-
-    range: MappedRange
-    owner: object
-
-
 @dataclass(slots=True)
 class _Container:
     """What one subchannel's address space is made of while clients map."""
 
     built_in: tuple[Range, ...]
     """The ranges that the first map replaced."""
-    maps: list[_Mapped] = field(default_factory=list)
+    maps: dict[Range, object] = field(default_factory=dict)
+    """All ranges of the address space since then, and who mapped each."""
 
 
 class Iommu:
@@ -111,12 +109,11 @@ class Iommu:
             return device
         if len(container.maps) >= MAPS_MAX:
             raise UserError(f"{subchannel}: has {MAPS_MAX} maps, and more cannot be; unmap some")
-        for other, _ in container.maps:
-            if iova < other.end and other.start < iova + size:
-                raise UserError(
-                    f"{subchannel}: {iova:#x}-{iova + size - 1:#x} overlaps the map of "
-                    f"{other.start:#x}-{other.end - 1:#x}"
-                )
+        for other in device.sch.space.within(iova, iova + size):
+            raise UserError(
+                f"{subchannel}: {iova:#x}-{iova + size - 1:#x} overlaps the map of "
+                f"{other.start:#x}-{other.end - 1:#x}"
+            )
         return device
 
     def _add(self, subchannel: str, device: CcwDevice, made: MappedRange, owner: object) -> None:
@@ -133,7 +130,7 @@ class Iommu:
             self._containers[device] = container
             for built_in in container.built_in:
                 _take_away(device, built_in)
-        container.maps.append(_Mapped(made, owner))
+        container.maps[made] = owner
         device.sch.space.add(made)
 
     def unmap(self, subchannel: str, iova: int, size: int, owner: object) -> None:
@@ -141,42 +138,50 @@ class Iommu:
         check_area(iova, size)
         device = self._device_of(subchannel)
         container = self._containers.get(device)
-        found = [
-            mapped
-            for mapped in (container.maps if container is not None else ())
-            if iova < mapped.range.end and mapped.range.start < iova + size
-        ]
+        found = device.sch.space.within(iova, iova + size)
         area = f"{subchannel}: {iova:#x}-{iova + size - 1:#x}"
-        if not found:
+        if container is None or not found:
             raise UserError(f"{area} is not mapped")
         for mapped in found:
-            if mapped.owner is not owner:
+            if container.maps[mapped] is not owner:
                 raise UserError(f"{area} was mapped by another connection")
-            if mapped.range.start < iova or iova + size < mapped.range.end:
+            if mapped.start < iova or iova + size < mapped.end:
                 raise UserError(
-                    f"{area} is only a part of the map of "
-                    f"{mapped.range.start:#x}-{mapped.range.end - 1:#x}"
+                    f"{area} is only a part of the map of {mapped.start:#x}-{mapped.end - 1:#x}"
                 )
         self._drop(device, found)
 
     def connection_closed(self, owner: object) -> None:
         """Take away all that *owner* has mapped."""
         for device, container in list(self._containers.items()):
-            self._drop(device, [mapped for mapped in container.maps if mapped.owner is owner])
+            self._drop(device, [mapped for mapped, by in container.maps.items() if by is owner])
 
-    def _drop(self, device: CcwDevice, gone: list[_Mapped]) -> None:
+    def _drop(self, device: CcwDevice, gone: list[Range]) -> None:
         """End the maps *gone*; with the last one the built-in storage is back."""
         if not gone:
             return
         container = self._containers[device]
-        for mapped in gone:
-            _take_away(device, mapped.range)
-            container.maps.remove(mapped)
-            mapped.range.release()
+        # From the end, where a list of thousands is cut quickly.
+        for mapped in sorted(gone, key=lambda mapped: mapped.start, reverse=True):
+            _take_away(device, mapped)
+            del container.maps[mapped]
+        if len(gone) <= RELEASED_AT_ONCE or not trio.lowlevel.in_trio_run():
+            _release(gone)
+        else:
+            trio.lowlevel.start_thread_soon(partial(_release, gone), _nothing)
         if not container.maps:
             del self._containers[device]
             for built_in in container.built_in:
                 device.sch.space.add(built_in)
+
+
+def _release(gone: list[Range]) -> None:
+    for mapped in gone:
+        mapped.release()
+
+
+def _nothing(_: object) -> None:
+    """Nobody waits for a release."""
 
 
 def _take_away(device: CcwDevice, gone: Range) -> None:

@@ -25,6 +25,7 @@ from tests.vfio.iommu.conftest import (
     Storage,
     reading,
 )
+from vfioccw_fuse.vfio.iommu import RELEASED_AT_ONCE
 
 GIB = 1 << 30
 
@@ -88,6 +89,16 @@ def test_maps_end_with_their_connection(disk: Disk, storage: Storage) -> None:
     until(lambda: descriptors(disk.system.pid) == before + 3, "one connection is left")
     assert not disk.built_in_works()
     second.close()
+    until(lambda: descriptors(disk.system.pid) == before, "every descriptor is given back")
+    assert disk.built_in_works()
+
+
+def test_hundreds_of_maps_end_with_their_connection(disk: Disk, storage: Storage) -> None:
+    before = descriptors(disk.system.pid)
+    connection = disk.connect()
+    for page in range(4 * RELEASED_AT_ONCE):
+        assert not connection.map_file(storage.fd, PAGE, iova=page * PAGE)
+    connection.close()
     until(lambda: descriptors(disk.system.pid) == before, "every descriptor is given back")
     assert disk.built_in_works()
 
