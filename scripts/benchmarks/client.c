@@ -1,7 +1,7 @@
 /*
  * client: drives one subchannel of either server and prints what a request costs, in microseconds.
  *
- *   client MNT SUBCHANNEL MODE COUNT
+ *   client MNT SUBCHANNEL MODE COUNT [PAUSE]
  *
  * MODE is how the client learns that the IRB is there: `poll` (poll, then read of io_irq), `read`
  * (a read of io_irq that blocks), `eventfd` (its own eventfd, handed over through MNT/irqfd); or
@@ -9,7 +9,9 @@
  *
  * One round trip is a pwrite of the 124-byte io region that starts a program of one CCW (no-operation),
  * the event, and the pread that takes the IRB. Each IRB is checked. Prints one JSON object:
- * medians "round", "pwrite" and "pread" over COUNT round trips, after COUNT/10 that do not count.
+ * medians "round", "pwrite" and "pread" over COUNT round trips, after COUNT/10 that do not count, and
+ * "worst", the longest of them. It sleeps PAUSE microseconds before each, so that they are spread over
+ * what goes on meanwhile.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -52,7 +54,7 @@ static int compare(const void *a, const void *b)
 
 static double median(double *times, long count)
 {
-	qsort(times, count, sizeof *times, compare);
+	qsort(times, count, sizeof *times, compare); /* they stay so: the last is the longest */
 	return times[count / 2];
 }
 
@@ -128,14 +130,14 @@ int main(int argc, char **argv)
 	enum mode mode = POLL;
 	int io, irq = -1;
 
-	while (argc == 5 && mode <= PREAD && strcmp(argv[3], modes[mode]))
+	while (argc >= 5 && mode <= PREAD && strcmp(argv[3], modes[mode]))
 		mode++;
-	if (argc != 5 || mode > PREAD || atol(argv[4]) < 1) {
-		fprintf(stderr, "usage: client MNT SUBCHANNEL poll|read|eventfd|pread COUNT\n");
+	if (argc < 5 || argc > 6 || mode > PREAD || atol(argv[4]) < 1) {
+		fprintf(stderr, "usage: client MNT SUBCHANNEL poll|read|eventfd|pread COUNT [PAUSE]\n");
 		return 2;
 	}
 	const char *subchannel = argv[2];
-	const long count = atol(argv[4]), warm = count / 10 + 1;
+	const long count = atol(argv[4]), warm = count / 10 + 1, pause = argc == 6 ? atol(argv[5]) : 0;
 	double *round = calloc(count, sizeof *round), *writes = calloc(count, sizeof *writes),
 	       *reads = calloc(count, sizeof *reads);
 
@@ -152,6 +154,8 @@ int main(int argc, char **argv)
 		die("io_irq");
 
 	for (long i = -warm; i < count; i++) {
+		if (pause)
+			usleep(pause);
 		double begin = now(), written = begin, woken = begin, end;
 
 		if (mode != PREAD) {
@@ -177,7 +181,9 @@ int main(int argc, char **argv)
 			reads[i] = end - woken;
 		}
 	}
-	printf("{\"round\": %.2f, \"pwrite\": %.2f, \"pread\": %.2f}\n", median(round, count),
-	       median(writes, count), median(reads, count));
+	const double middle = median(round, count);
+
+	printf("{\"round\": %.2f, \"pwrite\": %.2f, \"pread\": %.2f, \"worst\": %.2f}\n", middle,
+	       median(writes, count), median(reads, count), round[count - 1]);
 	return 0;
 }

@@ -7,12 +7,9 @@ C null device: client and server on two cores, as QEMU and the mount are when th
 core the time of what the server does after its answer is in it, too.)
 """
 
-import os
 import random
 import re
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from statistics import median
 
 from benchmarks import servers
@@ -28,26 +25,6 @@ FBA, ECKD = "0.0.0313", "0.0.0314"
 PASSES = 4  # of a disk, in one measurement
 FBA_SHARE, ECKD_SHARE = 0.15, 0.25
 PWRITE_RATIO = 1 / 1.5
-
-
-@contextmanager
-def _on_cores(cores: set[int]) -> Iterator[None]:
-    """Let this process and those that it starts meanwhile run on *cores*."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, cores)
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
-
-
-def _cores() -> list[int]:
-    """The cores that this machine lets us use; the bench itself runs on one of them."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, range(os.cpu_count() or 1))
-    found = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, before)
-    return found
 
 
 def _read(guest: Guest, name: str) -> float:
@@ -111,10 +88,10 @@ def _pwrite(report: Report, options: Options, cores: list[int]) -> None:
             image = place / "disk.img"
             image.write_bytes(bytes(512 * 1024))
             with (
-                _on_cores({server_core}),
+                servers.on_cores({server_core}),
                 servers.null_device(place / "c") as peer,
                 servers.mounted(place / "ours", "--device", f"fba@{FBA}:{image}") as ours,
-                _on_cores({client_core}),
+                servers.on_cores({client_core}),
             ):
                 for turn in range(options.rounds):
                     for server in (peer, ours) if turn % 2 == 0 else (ours, peer):
@@ -130,9 +107,9 @@ def run(report: Report, options: Options) -> None:
     report.heading(
         f"guest: {SIZE >> 20} MiB read in an s390x Linux, medians of {options.rounds} rounds"
     )
-    cores = _cores()
+    cores = servers.cores()
     try:
-        with _on_cores(set(cores)):
+        with servers.on_cores(cores):
             _disks(report, options)
     except GuestError as error:
         raise BenchError(str(error)) from None

@@ -2,11 +2,12 @@
 
 import contextlib
 import json
+import os
 import shlex
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -75,10 +76,30 @@ def vfioccw(*words: object) -> str:
 
 
 @contextlib.contextmanager
-def directory() -> Iterator[Path]:
-    """A directory for images and mount points, removed at the end."""
-    with tempfile.TemporaryDirectory(prefix="bench.") as name:
+def directory(place: Path | None = None) -> Iterator[Path]:
+    """A directory for images and mount points, in *place* if it says so, removed at the end."""
+    with tempfile.TemporaryDirectory(prefix="bench.", dir=place) as name:
         yield Path(name)
+
+
+def cores() -> list[int]:
+    """The cores that this machine lets us use; the bench itself runs on one of them."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, range(os.cpu_count() or 1))
+    found = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, before)
+    return found
+
+
+@contextlib.contextmanager
+def on_cores(cores: Iterable[int]) -> Iterator[None]:
+    """Let this process and those that it starts meanwhile run on *cores*."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 @contextlib.contextmanager
@@ -123,8 +144,11 @@ def _await_mount(process: subprocess.Popen[bytes], mount: Path, log: IO[str]) ->
         time.sleep(0.01)
 
 
-def drive(server: Server, mode: str, count: int) -> dict[str, float]:
-    """Do *count* round trips in *mode* by the C client: p50 in us of "round", "pwrite", "pread"."""
+def drive(server: Server, mode: str, count: int, pause_us: int = 0) -> dict[str, float]:
+    """Do *count* round trips in *mode* by the C client, *pause_us* before each.
+
+    p50 in us of "round", "pwrite" and "pread", and the "worst" round trip.
+    """
     client = str(build("client"))
-    printed = _run(client, str(server.mount), "0.0.0313", mode, str(count))
+    printed = _run(client, str(server.mount), lab.mounts.SCHID, mode, str(count), str(pause_us))
     return {key: float(value) for key, value in json.loads(printed).items()}
