@@ -72,7 +72,13 @@ def server_cost(
     return median(cpu), median(wall)
 
 
-def report_cost(report: Report, what: str, cost: tuple[float, float], target: float) -> None:
-    """Report what `server_cost` measured of *what*."""
+def report_cost(
+    report: Report,
+    what: str,
+    cost: tuple[float, float],
+    target: float | None = None,
+    until: str = "data",
+) -> None:
+    """Report what `server_cost` measured of *what*, which lasts from its start *until* then."""
     report.figure(f"server's CPU time, {what}", cost[0], "us", target)
-    report.figure("start to data, with the client", cost[1], "us")
+    report.figure(f"start to {until}, with the client", cost[1], "us")

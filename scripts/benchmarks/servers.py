@@ -82,6 +82,12 @@ def directory(place: Path | None = None) -> Iterator[Path]:
         yield Path(name)
 
 
+def file_system(path: Path) -> str:
+    """The type of the file system that *path* lies on: ext4, tmpfs."""
+    # Where one is mounted over another, both are listed.
+    return _run("findmnt", "-n", "-o", "FSTYPE", "-T", str(path)).split()[-1]
+
+
 def cores() -> list[int]:
     """The cores that this machine lets us use; the bench itself runs on one of them."""
     before = os.sched_getaffinity(0)
