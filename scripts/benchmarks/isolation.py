@@ -245,7 +245,13 @@ def _loads(report: Report, server: Server, slow: SlowFiles, samples: int) -> Non
         raise BenchError("no connections came and went")
 
 
-def _measure(report: Report, samples: int) -> None:
+def run(report: Report, options: Options) -> None:
+    """Measure and report the no-operation beside each load; *options* can only want fewer."""
+    samples = min(SAMPLES, options.count)
+    report.heading(f"isolation: a no-operation beside others, {samples} times, on all cores")
+    # Each connection is a descriptor of ours.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     with (
         servers.on_cores(servers.cores()),
         servers.directory(CLEAR_MEMORY) as memory,
@@ -261,13 +267,3 @@ def _measure(report: Report, samples: int) -> None:
             words += ["--device", f"fba@{schid}:{directory / schid}"]
         with servers.mounted(place / "ours", *words) as server:
             _loads(report, server, slow, samples)
-
-
-def run(report: Report, options: Options) -> None:
-    """Measure and report the no-operation beside each load; *options* can only want fewer."""
-    samples = min(SAMPLES, options.count)
-    report.heading(f"isolation: a no-operation beside others, {samples} times, on all cores")
-    # Each connection is a descriptor of ours.
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    _measure(report, samples)

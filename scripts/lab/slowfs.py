@@ -93,6 +93,7 @@ def slow_files(path: Path, directory: Path) -> Iterator[SlowFiles]:
         [sys.executable, "-m", "lab.slowfs", path, directory],
         env={**os.environ, "PYTHONPATH": f"{_PROJECT}:{_PROJECT / 'scripts'}"},
         stdin=subprocess.DEVNULL,
+        process_group=0,  # Ctrl-C is for us, who end it
     )  # fmt: skip
     try:
         until(lambda: process.poll() is not None or (path / CONTROL).exists(), "it is mounted")
