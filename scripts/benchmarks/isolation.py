@@ -71,7 +71,7 @@ READER, SLOW, STARTS = "0.0.0400", "0.0.0401", "0.0.0402"
 LOOPS = ("0.0.0500", "0.0.0501", "0.0.0502", "0.0.0503")
 PROGRAM, PARAMETERS, IDALS, BUFFER = 0x200000, 0x2F0000, 0x300000, 0x400000
 """All subchannels have one storage; the no-operation that is measured lies below."""
-CLEAR_MEMORY = Path("/dev/shm")
+IN_MEMORY = Path("/dev/shm")
 
 
 def _reads(blocks: int) -> list[Ccw]:
@@ -254,7 +254,7 @@ def run(report: Report, options: Options) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     with (
         servers.on_cores(servers.cores()),
-        servers.directory(CLEAR_MEMORY) as memory,
+        servers.directory(IN_MEMORY) as memory,
         servers.directory() as place,
         slow_files(place / "slow", memory) as slow,
     ):
