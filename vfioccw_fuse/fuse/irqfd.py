@@ -27,7 +27,6 @@ from __future__ import annotations
 import array
 import contextlib
 import errno
-import fcntl
 import json
 import logging
 import os
@@ -35,7 +34,6 @@ import select
 import socket
 import stat
 import struct
-import tempfile
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
@@ -47,6 +45,7 @@ from ..errors import UserError, reason
 from ..memory.mapping import Process
 from ..mountinfo import IN_MEMORY, file_system_of
 from ..vfio.irq import Irq
+from .leftovers import HeldDirectory
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +62,6 @@ GONE_S: Final = 0.2
 
 _PREFIX: Final = "vfioccw-irqfd-"
 _SOCKET: Final = "socket"
-_YOUNG: Final = "new"
 _PATH_MAX: Final = 107  # sun_path without its final zero (unix(7))
 _FDS_MAX: Final = 253  # SCM_MAX_FD: more cannot be sent
 _UCRED: Final = struct.Struct("iII")  # struct ucred: pid, uid, gid
@@ -158,7 +156,7 @@ class IrqfdServer:
         self._irqs = irqs
         self._target = target
         self._listener: socket.socket | None = None
-        self._lock = -1
+        self._directory: HeldDirectory | None = None
         # Which connection attached the eventfd that a line has now.
         self._owners: dict[Irq, _Client] = {}
         self._clients: dict[int, _Client] = {}  # by the connection's descriptor
@@ -173,19 +171,13 @@ class IrqfdServer:
         It lies in a directory of its own with mode 0700, below XDG_RUNTIME_DIR or else /tmp.
         Those that a killed server left there are removed.
         """
-        place = _runtime_directory()
-        _sweep(place)
         _pidfds_of_peers()  # asked now, while there are descriptors
-        directory = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=place))
-        self.path = directory / _SOCKET
-        self._listener = listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._directory = HeldDirectory(_PREFIX, _runtime_directory())
+        self.path = self._directory.path / _SOCKET
         try:
-            self._lock = _lock(directory)
-            # Its final name only with the lock held: a sweep must not take it for a dead one.
-            young = directory / _YOUNG
-            listener.bind(os.fspath(young))
-            listener.listen(socket.SOMAXCONN)
-            young.rename(self.path)
+            self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            self._listener.bind(os.fspath(self.path))
+            self._listener.listen(socket.SOMAXCONN)
         except BaseException:
             self.close()
             raise
@@ -195,10 +187,9 @@ class IrqfdServer:
         if self._listener is not None:
             self._listener.close()
             self._listener = None
-            _remove(self.path.parent)
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
+        if self._directory is not None:
+            self._directory.close()
+            self._directory = None
 
     async def serve(self) -> None:
         """Accept connections and serve them until cancelled; then they are all closed."""
@@ -563,34 +554,3 @@ def _runtime_directory() -> Path:
     if place.is_absolute() and length <= _PATH_MAX and os.access(place, os.W_OK | os.X_OK):
         return place
     return Path("/tmp")
-
-
-def _sweep(place: Path) -> None:
-    """Remove what killed servers of ours left: their lock on the directory is gone."""
-    for directory in place.glob(_PREFIX + "*"):
-        with contextlib.suppress(OSError):
-            if directory.lstat().st_uid == os.geteuid() and (directory / _SOCKET).is_socket():
-                lock = _lock(directory)
-                try:
-                    _remove(directory)
-                finally:
-                    os.close(lock)
-
-
-def _lock(directory: Path) -> int:
-    """Lock the directory until the descriptor is closed; OSError if another process has done so."""
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd
-
-
-def _remove(directory: Path) -> None:
-    """Remove a server's directory and the sockets in it."""
-    for name in (_SOCKET, _YOUNG):
-        (directory / name).unlink(missing_ok=True)
-    with contextlib.suppress(FileNotFoundError):
-        directory.rmdir()

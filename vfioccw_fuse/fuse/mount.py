@@ -1,7 +1,8 @@
 """One mount from its devices to its end: what `vfioccw mount` runs.
 
-Crash-only: all that outlives a killed server (its storage on tmpfs, the dead mount point) is
-removed by a small process that waits for the server's end.
+Crash-only: all that outlives a killed server (its storage on tmpfs, its socket, the dead mount
+point) is removed by a small process that waits for the server's end. If that is killed too, the
+user's next mount removes storage and socket (`leftovers`).
 """
 
 from __future__ import annotations
@@ -40,11 +41,13 @@ from ..vfio.system import System
 from .blocked import BlockedRequests
 from .fs import FileSystem
 from .irqfd import IrqfdServer
+from .leftovers import HeldDirectory
 from .threads import Threads
 from .workers import Workers
 
 TMPFS: Final = "/dev/shm"
 """Where guest storage lies."""
+_PREFIX: Final = "vfioccw-memory-"
 ATTACHING_MAX: Final = 64
 """Media that are being opened at a time."""
 MAPPING_MAX: Final = 64
@@ -87,8 +90,8 @@ def serve(mountpoint: str, options: MountOptions, ready: Callable[[], None]) -> 
         place = os.path.realpath(mountpoint)
         for spec in _distinct(options.devices):
             media.append((spec, _attach(spec, place, "")))
-        directory = tempfile.mkdtemp(prefix="vfioccw-", dir=TMPFS)
-        stack.callback(shutil.rmtree, directory, ignore_errors=True)
+        held = stack.enter_context(contextlib.closing(HeldDirectory(_PREFIX, TMPFS)))
+        directory = os.fspath(held.path)
         storage = BuiltInStorage(directory, options.memory)
         mount = Mount(mountpoint, options, media, storage)
         with _cleaner(directory, mountpoint, mount.runtime_directory):

@@ -31,7 +31,7 @@ from lab.mounts import (
     servers_of,
     vfioccw,
 )
-from lab.processes import ASLEEP_IN_THE_MOUNT, files_of, sleeps_in
+from lab.processes import ASLEEP_IN_THE_MOUNT, command_of, files_of, sleeps_in
 from lab.programs import CLEAR, ENDED, FBA_ID, NOP, SENSE_ID, SLI, START
 from lab.waits import SOON, until, until_quiet
 
@@ -249,6 +249,52 @@ def test_a_killed_server_leaves_no_storage_no_socket_and_no_mount(tmp_path: Path
         assert os.listdir(system.path) == []
     finally:
         system.give_up()
+
+
+def cleaner_of(system: MountedSystem) -> int:
+    """The process that removes what the server leaves."""
+    storage = str(system.storage.parent)
+    found = (int(name) for name in os.listdir("/proc") if name.isdigit())
+    [cleaner] = [pid for pid in found if {"vfioccw-cleaner", storage} <= set(command_of(pid))]
+    return cleaner
+
+
+def kill_with_its_cleaner(system: MountedSystem) -> None:
+    """SIGKILL to both: nobody is left who could remove anything."""
+    cleaner = os.pidfd_open(cleaner_of(system))
+    signal.pidfd_send_signal(cleaner, signal.SIGKILL)
+    assert select.select([cleaner], [], [], SOON)[0]
+    os.close(cleaner)
+    os.kill(system.pid, signal.SIGKILL)
+    assert system.ended()
+
+
+def test_what_a_killed_server_and_its_killed_cleaner_leave_is_removed_by_the_next_mount(
+    tmp_path: Path,
+) -> None:
+    systems = []
+    try:
+        for name in ("killed", "alive"):
+            (tmp_path / name).mkdir()
+            systems.append(mount(tmp_path / name))
+        killed, alive = systems
+        kill_with_its_cleaner(killed)
+        assert killed.storage.exists()
+        assert killed.socket.exists()
+        (tmp_path / "next").mkdir()
+        systems.append(mount(tmp_path / "next"))
+        assert not killed.storage.parent.exists()
+        assert not killed.socket.parent.exists()
+        with Client(alive.subchannel) as client:
+            assert client.run((SENSE_ID, 0, 7, DATA)).dstat == ENDED
+        for system in systems[1:]:
+            assert system.storage.exists()
+            assert system.socket.exists()
+            assert system.unmount().returncode == 0
+            system.assert_nothing_is_left()
+    finally:
+        for system in systems:
+            system.give_up()
 
 
 def test_a_killed_server_lets_its_blocked_readers_go(
