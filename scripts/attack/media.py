@@ -129,8 +129,6 @@ class Media:
         for medium in self.attacked:
             if medium.kind in ("3525", "1403"):
                 medium.path.write_bytes(b"")
-            if medium.kind == "3215":
-                medium.path.unlink(missing_ok=True)  # of a server that was killed
 
     def leftovers(self) -> list[str]:
         """What a mount made beside the media and should have taken away."""

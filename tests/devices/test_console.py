@@ -4,19 +4,32 @@ from __future__ import annotations
 
 import os
 import subprocess
-from contextlib import asynccontextmanager
+import sys
+from collections.abc import Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
 import trio
 
+from lab.mounts import IMPORTS
 from lab.programs import ATTENTION, ENDED, INCORRECT_LENGTH, UC, UE
+from lab.waits import SOON
 from tests.devices.unit import Unit, attached, ccw, spec
 from tests.machine import DATA, Machine
 from vfioccw_fuse.devices.console.device import OUTPUT_KEPT, Console3215, Keyboard
 from vfioccw_fuse.errors import UserError
 
 WRITE, WRITE_RETURN, READ, ALARM, NOP, SENSE_ID = 0x01, 0x09, 0x0A, 0x0B, 0x03, 0xE4
+
+ELSEWHERE = """
+import sys
+from tests.devices.unit import spec
+from vfioccw_fuse.devices.console.device import Console3215
+devices = [Console3215.open(spec("3215", link)) for link in sys.argv[1:]]
+print(*(device.terminal.name for device in devices), flush=True)
+sys.stdin.read()
+"""
 
 
 class Operator:
@@ -328,6 +341,73 @@ def test_a_link_left_behind_is_replaced(tmp_path):
     device = Console3215.open(spec("3215", link))
     assert os.readlink(link) == device.terminal.name
     device.close()
+
+
+@contextmanager
+def consoles_elsewhere(*links: Path) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
+    """A process with a console at each link: it, and its terminals; killed at the end."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", ELSEWHERE, *map(str, links)],
+        env={**os.environ, "PYTHONPATH": IMPORTS},
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    try:
+        yield process, process.stdout.readline().split()
+    finally:
+        process.kill()
+        process.communicate(timeout=SOON)
+
+
+def test_the_link_of_a_killed_console_is_replaced_when_its_terminal_is_another_s_by_now(tmp_path):
+    link = tmp_path / "console"
+    with consoles_elsewhere(link) as (_, [name]):
+        pass
+    assert os.readlink(link) == name
+    opened: list[int] = []
+    while not os.path.exists(name):
+        opened += os.openpty()
+    device = Console3215.open(spec("3215", link))
+    assert os.readlink(link) == device.terminal.name
+    device.close()
+    for fd in opened:
+        os.close(fd)
+
+
+def test_links_of_killed_consoles_are_replaced_in_any_order(tmp_path):
+    links = [tmp_path / "one", tmp_path / "two", tmp_path / "three"]
+    with consoles_elsewhere(*links):
+        pass
+    devices = [Console3215.open(spec("3215", link)) for link in reversed(links)]
+    names = [device.terminal.name for device in devices]
+    assert [os.readlink(link) for link in reversed(links)] == names
+    for device in devices:
+        device.close()
+    assert not os.listdir(tmp_path)
+
+
+def test_the_link_of_a_living_console_stays(tmp_path):
+    link = tmp_path / "console"
+    with consoles_elsewhere(link) as (_, [name]):
+        with pytest.raises(UserError, match="exists; remove it"):
+            Console3215.open(spec("3215", link))
+        (tmp_path / "way").symlink_to(tmp_path)
+        with pytest.raises(UserError, match="exists; remove it"):
+            Console3215.open(spec("3215", tmp_path / "way" / "console"))
+        assert os.readlink(link) == name
+    device = Console3215.open(spec("3215", link))
+    with pytest.raises(UserError, match="exists; remove it"):
+        Console3215.open(spec("3215", link))
+    assert os.readlink(link) == device.terminal.name
+    device.close()
+
+
+def test_a_link_to_what_is_no_terminal_stays(tmp_path):
+    link = tmp_path / "console"
+    link.symlink_to("/dev/null")
+    with pytest.raises(UserError, match="exists; remove it"):
+        Console3215.open(spec("3215", link))
+    assert os.readlink(link) == "/dev/null"
 
 
 def test_a_place_that_is_taken_is_refused(tmp_path):

@@ -273,16 +273,19 @@ def test_what_a_killed_server_and_its_killed_cleaner_leave_is_removed_by_the_nex
     tmp_path: Path,
 ) -> None:
     systems = []
+    link = tmp_path / "console"
+    console = f"--device=3215@0.0.0009:{link}"
     try:
-        for name in ("killed", "alive"):
+        for name, *words in (("killed", console), ("alive",)):
             (tmp_path / name).mkdir()
-            systems.append(mount(tmp_path / name))
+            systems.append(mount(tmp_path / name, *words))
         killed, alive = systems
         kill_with_its_cleaner(killed)
         assert killed.storage.exists()
         assert killed.socket.exists()
         (tmp_path / "next").mkdir()
-        systems.append(mount(tmp_path / "next"))
+        systems.append(mount(tmp_path / "next", console))
+        assert link.readlink().is_char_device()
         assert not killed.storage.parent.exists()
         assert not killed.socket.parent.exists()
         with Client(alive.subchannel) as client:
@@ -292,6 +295,7 @@ def test_what_a_killed_server_and_its_killed_cleaner_leave_is_removed_by_the_nex
             assert system.socket.exists()
             assert system.unmount().returncode == 0
             system.assert_nothing_is_left()
+        assert not link.is_symlink()
     finally:
         for system in systems:
             system.give_up()

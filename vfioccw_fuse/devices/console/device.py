@@ -2,7 +2,8 @@
 
 The device holds the master end; the operator opens the other end with any terminal program
 (`screen PATH`), or with `cat PATH` and `echo text > PATH`. The image's place in `--device` is a
-symbolic link that is made to that end, or `-` for none; its name is in `state` too.
+symbolic link that is made to that end, or `-` for none; its name is in `state` too. A link to a
+pseudo-terminal may stand there already: unless a living console has made it, it is replaced.
 
 What the operator types is echoed and edited here (Backspace, ^U), as on the 3215's own paper.
 Enter ends a line: a Read Inquiry that waits gets it. When none waits, the line is kept for the next
@@ -16,8 +17,12 @@ Commands: the 3215's (GA24-3550) as Linux's con3215 and Hercules use them.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import re
+import struct
 import tty
+import zlib
 from codecs import getincrementaldecoder
 from collections import deque
 from typing import Final
@@ -50,6 +55,9 @@ OUTPUT_KEPT: Final = 64 * 1024
 """Bytes of output that wait for an operator."""
 WRITE_LIMIT: Final = 1 << 20
 """Bytes of one write; more than any CCW counts."""
+
+_FLOCK: Final = struct.Struct("hhqqi")
+"""struct flock (fcntl(2)): type, whence, start, length, pid."""
 
 BELL: Final = "\a"
 ERASE: Final = ("\b", "\x7f")
@@ -146,8 +154,10 @@ class Terminal:
                 raise
 
     def _make_link(self, path: str) -> None:
-        if os.path.islink(path) and not os.path.exists(path):
-            os.unlink(path)  # left behind by a console that is no more
+        if _left_behind(path):
+            os.unlink(path)
+        # It ends with the process that holds it, also with one that is killed.
+        fcntl.fcntl(self._slave, fcntl.F_OFD_SETLK, _claim(path))
         try:
             os.symlink(self.name, path)
         except FileExistsError:
@@ -213,6 +223,38 @@ class Terminal:
             while self._output and not self.closed:
                 await trio.lowlevel.wait_writable(self.fd)
                 self._write()
+
+
+def _claim(path: str) -> bytes:
+    """The lock by which a console's terminal says that the link at *path* is its own.
+
+    One byte of the terminal, by the name of the link: two consoles claim different ones.
+    """
+    place = os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
+    return _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, zlib.crc32(os.fsencode(place)), 1, 0)
+
+
+def _left_behind(path: str) -> bool:
+    """Whether *path* is the link of a console that is no more, or a link to nothing.
+
+    The number of its terminal may be that of another by now.
+    """
+    if not os.path.islink(path):
+        return False
+    try:
+        if not re.fullmatch(r"/dev/pts/\d+", os.readlink(path)):
+            return not os.path.exists(path)
+        fd = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False  # another user's
+    try:
+        found = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, _claim(path))
+    finally:
+        os.close(fd)
+    kind, *_ = _FLOCK.unpack(found[: _FLOCK.size])
+    return bool(kind == fcntl.F_UNLCK)
 
 
 class Console3215(Device):
