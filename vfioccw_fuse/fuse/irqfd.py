@@ -1,8 +1,8 @@
 """`MNT/irqfd`: a socket through which a client hands over eventfds and its memory.
 
 Stands for the ioctls that FUSE cannot carry: VFIO_DEVICE_SET_IRQS, VFIO_IOMMU_MAP_DMA and
-VFIO_IOMMU_UNMAP_DMA. A unix socket of type SOCK_SEQPACKET in a private directory; `irqfd` is a
-symlink to it. Every message is one JSON object, descriptors travel beside it (SCM_RIGHTS), and
+VFIO_IOMMU_UNMAP_DMA. A unix socket of type SOCK_SEQPACKET in a private directory (`place`); `irqfd`
+is a symlink to it. Every message is one JSON object, descriptors travel beside it (SCM_RIGHTS), and
 every message gets one answer, `{"ok": true}` or `{"error": "..."}`. After an error nothing has
 changed. The messages, and the descriptors that belong to them:
 
@@ -33,9 +33,8 @@ import os
 import select
 import socket
 import stat
-import struct
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
@@ -45,7 +44,8 @@ from ..errors import UserError, reason
 from ..memory.mapping import Process
 from ..mountinfo import IN_MEMORY, file_system_of
 from ..vfio.irq import Irq
-from .leftovers import HeldDirectory
+from .peer import Peer, pidfds_of_peers
+from .place import SocketPlace
 
 log = logging.getLogger(__name__)
 
@@ -60,12 +60,7 @@ CLOSING_MAX: Final = 64
 GONE_S: Final = 0.2
 """How often to ask whether a client still waits, while something takes long, in seconds."""
 
-_PREFIX: Final = "vfioccw-irqfd-"
-_SOCKET: Final = "socket"
-_PATH_MAX: Final = 107  # sun_path without its final zero (unix(7))
 _FDS_MAX: Final = 253  # SCM_MAX_FD: more cannot be sent
-_UCRED: Final = struct.Struct("iII")  # struct ucred: pid, uid, gid
-_SO_PEERPIDFD: Final = 77  # asm-generic/socket.h, Linux 6.5
 _RETRY_S: Final = 0.1
 _EVENTFD: Final = "anon_inode:[eventfd]"
 
@@ -109,35 +104,6 @@ class _Refused(Exception):
     """The message asks for something that cannot be; the text is the answer."""
 
 
-class _Client:
-    """One connection, and the process that made it (SO_PEERCRED); whoever uses it now."""
-
-    def __init__(self, connection: trio.socket.SocketType) -> None:
-        self.connection = connection
-        option = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
-        self.pid, self.uid, _ = _UCRED.unpack(option)
-        # Without pidfds of peers the time of its start tells it from the next of that number.
-        self._started = "" if _pidfds_of_peers() else _start_of(self.pid)
-
-    def check(self) -> None:
-        """UserError if the process has ended: the memory of its number may be another's."""
-        if _pidfds_of_peers():
-            try:
-                alive = _peer_is_alive(self.connection)
-            except OSError as error:
-                if error.errno in (errno.EMFILE, errno.ENFILE):
-                    raise
-                alive = False
-        else:
-            alive = bool(self._started) and _start_of(self.pid) == self._started
-        if not alive:
-            raise UserError(f"process {self.pid}, which made the connection, has ended")
-
-    def gone(self) -> bool:
-        """Whether nobody is at the other end any more; what it sent may still be unread."""
-        return _polled(self.connection, 0)
-
-
 class IrqfdServer:
     """The socket behind `MNT/irqfd`: made by `open`, served by `serve`, removed by `close`."""
 
@@ -155,47 +121,32 @@ class IrqfdServer:
         self._command = command
         self._irqs = irqs
         self._target = target
-        self._listener: socket.socket | None = None
-        self._directory: HeldDirectory | None = None
+        self._place: SocketPlace | None = None
         # Which connection attached the eventfd that a line has now.
-        self._owners: dict[Irq, _Client] = {}
-        self._clients: dict[int, _Client] = {}  # by the connection's descriptor
+        self._owners: dict[Irq, Peer] = {}
+        self._clients: dict[int, Peer] = {}  # by the connection's descriptor
         self._ends = select.poll()  # on all of them
         self._closing = trio.CapacityLimiter(CLOSING_MAX)
         self.path = Path()
         """The socket's absolute path: what the symlink `irqfd` says. Set by `open`."""
 
     def open(self) -> None:
-        """Make the socket, so that clients can connect; OSError if it cannot be made.
-
-        It lies in a directory of its own with mode 0700, below XDG_RUNTIME_DIR or else /tmp.
-        Those that a killed server left there are removed.
-        """
-        _pidfds_of_peers()  # asked now, while there are descriptors
-        self._directory = HeldDirectory(_PREFIX, _runtime_directory())
-        self.path = self._directory.path / _SOCKET
-        try:
-            self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            self._listener.bind(os.fspath(self.path))
-            self._listener.listen(socket.SOMAXCONN)
-        except BaseException:
-            self.close()
-            raise
+        """Make the socket, so that clients can connect; OSError if it cannot be made."""
+        pidfds_of_peers()  # asked now, while there are descriptors
+        self._place = SocketPlace()
+        self.path = self._place.path
 
     def close(self) -> None:
         """Remove the socket and its directory; nothing if there is none."""
-        if self._listener is not None:
-            self._listener.close()
-            self._listener = None
-        if self._directory is not None:
-            self._directory.close()
-            self._directory = None
+        if self._place is not None:
+            self._place.close()
+            self._place = None
 
     async def serve(self) -> None:
         """Accept connections and serve them until cancelled; then they are all closed."""
-        if self._listener is None:
+        if self._place is None:
             raise RuntimeError("serve() needs open() before it")
-        listener = trio.socket.from_stdlib_socket(self._listener.dup())
+        listener = trio.socket.from_stdlib_socket(self._place.listener.dup())
         refused = False
         with listener:
             async with trio.open_nursery() as self._nursery:
@@ -217,7 +168,7 @@ class IrqfdServer:
         # A client that goes away without reading its answers is no trouble of ours.
         with connection, contextlib.suppress(ConnectionError):
             try:
-                client = _Client(connection)
+                client = Peer(connection)
                 if client.uid not in (0, os.geteuid()):
                     await _answer(connection, "only the mount's owner and root may use irqfd")
                     return
@@ -238,7 +189,7 @@ class IrqfdServer:
             except Exception:
                 log.exception("a connection to irqfd failed; it is closed")
 
-    async def _exchange(self, client: _Client) -> bool:
+    async def _exchange(self, client: Peer) -> bool:
         """Take one message and answer it; False at the end of the connection."""
         connection = client.connection
         data, ancillary, flags, _ = await connection.recvmsg(
@@ -247,7 +198,7 @@ class IrqfdServer:
         fds = _descriptors(ancillary)
         told: dict[str, object] = {}
         try:
-            if not data and not fds and _hung_up(connection):
+            if not data and not fds and client.hung_up():
                 return False
             try:
                 if flags & socket.MSG_TRUNC:
@@ -287,7 +238,7 @@ class IrqfdServer:
             run = partial(trio.to_thread.run_sync, abandon_on_cancel=True, limiter=self._closing)
             self._nursery.start_soon(_quietly, partial(run, close))
 
-    async def _obey(self, data: bytes, fds: list[int], client: _Client) -> dict[str, object]:
+    async def _obey(self, data: bytes, fds: list[int], client: Peer) -> dict[str, object]:
         """Do what the message says. What is kept of *fds* is taken off the list.
 
         Gives what the answer says beyond "ok".
@@ -307,7 +258,7 @@ class IrqfdServer:
                 )
         return {}
 
-    def _set_irq(self, message: Mapping[str, object], fds: list[int], client: _Client) -> None:
+    def _set_irq(self, message: Mapping[str, object], fds: list[int], client: Peer) -> None:
         subchannel, irqs = self._subchannel(message)
         number = _integer(message, "irq")
         irq = irqs.get(number)
@@ -328,7 +279,7 @@ class IrqfdServer:
         irq.attach(fds.pop())
         self._owners[irq] = client
 
-    async def _map(self, message: Mapping[str, object], fds: list[int], client: _Client) -> None:
+    async def _map(self, message: Mapping[str, object], fds: list[int], client: Peer) -> None:
         subchannel, _ = self._subchannel(message)
         if self._target is None:
             raise _Refused(f"{subchannel}: guest memory cannot be mapped here")
@@ -378,7 +329,7 @@ class IrqfdServer:
         for fd, _ in self._ends.poll(0):
             self._connection_closed(self._clients[fd])
 
-    def _connection_closed(self, client: _Client) -> None:
+    def _connection_closed(self, client: Peer) -> None:
         """Detach and unmap what the connection leaves behind."""
         for irq in [irq for irq, holder in self._owners.items() if holder is client]:
             irq.detach()
@@ -387,7 +338,7 @@ class IrqfdServer:
             self._target.connection_closed(client)
 
 
-async def _while_wanted(client: _Client, work: Awaitable[T]) -> T:
+async def _while_wanted(client: Peer, work: Awaitable[T]) -> T:
     """Wait for *work*; if the client goes away meanwhile it is cancelled. ConnectionError then."""
     results: list[T] = []
     errors: list[Exception] = []
@@ -405,7 +356,7 @@ async def _while_wanted(client: _Client, work: Awaitable[T]) -> T:
     return results[0]
 
 
-async def _cancel_when_gone(client: _Client, scope: trio.CancelScope) -> None:
+async def _cancel_when_gone(client: Peer, scope: trio.CancelScope) -> None:
     while not client.gone():
         await trio.sleep(GONE_S)
     scope.cancel()
@@ -491,52 +442,6 @@ def _descriptors(ancillary: Sequence[tuple[int, int, bytes]]) -> list[int]:
     return fds.tolist()
 
 
-def _hung_up(connection: trio.socket.SocketType) -> bool:
-    """Whether an empty message is the end of the connection; one may also be sent."""
-    return _polled(connection, select.POLLRDHUP)
-
-
-def _polled(connection: trio.socket.SocketType, events: int) -> bool:
-    """Whether one of *events* is there, or the end in both directions."""
-    poll = select.poll()
-    poll.register(connection.fileno(), events)
-    return bool(poll.poll(0))
-
-
-@cache
-def _pidfds_of_peers() -> bool:
-    """Whether this kernel gives a pidfd of the process at the other end."""
-    one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with one, other:
-        try:
-            os.close(one.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD))
-        except OSError as error:
-            if error.errno == errno.ENOPROTOOPT:
-                return False
-            raise
-    return True
-
-
-def _peer_is_alive(connection: trio.socket.SocketType) -> bool:
-    """Whether the process that made the connection has not ended; OSError as getsockopt(2)."""
-    pidfd = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD)
-    try:
-        poll = select.poll()
-        poll.register(pidfd, select.POLLIN)
-        return not poll.poll(0)
-    finally:
-        os.close(pidfd)
-
-
-def _start_of(pid: int) -> str:
-    """When process *pid* started, in ticks since the boot (proc_pid_stat(5)); "" without one."""
-    try:
-        status = Path(f"/proc/{pid}/stat").read_text(errors="surrogateescape")
-    except (FileNotFoundError, ProcessLookupError):
-        return ""
-    return status.rpartition(")")[2].split()[19]
-
-
 def _closes_at_once(fd: int) -> bool:
     """Whether *fd* is an eventfd or an ordinary file in memory, so that its close cannot wait."""
     try:
@@ -545,12 +450,3 @@ def _closes_at_once(fd: int) -> bool:
         )
     except OSError:
         return False
-
-
-def _runtime_directory() -> Path:
-    """Where the private directory shall lie: XDG_RUNTIME_DIR if it will do, else /tmp."""
-    place = Path(os.environ.get("XDG_RUNTIME_DIR", ""))
-    length = len(os.fsencode(place / (_PREFIX + "12345678") / _SOCKET))
-    if place.is_absolute() and length <= _PATH_MAX and os.access(place, os.W_OK | os.X_OK):
-        return place
-    return Path("/tmp")
