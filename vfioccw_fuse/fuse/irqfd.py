@@ -55,6 +55,8 @@ MESSAGE_MAX: Final = 4096
 """Longest message, in bytes."""
 CONNECTIONS_MAX: Final = 4096
 """Connections at a time."""
+HEARD_AT_ONCE: Final = 8
+"""Connections of which something came that are served before the mount's requests have a turn."""
 CLOSING_MAX: Final = 64
 """Threads that close what came with messages; what is left waits for one of them."""
 GONE_S: Final = 0.2
@@ -126,6 +128,9 @@ class IrqfdServer:
         self._owners: dict[Irq, Peer] = {}
         self._clients: dict[int, Peer] = {}  # by the connection's descriptor
         self._ends = select.poll()  # on all of them
+        # Of the loop's own epoll thousands that hang up at once would all be told of at once.
+        self._incoming = select.epoll()
+        self._listening: dict[int, trio.Event] = {}  # by the connection's descriptor
         self._closing = trio.CapacityLimiter(CLOSING_MAX)
         self.path = Path()
         """The socket's absolute path: what the symlink `irqfd` says. Set by `open`."""
@@ -148,8 +153,9 @@ class IrqfdServer:
             raise RuntimeError("serve() needs open() before it")
         listener = trio.socket.from_stdlib_socket(self._place.listener.dup())
         refused = False
-        with listener:
+        with listener, self._incoming:
             async with trio.open_nursery() as self._nursery:
+                self._nursery.start_soon(self._hear)
                 while True:
                     try:
                         connection, _ = await listener.accept()
@@ -162,6 +168,25 @@ class IrqfdServer:
                     else:
                         refused = False
                         self._nursery.start_soon(self._converse, connection)
+
+    async def _hear(self) -> None:
+        """Let those go on of whom something came, a few at a time."""
+        while True:
+            await trio.lowlevel.wait_readable(self._incoming)
+            for fd, _ in self._incoming.poll(0, HEARD_AT_ONCE):
+                event = self._listening.pop(fd, None)
+                if event is not None:
+                    event.set()
+
+    async def _listen(self, client: Peer) -> None:
+        """Wait until *client* has sent something, or has gone."""
+        fd = client.connection.fileno()
+        self._listening[fd] = event = trio.Event()
+        self._incoming.modify(fd, select.EPOLLIN | select.EPOLLONESHOT)
+        try:
+            await event.wait()
+        finally:
+            self._listening.pop(fd, None)
 
     async def _converse(self, connection: trio.socket.SocketType) -> None:
         """Answer the messages of one connection until it is closed."""
@@ -177,11 +202,13 @@ class IrqfdServer:
                     return
                 self._clients[connection.fileno()] = client
                 self._ends.register(connection.fileno(), 0)
+                self._incoming.register(connection.fileno(), select.EPOLLONESHOT)
                 try:
                     while await self._exchange(client):
                         pass
                 finally:
                     self._ends.unregister(connection.fileno())
+                    self._incoming.unregister(connection.fileno())
                     del self._clients[connection.fileno()]
                     self._connection_closed(client)
             except ConnectionError:
@@ -191,6 +218,7 @@ class IrqfdServer:
 
     async def _exchange(self, client: Peer) -> bool:
         """Take one message and answer it; False at the end of the connection."""
+        await self._listen(client)
         connection = client.connection
         data, ancillary, flags, _ = await connection.recvmsg(
             MESSAGE_MAX, socket.CMSG_SPACE(_FDS_MAX * 4), socket.MSG_CMSG_CLOEXEC
