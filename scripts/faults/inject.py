@@ -31,6 +31,8 @@ its driver's check_attention, which dasd_fba.c does not have."""
 CHPIDS: Final = ("40", "41")
 LONGEST: Final = 60.0
 """Seconds in which a fault hits, or it is taken back: path verification takes 10 for each try."""
+VERIFICATION: Final = 12
+"""Starts of a disk behind which a verification of its paths is over: it takes fewer."""
 MOST_STEPS: Final = 3
 """How many other things may go wrong while a path is away."""
 
@@ -147,18 +149,27 @@ class Injector:
         self._control(schid, f"unsolicited={status:02x}")
         self.hits[f"unsolicited {status:02x}"] += 1
 
-    def _path(self, schid: str) -> None:
+    def _path(self, _: str) -> None:
         if self._away:
             return
         how, chpid = self._rng.choice(("vary-off", "off")), self._rng.choice(CHPIDS)
         self._chp(how, chpid)
         self.hits[f"chp {how}"] += 1
         self._away, self._steps_away = chpid, self._rng.randint(0, MOST_STEPS)
-        self._until_starts(schid, self._rng.randint(0, 10))
+        self._until_verified()
 
     def _path_back(self) -> None:
         self._chp("on", self._away)
         self._away = ""
+        self._until_verified()
+
+    def _until_verified(self) -> None:
+        """Wait until Linux has looked at the paths, and works with the disks again.
+
+        A request that waits for that for too long has failed (dasd_term_IO), by rights.
+        """
+        for schid in self._schids:
+            self._until_starts(schid, VERIFICATION)
 
     # --- the mount ----------------------------------------------------------------------------
 

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import threading
-import time
 
 import pytest
 
@@ -54,29 +53,35 @@ def test_sigterm_ends_readers_and_mount(own, count):
     assert not os.path.exists(os.path.dirname(socket))
 
 
-def test_sigterm_under_load(own):
-    stop = threading.Event()
+@contextlib.contextmanager
+def loaded(own):
+    """Three threads read without a pause, until the mount has ended."""
 
     def load():
         fd = os.open(own.region, os.O_RDWR)
-        while not stop.is_set():
-            try:
+        reads[threading.get_ident()] = 0
+        with contextlib.suppress(OSError):
+            while True:
                 os.pread(fd, 124, 0)
-            except OSError:
-                break
+                reads[threading.get_ident()] += 1
         with contextlib.suppress(OSError):
             os.close(fd)
 
+    reads: dict[int, int] = {}
     threads = [threading.Thread(target=load, daemon=True) for _ in range(3)]
     for thread in threads:
         thread.start()
-    time.sleep(0.2)
-    own.process.terminate()
-    assert own.ended() == "gone\n"
-    stop.set()
+    until(lambda: len(reads) == 3 and min(reads.values()) > 100, "all threads read")
+    yield
     for thread in threads:
         thread.join(SOON)
         assert not thread.is_alive()
+
+
+def test_sigterm_under_load(own):
+    with loaded(own):
+        own.process.terminate()
+        assert own.ended() == "gone\n"
 
 
 def test_a_handler_that_never_ends_is_cut_off(own):
@@ -131,15 +136,25 @@ def test_a_reader_dies_behind_a_lazy_umount_and_the_server_ends(own, start):
     assert own.ended() == "gone\n"
 
 
-def test_a_connection_that_is_cut_ends_the_server(own):
-    """umount -f, or a write to .../abort: the kernel answers for us, and our handlers must end."""
-    readers = Readers(own, 3)
-    device = os.minor(os.stat(own.path).st_dev)
+def cut(path):
+    """umount -f, or a write to .../abort: the kernel answers for us."""
+    device = os.minor(os.stat(path).st_dev)
     control = "/sys/fs/fuse/connections"
     if not os.path.exists(f"{control}/{device}/abort"):
-        subprocess.run(["umount", "-f", own.path], check=False, capture_output=True)
+        subprocess.run(["umount", "-f", path], check=False, capture_output=True)
     else:
         with open(f"{control}/{device}/abort", "w") as abort:
             abort.write("1")
+
+
+def test_a_connection_that_is_cut_ends_the_server(own):
+    readers = Readers(own, 3)
+    cut(own.path)
     assert own.ended().endswith("gone\n")
     assert readers.join() == ["ECONNABORTED"] * 3
+
+
+def test_a_connection_that_is_cut_under_load_ends_the_server(own):
+    with loaded(own):
+        cut(own.path)
+        assert own.ended() == "gone\n"

@@ -1,6 +1,7 @@
 """The session loop's workers: cheap hand-over, jobs after a reply, requests that vanish."""
 
 import contextlib
+import errno
 import os
 import signal
 import subprocess
@@ -241,6 +242,18 @@ def test_stock_workers_do_the_same(tmp_path):
         assert workers(mount)["inline"] == workers(mount)["turns"] == 0
         mount.process.terminate()
         assert mount.ended() == "gone\n"
+
+
+async def test_a_session_that_the_kernel_ends_while_a_request_is_read_is_over():
+    """fuse_dev_do_read() gives ECONNABORTED then, in a moment that no client can choose."""
+
+    async def read_of_a_request(said):
+        raise ConnectionAbortedError(errno.ECONNABORTED, said)
+
+    worker = Workers()._facade.work
+    await worker(read_of_a_request, "fuse_session_receive_buf failed with Software caused ...")
+    with pytest.raises(ConnectionAbortedError, match="a handler"):
+        await worker(read_of_a_request, "a handler's own")
 
 
 def test_after_reply_needs_a_session():
