@@ -102,9 +102,26 @@ class Crew:
             for _ in self.reap():
                 pass
             time.sleep(0.005)
-        stuck = [f"{m.seat.name}: {m.seat.board.waits()[1]}" for m in self.members if m.pid]
+        stuck = [
+            f"{m.seat.name}: {m.seat.board.waits()[1]}\n{_place(m.pid)}"
+            for m in self.members
+            if m.pid
+        ]
         self.members.clear()
         return stuck
+
+
+def _place(pid: int) -> str:
+    """Where in the kernel a process is, and which signals it has."""
+    said = []
+    for name in ("wchan", "syscall", "stack", "status"):
+        with contextlib.suppress(OSError):
+            text = Path(f"/proc/{pid}/{name}").read_text()
+            lines = text.splitlines()
+            if name == "status":
+                lines = [line for line in lines if line.startswith(("State", "Sig", "Shd", "Tgid"))]
+            said.append(f"{name}: {' '.join(lines)}")
+    return "\n".join(said)
 
 
 def _kill(pid: int) -> None:
