@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.mounts import BLOCK, PROJECT, MountedSystem, command, make_image
+from lab.mounts import BLOCK, PROJECT, MountedSystem, command, end_servers, make_image
 from lab.mounts import vfioccw as in_utf8
 from lab.waits import SOON
 
@@ -74,6 +74,55 @@ def test_what_is_said_of_such_a_name_is_one_line_without_a_traceback(
         assert failed.stderr.count(b"\n") == 1
         assert b"a-\\xff-" in failed.stderr
         assert b"bug" not in failed.stderr
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+def test_a_mount_point_and_device_files_may_have_any_name(tmp_path: Path, locale: str) -> None:
+    point, shown = tmp_path / os.fsdecode(b"m-\xff"), f"{tmp_path}/m-\\xff"
+    point.mkdir()
+    disk, tape, link = (
+        tmp_path / os.fsdecode(b"\xfe." + kind) for kind in (b"ckd", b"aws", b"tty")
+    )
+    assert vfioccw(locale, "image", "create", "3390", disk, "--cylinders", 1).returncode == 0
+    assert vfioccw(locale, "image", "create", "tape", tape).returncode == 0
+    for image in (disk, tape):
+        info = vfioccw(locale, "image", "info", image)
+        assert (info.returncode, info.stderr) == (0, b"")
+        assert info.stdout.startswith(b"kind: ")
+    try:
+        done = vfioccw(locale, "mount", point, "--device", f"3390@0.0.0190:{disk}")
+        assert (done.returncode, done.stderr) == (0, b"")
+        for spec in (f"3490@0.0.0181:{tape}", f"3215@0.0.0009:{link}"):
+            added = vfioccw(locale, "add", point, spec)
+            assert (added.returncode, added.stderr) == (0, b"")
+        assert link.is_char_device()
+        listed = vfioccw(locale, "ls", point)
+        assert (listed.returncode, listed.stderr) == (0, b"")
+        media = sorted(line.rsplit(b"/")[-1] for line in listed.stdout.splitlines()[1:])
+        assert media == [b"\\xfe.aws", b"\\xfe.ckd", b"\\xfe.tty"]
+        paths = vfioccw(locale, "chp", "list", point)
+        assert (paths.returncode, paths.stderr) == (0, b"")
+        again = vfioccw(locale, "mount", point, "--device", f"3390@0.0.0190:{disk}")
+        assert is_one_line_of(again, f"{shown}: busy")
+        with (point / "0.0.0190" / "state").open():
+            assert is_one_line_of(vfioccw(locale, "umount", point), f"{shown}: busy: in use by")
+        gone = vfioccw(locale, "remove", f"{point}/0.0.0009")
+        assert (gone.returncode, gone.stderr) == (0, b"")
+        assert not link.is_symlink()
+        assert vfioccw(locale, "umount", point).returncode == 0
+    finally:
+        end_servers(point)
+    failed = vfioccw(locale, "umount", point)
+    assert is_one_line_of(failed, f"{shown}: not mounted")
+
+
+def is_one_line_of(done: subprocess.CompletedProcess[bytes], words: str) -> bool:
+    """Whether the command failed with one line for a person that begins with *words*."""
+    return (
+        done.returncode == 1
+        and done.stderr.startswith(b"vfioccw: " + words.encode())
+        and done.stderr.count(b"\n") == 1
+    )
 
 
 def test_a_name_with_a_letter_of_another_script_is_shown_as_it_is(tmp_path: Path) -> None:

@@ -304,6 +304,7 @@ def _detach(point: str) -> None:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
+            errors="surrogateescape",
             env={**os.environ, "LC_ALL": "C"},
             check=False,
         )
