@@ -248,5 +248,7 @@ def mutated(image: bytes, chance: random.Random) -> bytes:
 
 def copy_of(medium: Medium, path: Path, change: Callable[[bytes], bytes]) -> None:
     """Put what *change* makes of *medium* into *path*."""
+    if path.is_symlink():
+        path.unlink()  # to a console's terminal, which who opens it would get SIGHUP from
     shutil.copyfile(medium.path, path)
     path.write_bytes(change(path.read_bytes()))

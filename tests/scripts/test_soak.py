@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from attack.ledger import Ledger, TapeLedger
-from attack.media import Media, Medium, content, records_of, tape_of
+from attack.media import Media, Medium, content, copy_of, records_of, tape_of
 from attack.plan import PARTS, Plan
 from lab.mounts import BLOCK, IMPORTS, PROJECT
 
@@ -137,6 +137,15 @@ def test_a_tape_begins_with_what_was_acknowledged(tmp_path: Path) -> None:
     assert ledger.judge_image() == []
     medium.path.write_bytes(tape_of(blocks))
     assert ledger.judge_image() != []
+
+
+def test_a_copy_of_a_medium_is_never_written_to_a_consoles_terminal(tmp_path: Path) -> None:
+    base, terminal, link = tmp_path / "base.img", tmp_path / "terminal", tmp_path / "added"
+    base.write_bytes(b"medium")
+    terminal.write_bytes(b"")
+    link.symlink_to(terminal)
+    copy_of(Medium("", "fba", base, "full"), link, lambda data: data)
+    assert (terminal.read_bytes(), link.read_bytes()) == (b"", b"medium")
 
 
 def test_the_command_that_repeats_a_run_names_its_seed_and_its_parts() -> None:
