@@ -15,6 +15,11 @@ Where it looks (`signals` does): at the thread that opened the file. If that one
 wait, the reader is another thread, or a child that inherited the descriptor: then at the threads of
 all processes.
 
+A request in which nobody waits is the kernel's own: it reads ahead for posix_fadvise(2) and for a
+page of a private mmap(2), into a page that is locked meanwhile, and whoever then needs that page
+(write, ftruncate) waits for it beyond any kill. Such a request is answered EINTR, too: the kernel
+takes it as a page that it does not have.
+
 What cannot be known:
 
 * Several threads that share one open file: their requests look alike, and the oldest is answered.
@@ -56,6 +61,8 @@ SAFETY_S: Final = 1.0
 """Longest time between two looks while requests wait, in seconds."""
 SCAN_S: Final = 2.0
 """Looks pass all processes at least this often, even if all openers wait for us, in seconds."""
+ALONE_S: Final = 3.0
+"""A request is the kernel's own if for so long no thread was seen that waits in it, in seconds."""
 LOOK_SHARE: Final = 10
 """A look that took long is followed by a pause of this many times its own time."""
 INLINE_THREADS: Final = 8
@@ -173,6 +180,8 @@ class BlockedRequests:
         self._pause = LOOK_S
         self._next_scan = 0.0
         self._last_scan = -math.inf
+        # Requests in which nobody waited at the last scan, and since when.
+        self._alone: dict[Waiter, float] = {}
         self.waiting: dict[Waiter, None] = {}
         """The requests that wait, oldest first. For this file."""
 
@@ -267,6 +276,7 @@ class BlockedRequests:
             if state is not ThreadState.ELSEWHERE
             for waiter in waiters[tid][:1]
         }
+        readers = {tid for tid, state in glances.items() if state is not ThreadState.ELSEWHERE}
         held = {tid for tid, state in glances.items() if state is ThreadState.HELD}
         unsettled = bool(held)
         if held:
@@ -284,7 +294,7 @@ class BlockedRequests:
         others = [waiter for waiter in known if waiter not in accounted]
         if others or started - self._last_scan >= SCAN_S:
             if started >= self._next_scan:
-                unsettled |= await self._scan(own, others, held)
+                unsettled |= await self._scan(own, others, held, readers)
             else:
                 unsettled = True
         cost = trio.current_time() - started
@@ -292,12 +302,20 @@ class BlockedRequests:
         return unsettled
 
     async def _scan(
-        self, own: Mounted, waiters: Sequence[Waiter], done: Collection[int]
+        self,
+        own: Mounted,
+        waiters: Sequence[Waiter],
+        done: Collection[int],
+        readers: Collection[int],
     ) -> bool:
-        """Look at all processes for those who wait in these requests, except the threads *done*."""
+        """Look at all processes for those who wait in these requests, except the threads *done*.
+
+        The threads *readers* wait in other requests.
+        """
         started = self._last_scan = trio.current_time()
         self._scans += 1
-        threads = await self._in_thread(partial(examine_all, own))
+        states = (ThreadState.HELD, ThreadState.WAITING) if waiters else (ThreadState.HELD,)
+        threads = await self._in_thread(partial(examine_all, own, states))
         ended = trio.current_time()
         self._next_scan = ended + min(LOOK_SHARE * (ended - started), SAFETY_S)
         unsettled = False
@@ -308,10 +326,18 @@ class BlockedRequests:
                 if waiter in self.waiting and waiter.opener.name in thread.names
             ]
             if possible and thread.tid not in done:
-                unsettled = True
+                unsettled |= thread.state is ThreadState.HELD
                 if thread.interrupted:
                     self._interrupt(min(possible, key=lambda w: distance(w.opener.tid, thread)))
-        return unsettled
+        read = {name for thread in threads if thread.tid not in readers for name in thread.names}
+        before, self._alone = self._alone, {}
+        for waiter in waiters:
+            # An opener whom we do not see may have others wait whom we do not see.
+            if waiter in self.waiting and waiter.opener.tid and waiter.opener.name not in read:
+                self._alone[waiter] = since = before.get(waiter, started)
+                if started - since >= ALONE_S:
+                    self._interrupt(waiter)
+        return unsettled or bool(self._alone)
 
     async def _in_thread(self, look: Callable[[], T]) -> T:
         """What *look* gives; the threads of others, and their descriptors, may all be in use."""

@@ -19,7 +19,7 @@ import enum
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -42,8 +42,8 @@ class ThreadState(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class HeldThread:
-    """A thread in state `ThreadState.HELD`."""
+class InRequest:
+    """A thread that waits in a request, `ThreadState.WAITING` or `HELD`."""
 
     tid: int
     """Its id."""
@@ -51,8 +51,10 @@ class HeldThread:
     """The id of its process."""
     names: frozenset[str]
     """Which of our files it may be waiting in; not empty."""
+    state: ThreadState
+    """How it waits."""
     interrupted: bool
-    """Whether it has a signal to deliver."""
+    """Whether it is held, and has a signal to deliver."""
 
 
 _DEFAULT_IGNORED: Final = sum(
@@ -92,23 +94,28 @@ def glance_at(tids: Iterable[int]) -> dict[int, ThreadState]:
     return {tid: _state(_read(f"/proc/{tid}/status"), tid) for tid in tids}
 
 
-def examine(tids: Iterable[int], own: Mounted) -> list[HeldThread]:
-    """Those of the threads that are held in a request to a file of our mount *own*."""
+def examine(
+    tids: Iterable[int], own: Mounted, states: Collection[ThreadState] = (ThreadState.HELD,)
+) -> list[InRequest]:
+    """Those of the threads that wait so in a request to a file of our mount *own*."""
     found = []
     for tid in tids:
         status = _read(f"/proc/{tid}/status")
-        if _state(status, tid) is ThreadState.HELD and (names := _names(tid, own)):
+        state = _state(status, tid)
+        if state in states and (names := _names(tid, own)):
             pid = int(_field(status, b"Tgid"))
-            interrupted = bool(deliverable(status)) or _stopping(pid)
-            found.append(HeldThread(tid, pid, names, interrupted))
+            held = state is ThreadState.HELD
+            interrupted = held and (bool(deliverable(status)) or _stopping(pid))
+            found.append(InRequest(tid, pid, names, state, interrupted))
     return found
 
 
-def examine_all(own: Mounted) -> list[HeldThread]:
+def examine_all(own: Mounted, states: Collection[ThreadState]) -> list[InRequest]:
     """The same for all threads of all processes but our own."""
     ourselves = str(os.getpid())
     pids = [entry for entry in _listdir("/proc") if entry.isdecimal() and entry != ourselves]
-    return examine((int(tid) for pid in pids for tid in _listdir(f"/proc/{pid}/task")), own)
+    tids = (int(tid) for pid in pids for tid in _listdir(f"/proc/{pid}/task"))
+    return examine(tids, own, states)
 
 
 def _state(status: bytes, tid: int) -> ThreadState:
@@ -175,7 +182,7 @@ def _name(tid: int, fd: str, mounts: Mapping[int, Mounted]) -> str | None:
     return mount.root.rstrip("/") + (f"/{rest}" if found else path)
 
 
-def distance(opener: int, thread: HeldThread) -> int:
+def distance(opener: int, thread: InRequest) -> int:
     """How far a reading thread is from the *opener*'s: the same, of the same process, another."""
     if opener == thread.tid:
         return 0

@@ -12,6 +12,7 @@ import pytest
 from lab.mounts import SCHID
 from lab.waits import SOON, until, until_quiet
 from vfioccw_fuse.fuse import signals
+from vfioccw_fuse.fuse.blocked import ALONE_S
 
 from .conftest import number
 
@@ -426,3 +427,27 @@ def test_looks_cease_when_nothing_waits(mount, start):
     mount.signal()
     process.output()
     until_quiet(lambda: mount.statistics()["blocked"]["looks"], "no look for long", 1.2)
+
+
+def test_what_the_kernel_reads_ahead_holds_nobody_up(mount, python):
+    """posix_fadvise(2) begins a read in which no thread waits; its page is locked until the end."""
+    process = python(
+        """if True:
+            import os, sys
+            fd = os.open(sys.argv[1], os.O_RDWR)
+            os.posix_fadvise(fd, 0, 4096, os.POSIX_FADV_WILLNEED)
+            os.ftruncate(fd, 0)
+        """,
+        mount.io_irq,
+    )
+    mount.until_waiting(1)
+    assert process.output() == b""
+    mount.until_waiting(0)
+
+
+def test_a_reader_that_did_not_open_the_file_is_not_taken_for_the_kernel(mount, start):
+    reader = start("sh", "-c", 'exec 3<"$0"; xxd -l8 -p <&3; exit $?', mount.io_irq)
+    mount.until_waiting(1)
+    time.sleep(1.5 * ALONE_S)
+    mount.signal(7)
+    assert reader.output() == number(7).hex().encode() + b"\n"
