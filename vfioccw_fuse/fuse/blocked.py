@@ -326,7 +326,7 @@ class BlockedRequests:
                 if waiter in self.waiting and waiter.opener.name in thread.names
             ]
             if possible and thread.tid not in done:
-                unsettled |= thread.state is ThreadState.HELD
+                unsettled |= thread.held
                 if thread.interrupted:
                     self._interrupt(min(possible, key=lambda w: distance(w.opener.tid, thread)))
         read = {name for thread in threads if thread.tid not in readers for name in thread.names}

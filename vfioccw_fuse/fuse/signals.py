@@ -51,10 +51,10 @@ class InRequest:
     """The id of its process."""
     names: frozenset[str]
     """Which of our files it may be waiting in; not empty."""
-    state: ThreadState
-    """How it waits."""
+    held: bool
+    """Whether it is in state `ThreadState.HELD`."""
     interrupted: bool
-    """Whether it is held, and has a signal to deliver."""
+    """Whether it is, and has a signal to deliver."""
 
 
 _DEFAULT_IGNORED: Final = sum(
@@ -106,7 +106,7 @@ def examine(
             pid = int(_field(status, b"Tgid"))
             held = state is ThreadState.HELD
             interrupted = held and (bool(deliverable(status)) or _stopping(pid))
-            found.append(InRequest(tid, pid, names, state, interrupted))
+            found.append(InRequest(tid, pid, names, held, interrupted))
     return found
 
 
