@@ -297,10 +297,8 @@ class _Facade:
                 # A handler's error looks the same but for its text.
                 if not str(error.strerror).startswith("fuse_session_receive_buf"):
                     raise
-                if isinstance(error, ConnectionAbortedError):
-                    # The kernel ended the session while this request was being read
-                    # (fuse_dev_do_read of fs/fuse/dev.c).
-                    break
+                # ECONNABORTED: the session was ended while it was being read (fuse_dev_do_read of
+                # fs/fuse/dev.c). The next read says so, and this worker wakes the others then.
                 self.vanished += 1
         # The session's end by the kernel shows as POLLERR; waiting handlers must learn of it.
         if any(events & select.POLLERR for _, events in self.poll.poll(0)):

@@ -10,6 +10,7 @@ import time
 
 import pytest
 import trio
+import trio.testing
 
 from lab.processes import ASLEEP_IN_POLL, sleeps_in
 from lab.waits import SOON, until, until_quiet
@@ -244,16 +245,36 @@ def test_stock_workers_do_the_same(tmp_path):
         assert mount.ended() == "gone\n"
 
 
-async def test_a_session_that_the_kernel_ends_while_a_request_is_read_is_over():
+async def test_a_session_that_the_kernel_ends_while_a_request_is_read_is_over_for_all_workers():
     """fuse_dev_do_read() gives ECONNABORTED then, in a moment that no client can choose."""
+    facade = Workers()._facade
+    lock = facade.Lock()
+    said = iter(["fuse_session_receive_buf failed with Software caused connection abort"])
+    ended = []
 
-    async def read_of_a_request(said):
-        raise ConnectionAbortedError(errno.ECONNABORTED, said)
+    async def session_loop(number, readable):
+        async with lock:
+            await readable.wait()
+        for text in said:
+            raise ConnectionAbortedError(errno.ECONNABORTED, text)
+        ended.append(number)
 
-    worker = Workers()._facade.work
-    await worker(read_of_a_request, "fuse_session_receive_buf failed with Software caused ...")
+    readable = trio.Event()
+    with trio.fail_after(SOON):
+        async with trio.open_nursery() as nursery:
+            for number in range(3):
+                nursery.start_soon(facade.work, session_loop, number, readable)
+            await trio.testing.wait_all_tasks_blocked()
+            readable.set()
+    assert sorted(ended) == [0, 1, 2]
+
+
+async def test_an_error_of_a_handler_that_looks_like_the_end_is_none():
+    async def handler():
+        raise ConnectionAbortedError(errno.ECONNABORTED, "a handler's own")
+
     with pytest.raises(ConnectionAbortedError, match="a handler"):
-        await worker(read_of_a_request, "a handler's own")
+        await Workers()._facade.work(handler)
 
 
 def test_after_reply_needs_a_session():
