@@ -4,8 +4,10 @@
 user of theirs needs besides, it adds in a subclass of its own.
 """
 
+import ctypes
 import errno
 import json
+import mmap
 import os
 import select
 import socket
@@ -60,6 +62,11 @@ def events_of(path: Path) -> int:
         return 0
     finally:
         os.close(fd)
+
+
+def address_of(area: mmap.mmap) -> int:
+    """Where this process has mapped it."""
+    return ctypes.addressof(ctypes.c_char.from_buffer(area))
 
 
 class Client:

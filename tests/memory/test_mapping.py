@@ -15,7 +15,7 @@ import pytest
 from vfioccw_fuse.errors import UserError
 from vfioccw_fuse.memory import mapping
 from vfioccw_fuse.memory.mapping import file_range, kind_of, process_range
-from vfioccw_fuse.memory.space import PAGE
+from vfioccw_fuse.memory.paging import PAGE
 
 USERFAULTFD = {"x86_64": 323, "aarch64": 282, "s390x": 355}
 USER_MODE_ONLY = 1

@@ -18,15 +18,8 @@ from hypothesis import strategies as st
 from lab.mounts import PROJECT
 from vfioccw_fuse.errors import UserError
 from vfioccw_fuse.memory.backing import LARGEST, BuiltInStorage
-from vfioccw_fuse.memory.space import (
-    IOV_MAX,
-    PAGE,
-    AddressingError,
-    AddressSpace,
-    Range,
-    StorageKeys,
-    StorageLost,
-)
+from vfioccw_fuse.memory.paging import PAGE, StorageLost
+from vfioccw_fuse.memory.space import IOV_MAX, AddressingError, AddressSpace, Range, StorageKeys
 
 
 class Files:

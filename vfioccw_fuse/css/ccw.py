@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import ClassVar, Final
 
-from ..memory.space import AddressingError, AddressSpace, StorageLost
+from ..memory.paging import StorageLost
+from ..memory.space import AddressingError, AddressSpace
 from ..regions import codec
 from ..regions import constants as c
 from ..regions.layouts import Orb

@@ -13,7 +13,8 @@ from operator import or_
 from struct import unpack_from
 from typing import Final, NamedTuple
 
-from ..memory.space import AddressingError, AddressSpace, StorageLost
+from ..memory.paging import StorageLost
+from ..memory.space import AddressingError, AddressSpace
 from ..regions import constants as c
 from .ccw import ChannelCheck
 

@@ -14,7 +14,8 @@ from time import perf_counter_ns
 from typing import Final, Protocol
 
 from ..devices.medium import Medium
-from ..memory.space import AddressingError, StorageLost
+from ..memory.paging import StorageLost
+from ..memory.space import AddressingError
 from ..regions import constants as c
 from ..strand import TURN, on_strand, park
 from .ccw import CHAINS, PREFETCH, CcwFetcher, ChannelCheck
@@ -323,6 +324,11 @@ class Transfer:
         """Store *data* in what lies behind the first *done* bytes of *pieces*; gives their sum."""
         view = memoryview(data)
         place = -done
+        try:
+            self._space.bring(pieces)
+        except (AddressingError, StorageLost):
+            self._lost()
+            return done
         for address, length in pieces:
             start = max(-place, 0)
             if start < length:
@@ -355,6 +361,8 @@ class Transfer:
     def _fetch(self, pieces: Pieces) -> list[bytes]:
         """What *pieces* hold; channel data check if their storage is gone."""
         try:
+            if len(pieces) > 1:
+                self._space.bring(pieces)
             return [self._space.read(*piece) for piece in pieces]
         except (AddressingError, StorageLost):
             raise ChannelCheck(c.SCSW_CSTAT_DATA_CHECK) from None

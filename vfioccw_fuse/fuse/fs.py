@@ -18,6 +18,7 @@ from typing import Any, Final, NoReturn, ParamSpec, TypeVar
 import pyfuse3
 import trio
 
+from ..memory.paging import StorageAway
 from ..vfio.device import CcwDevice
 from ..vfio.driver import Processing
 from .blocked import BlockedRequests, Line, Opener
@@ -107,7 +108,11 @@ async def _names_are_fixed(*_: object) -> NoReturn:
 
 
 class FileSystem(pyfuse3.Operations):
-    """The operations of the mount. Every handler but those of waiting files answers at once."""
+    """The operations of the mount.
+
+    Every handler answers at once but those of waiting files, and a write that has to wait for the
+    fault `processing` or for guest storage.
+    """
 
     supports_dot_lookup = False
     enable_writeback_cache = False
@@ -340,6 +345,8 @@ class FileSystem(pyfuse3.Operations):
         except Processing as held:
             await self._processed(opener, held)
             return len(buf)
+        except StorageAway as away:
+            return await self._again(file, opener, off, buf, away)
         except Exception as error:
             raise _failed(error) from None
 
@@ -353,6 +360,39 @@ class FileSystem(pyfuse3.Operations):
         except pyfuse3.FUSEError:
             go_on = held.withdraw
         go_on()
+
+    @_answered
+    async def _again(
+        self, file: File, opener: Opener, off: int, buf: bytes, away: StorageAway
+    ) -> int:
+        """Let a request wait for guest storage and begin again; a signal or the end ends it."""
+        while True:
+            await self._read_in(opener, away)
+            try:
+                return file.write(opener, off, buf)
+            except Processing as held:
+                await self._processed(opener, held)
+                return len(buf)
+            except StorageAway as more:
+                away = more
+
+    async def _read_in(self, opener: Opener, away: StorageAway) -> None:
+        line = Line()
+        failed: pyfuse3.FUSEError | None = None
+
+        async def come() -> None:
+            await away.wait()
+            line.finish_all()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(come)
+            try:
+                await self._blocked.wait(opener, line)
+            except pyfuse3.FUSEError as error:
+                failed = error
+            nursery.cancel_scope.cancel()
+        if failed is not None:
+            raise failed
 
     async def poll(
         self,

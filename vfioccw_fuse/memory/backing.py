@@ -6,7 +6,8 @@ import mmap
 import os
 
 from ..errors import UserError
-from .space import PAGE, Range
+from .paging import PAGE
+from .space import Range
 
 LARGEST = 2 << 30
 """Largest built-in storage: 2 GiB."""

@@ -17,8 +17,9 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple, Protocol
 
 from ..errors import UserError, reason
-from ..mountinfo import file_system_of, file_system_says, mounted
-from .space import PAGE, Range
+from ..mountinfo import IN_MEMORY, file_system_of, file_system_says, mounted
+from .paging import PAGE, Paging
+from .space import Range
 
 ADDRESSES: Final = 1 << 64
 """One more than the highest guest address."""
@@ -48,6 +49,8 @@ _ELSEWHERE: Final = frozenset(
     )
 )
 """File systems whose pages come from another machine, which may never send them."""
+_NEVER_READ: Final = IN_MEMORY | {"hugetlbfs"}
+"""File systems that a process may have mapped, whose pages come from no disk."""
 _FAULT_FLAGS: Final = frozenset(("um", "uw", "ui"))
 """VmFlags of memory that is registered with a userfaultfd (proc_pid_smaps(5))."""
 
@@ -87,9 +90,31 @@ class MappedRange(Range):
 
     __slots__ = ()
 
+    def __init__(
+        self,
+        start: int,
+        size: int,
+        fd: int,
+        offset: int,
+        mapping: mmap.mmap | None,
+        *,
+        in_file: bool,
+        on_disk: bool,
+    ) -> None:
+        """*on_disk*: pages may have to be read in first."""
+        super().__init__(start, size, fd, offset, mapping, in_file=in_file)
+        if on_disk:
+            self.paging = Paging(fd, offset, self._close)
+
     def release(self) -> None:
-        """Unmap and close."""
+        """Unmap, and close as soon as no thread needs it."""
         super().release()
+        if self.paging is None:
+            self._close()
+        else:
+            self.paging.leave()
+
+    def _close(self) -> None:
         os.close(self.fd)
 
 
@@ -102,13 +127,16 @@ def file_range(iova: int, size: int, offset: int, fd: int) -> MappedRange:
     FUSE mount (perhaps our own: it would wait for us).
     """
     try:
-        return MappedRange(iova, size, fd, offset, _mapping(iova, size, offset, fd))
+        on_disk = _check_file(iova, size, offset, fd)
+        mapping = None if on_disk else mmap.mmap(fd, size, mmap.MAP_SHARED, offset=offset)
+        return MappedRange(iova, size, fd, offset, mapping, in_file=True, on_disk=on_disk)
     except BaseException:
         os.close(fd)
         raise
 
 
-def _mapping(iova: int, size: int, offset: int, fd: int) -> mmap.mmap:
+def _check_file(iova: int, size: int, offset: int, fd: int) -> bool:
+    """Whether its pages may have to come from a disk; UserError for what `file_range` refuses."""
     check_area(iova, size)
     if offset % PAGE or offset + size > FILE_END:
         raise UserError(f"offset {offset:#x}: not a multiple of {PAGE} within the file")
@@ -129,7 +157,7 @@ def _mapping(iova: int, size: int, offset: int, fd: int) -> mmap.mmap:
         raise UserError(
             f"the file has {status.st_size} bytes, and the map needs {offset + size} of it"
         )
-    return mmap.mmap(fd, size, mmap.MAP_SHARED, offset=offset)
+    return kind not in IN_MEMORY
 
 
 def process_range(iova: int, size: int, vaddr: int, process: Process) -> MappedRange:
@@ -145,7 +173,7 @@ def process_range(iova: int, size: int, vaddr: int, process: Process) -> MappedR
         raise UserError(f"vaddr {vaddr:#x}: not the address of a page of a process")
     process.check()
     try:
-        _check_memory(vaddr, size, pid)
+        on_disk = _check_memory(vaddr, size, pid)
         fd = os.open(f"/proc/{pid}/mem", os.O_RDWR | os.O_CLOEXEC)
     except OSError as error:
         raise UserError(f"the memory of process {pid} is out of reach: {reason(error)}") from None
@@ -155,7 +183,7 @@ def process_range(iova: int, size: int, vaddr: int, process: Process) -> MappedR
     except BaseException:
         os.close(fd)
         raise
-    return MappedRange(iova, size, fd, vaddr, None)
+    return MappedRange(iova, size, fd, vaddr, None, in_file=False, on_disk=on_disk)
 
 
 class _Area(NamedTuple):
@@ -182,8 +210,12 @@ def _areas(pid: int) -> Iterator[_Area]:
                 yield _Area(low, high, head[1], f"{major}:{minor}", frozenset(line.split()[1:]))
 
 
-def _check_memory(vaddr: int, size: int, pid: int) -> None:
-    """UserError unless the process can read and write the area, and so can we without its help."""
+def _check_memory(vaddr: int, size: int, pid: int) -> bool:
+    """Whether some of the area is of files on a disk.
+
+    UserError unless the process can read and write it all, and so can we without its help.
+    """
+    on_disk = False
     kinds = {mount.device: mount.fstype for mount in (*mounted(), *mounted(pid))}
     end = vaddr + size
     for area in _areas(pid):
@@ -196,7 +228,8 @@ def _check_memory(vaddr: int, size: int, pid: int) -> None:
                 raise UserError(f"{what}: a file of a {kind} file system cannot be guest storage")
             if area.flags & _FAULT_FLAGS:
                 raise UserError(f"{what}: registered with a userfaultfd, cannot be guest storage")
+            on_disk = on_disk or (kind != "" and kind not in _NEVER_READ)
             vaddr = area.high
         if vaddr >= end:
-            return
+            return on_disk
     raise UserError(f"process {pid} has no memory to read and write at {vaddr:#x}")

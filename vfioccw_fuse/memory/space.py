@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterator, Sequence
 from operator import attrgetter
 from typing import Final
 
-PAGE: Final = 4096
-"""Granularity of mappings and of storage keys, in bytes."""
+from .paging import PAGE, Paging, StorageLost
+
 IOV_MAX: Final = 1024
 """Most areas of one preadv or pwritev (limits.h)."""
 
@@ -33,21 +33,28 @@ class AddressingError(Exception):
     """An address is outside every mapped range (PoP: invalid address, a program check)."""
 
 
-class StorageLost(Exception):
-    """A mapped range has no storage behind it: its file was cut, or its process is gone."""
-
-
 class Range:
     """One mapped range: *size* bytes of storage from address *start*.
 
     The bytes are those of *fd* from *offset*: a file, or /proc/PID/mem with the address as offset.
-    *mapping* is the same bytes mapped shared, or None where only pread and pwrite reach them.
+    *mapping* is the same bytes mapped shared, or None where only pread and pwrite reach them: in
+    a process, and where they may have to come from a disk.
     """
 
-    __slots__ = ("end", "fd", "mapping", "offset", "size", "start", "view")
+    __slots__ = ("end", "fd", "in_file", "mapping", "offset", "paging", "size", "start", "view")
+
+    paging: Paging | None
+    """Reads in what has to come from a disk; None if nothing has to."""
 
     def __init__(
-        self, start: int, size: int, fd: int, offset: int, mapping: mmap.mmap | None
+        self,
+        start: int,
+        size: int,
+        fd: int,
+        offset: int,
+        mapping: mmap.mmap | None,
+        *,
+        in_file: bool = True,
     ) -> None:
         self.start = start
         self.size = size
@@ -56,6 +63,8 @@ class Range:
         self.offset = offset
         self.mapping = mapping
         self.view = memoryview(mapping) if mapping is not None else None
+        self.in_file = in_file
+        self.paging = None
 
     def release(self) -> None:
         """Unmap; the descriptor stays its owner's."""
@@ -92,12 +101,13 @@ class StorageKeys:
 class AddressSpace:
     """The mapped ranges of one subchannel, sorted and without overlap."""
 
-    __slots__ = ("_last", "_ranges", "_starts", "keys")
+    __slots__ = ("_last", "_on_disk", "_ranges", "_starts", "keys")
 
     def __init__(self, ranges: Sequence[Range] = (), keys: StorageKeys | None = None) -> None:
         self._ranges = sorted(ranges, key=_start_of)
         self._starts = [mapped.start for mapped in self._ranges]
         self._last = self._ranges[0] if self._ranges else None
+        self._on_disk = sum(mapped.paging is not None for mapped in self._ranges)
         self.keys = keys
         """Storage keys, or None where none can be set and so none are checked."""
 
@@ -114,6 +124,7 @@ class AddressSpace:
         self._ranges.insert(place, new)
         self._starts.insert(place, new.start)
         self._last = new
+        self._on_disk += new.paging is not None
 
     def remove(self, old: Range) -> None:
         """Unmap *old*; ValueError if it is not mapped."""
@@ -122,6 +133,7 @@ class AddressSpace:
             raise ValueError(f"{old.start:#x}-{old.end:#x} is not mapped")
         del self._ranges[place]
         del self._starts[place]
+        self._on_disk -= old.paging is not None
         self._last = self._ranges[0] if self._ranges else None
 
     def within(self, start: int, end: int) -> list[Range]:
@@ -200,6 +212,23 @@ class AddressSpace:
             _store(part, place, view[done : done + size])
             done += size
 
+    def bring(self, pieces: Pieces) -> None:
+        """Have all *pieces* read in that may have to come from a disk, at once; may wait.
+
+        A piece with an address below 0 is skipped. StorageLost and StorageAway as `Paging.bring`,
+        AddressingError as `areas`.
+        """
+        if not self._on_disk:
+            return
+        wanted: dict[Paging, list[tuple[int, int]]] = {}
+        for address, length in pieces:
+            if address >= 0:
+                for part, place, size in self._parts(address, length):
+                    if part.paging is not None:
+                        wanted.setdefault(part.paging, []).append((place, size))
+        for paging, areas in wanted.items():
+            paging.bring(areas)
+
     def areas(self, address: int, length: int) -> list[memoryview | None]:
         """The mapped bytes from *address* as areas for one vectored call, never to be looked into.
 
@@ -265,6 +294,7 @@ class AddressSpace:
             for _, length in pieces:
                 total += length
             return _move(read, views, offset, total)
+        self.bring(pieces)
         moved = 0
         for address, length, views in self._batches(pieces):
             if views:
@@ -293,6 +323,7 @@ class AddressSpace:
         views = self._views(pieces)
         if views is not None:
             return _move_all(write, views, offset)
+        self.bring(pieces)
         moved = 0
         for address, length, views in self._batches(pieces):
             views = views or [memoryview(self.read(address, length))]
@@ -305,6 +336,8 @@ _start_of: Final = attrgetter("start")
 
 def _load(found: Range, place: int, length: int) -> bytes:
     """*length* bytes at *place* of a range; StorageLost if they are not there."""
+    if found.paging is not None:
+        found.paging.bring(((place, length),))
     try:
         data = os.pread(found.fd, length, found.offset + place)
     except OSError as error:
@@ -316,10 +349,12 @@ def _load(found: Range, place: int, length: int) -> bytes:
 
 def _store(found: Range, place: int, data: bytes | bytearray | memoryview) -> None:
     """Put *data* at *place* of a range; StorageLost if it cannot be put there."""
+    if found.paging is not None:
+        found.paging.bring(((place, len(data)),))
     offset = found.offset + place
     try:
         # A write behind the end would make a cut file longer again. A process has no end.
-        if found.view is not None and os.fstat(found.fd).st_size < offset + len(data):
+        if found.in_file and os.fstat(found.fd).st_size < offset + len(data):
             raise StorageLost(found.start + place)
         done = os.pwrite(found.fd, data, offset)
     except OSError as error:

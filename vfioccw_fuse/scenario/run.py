@@ -28,7 +28,8 @@ from ..devices.catalog import attach, device_class
 from ..devices.options import DeviceSpec, parse_medium
 from ..errors import UserError, shortened
 from ..memory.backing import LARGEST, BuiltInStorage
-from ..memory.space import PAGE, AddressingError, AddressSpace, StorageKeys
+from ..memory.paging import PAGE
+from ..memory.space import AddressingError, AddressSpace, StorageKeys
 from ..regions import codec
 from ..regions import constants as c
 
@@ -98,7 +99,6 @@ class Images:
                         pass
             options = device_class(device["type"]).options.read(words)
             yield DeviceSpec(device["type"], "0.0.0000", path or "", options), path
-
 
     def _file(self, name: str, file: Any) -> str:
         """The absolute path of the *file* of the image *name*.

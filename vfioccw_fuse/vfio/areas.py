@@ -105,7 +105,8 @@ class ProgramHalves:
 
     def space(self, half: int) -> AddressSpace:
         """What the program of *half* may address: the half, from address 0."""
-        return AddressSpace([Range(0, c.PROGRAM_HALF_SIZE, self.fd, self.AT[half], None)])
+        at = self.AT[half]
+        return AddressSpace([Range(0, c.PROGRAM_HALF_SIZE, self.fd, at, None, in_file=False)])
 
     def close(self) -> None:
         """Let the file go, for good."""

@@ -18,7 +18,8 @@ from ..css.ccw import CcwFetcher
 from ..css.scsw import START, STATUS_PEND
 from ..css.subchannel import OperandException, Subchannel
 from ..devices.options import Fault
-from ..memory.space import AddressingError, StorageLost
+from ..memory.paging import StorageLost
+from ..memory.space import AddressingError
 from ..regions import constants as c
 from ..regions.layouts import Orb
 from ..regions.table import Interface, irqs_of
@@ -321,9 +322,7 @@ class Driver:
         except OperandException:
             return errno.EIO
 
-    def _instruct(
-        self, command: int, name: str, done: Done, instruction: Callable[[], int]
-    ) -> int:
+    def _instruct(self, command: int, name: str, done: Done, instruction: Callable[[], int]) -> int:
         """Do an I/O instruction and let its condition code decide the state and the errno."""
         cc = instruction()
         if not cc:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.client import DATA, Client, Connection
+from lab.client import DATA, Client, Connection, address_of
 from lab.mounts import BLOCK, SCHID, Mount, is_mounted, make_image, mount_at, mounted_at, vfioccw
 from lab.processes import files_of
 from lab.programs import (
@@ -304,7 +304,7 @@ def test_a_read_into_what_was_unmapped_stores_nothing(
         if whose == "file":
             assert not connection.map_file(memory, size)
         else:
-            address = int.from_bytes(_address_of(own), "little")
+            address = address_of(own)
             assert not connection.map_own(address, size)
         own[PARAMETERS : PARAMETERS + 24] = extent(BLOCKS) + locate(READING, COUNT, 0)
         own[0x1000:0x1018] = _program((*located(PARAMETERS), (READ, 0, COUNT * BLOCK, DATA)))
@@ -328,12 +328,6 @@ def _program(ccws: tuple[Ccw, ...]) -> bytes:
     from lab.programs import ccws as packed
 
     return packed(*ccws)
-
-
-def _address_of(area: mmap.mmap) -> bytes:
-    import ctypes
-
-    return ctypes.addressof(ctypes.c_char.from_buffer(area)).to_bytes(8, "little")
 
 
 # --- what never ends ------------------------------------------------------------------------------
