@@ -171,7 +171,8 @@ class ChannelProgram:
         device = self._sch.device
         device.begin()
         for medium in device.media:
-            medium.forget()
+            if medium.ahead:
+                medium.forget()
 
     def _account_wait(self, now: int) -> None:
         """Add the time since the last step to what it was spent with."""

@@ -69,8 +69,7 @@ class TrioExecutor:
     def _step(self, program: ChannelProgram) -> Pause | Waits | None:
         """Let *program* go on until it has ended (None) or must wait for what this gives."""
         try:
-            parked = program.parked
-            pause = self._run(program.run) if parked is None else program.reconnect()
+            pause = self._run(program.run) if program.parked is None else program.reconnect()
             if type(pause) is not Parked:
                 return pause
             program.disconnect(pause)

@@ -87,6 +87,9 @@ NOT_OPERATIONAL: Final = Fault.NOT_OPERATIONAL
 UNIT_CHECK: Final = c.SCSW_DSTAT_UNIT_CHECK
 
 
+_new = tuple.__new__  # of a NamedTuple: without the call that sorts its arguments
+
+
 class OperandException(Exception):
     """The operand of an instruction is not what it must be (PoP 14): a program interruption."""
 
@@ -427,8 +430,8 @@ class Subchannel:
                 # ESW format 0: whose LPUM and CCW address are valid, and the use of storage.
                 flags |= c.SCSW_FLAGS_MASK_ESWF
                 logout = LOGOUT_VALID | (STORE_ACCESS if io.input else FETCH_ACCESS)
-        scsw = Scsw(flags, ctrl, program.ccws.cpa, dstat, cstat, count)
-        self.pending.post(Interruption(scsw, erw, ecw, logout))
+        scsw = _new(Scsw, (flags, ctrl, program.ccws.cpa, dstat, cstat, count))
+        self.pending.post(_new(Interruption, (scsw, erw, ecw, logout, True)))
 
     def unsolicited(self, dstat: int) -> None:
         """The device presents status by itself: attention, or the device end that was awaited."""

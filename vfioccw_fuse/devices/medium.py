@@ -102,8 +102,8 @@ class Medium:
     Offsets and lengths are in bytes.
     """
 
-    __slots__ = ("_ahead", "_ahead_at", "_closed", "_jobs", "_next", "_quick_until", "_seen",
-                 "_shared", "fd", "path", "reads", "size_at_open", "writes")  # fmt: skip
+    __slots__ = ("_ahead_at", "_closed", "_jobs", "_next", "_quick_until", "_seen",
+                 "_shared", "ahead", "fd", "path", "reads", "size_at_open", "writes")  # fmt: skip
 
     def __init__(
         self, path: str, fd: int, *, on_disk: bool = True, in_memory: bool = False
@@ -126,8 +126,9 @@ class Medium:
         self._quick_until = 0
         self._jobs = 0
         self._closed = False
-        # What a thread read last: where it begins, and when, by the count of changes.
-        self._ahead = b""
+        self.ahead = b""
+        """What a thread read last, for the program that runs."""
+        # Where it begins, and when that was, by the count of changes.
         self._ahead_at = self._seen = 0
         self._next = -1
 
@@ -200,19 +201,19 @@ class Medium:
         """What `read` gives. Who reads on from where he was is given what was read ahead."""
         shared = self._shared
         start = offset - self._ahead_at
-        if self._seen == shared.changes and start >= 0 and start + length <= len(self._ahead):
+        if self._seen == shared.changes and start >= 0 and start + length <= len(self.ahead):
             self._next = offset + length
-            return self._ahead[start : start + length]
-        more = min(4 * (length + len(self._ahead)), READ_AHEAD) if offset == self._next else 0
+            return self.ahead[start : start + length]
+        more = min(4 * (length + len(self.ahead)), READ_AHEAD) if offset == self._next else 0
         seen = shared.changes
         data = self._by_thread(lambda: _pread(self.fd, max(length, more), offset))
-        self._ahead, self._ahead_at, self._seen = data, offset, seen
+        self.ahead, self._ahead_at, self._seen = data, offset, seen
         self._next = offset + length
         return data[:length]
 
     def forget(self) -> None:
         """A new program: what was read ahead counts no more, as others may have written."""
-        self._ahead = b""
+        self.ahead = b""
         self._next = -1
 
     def size(self) -> int:
