@@ -12,9 +12,10 @@ import pytest
 PROJECT = Path(__file__).resolve().parents[1]
 PACKAGE = "vfioccw_fuse"
 REGIONS = f"{PACKAGE}.regions"
+OFD = f"{PACKAGE}.ofd"
 FLOORS = (
     (REGIONS,),
-    (f"{PACKAGE}.errors", f"{PACKAGE}.mountinfo", f"{PACKAGE}.strand"),
+    (f"{PACKAGE}.errors", f"{PACKAGE}.mountinfo", OFD, f"{PACKAGE}.strand"),
     (f"{PACKAGE}.sizes",),
     (f"{PACKAGE}.memory", f"{PACKAGE}.devices"),
     (f"{PACKAGE}.css",),
@@ -25,7 +26,7 @@ FLOORS = (
 )
 """From the ground up. Rooms on one floor do not know each other."""
 BESIDE = f"{PACKAGE}.client"
-"""The client stands on `regions` and the devices' codes; only the command line may use it."""
+"""The client stands on `regions`, `ofd` and the devices' codes; the command line alone uses it."""
 CATALOG = f"{PACKAGE}.devices.catalog"
 CODES = re.compile(rf"{PACKAGE}\.devices\.(dasd|\w+\.codes)")
 """Where device types have their command codes and the layouts of their parameters."""
@@ -139,8 +140,9 @@ def test_docstrings_mark_code_by_one_backtick(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", [p for p in FILES if room_of(module_of(p)) == BESIDE], ids=named)
-def test_the_client_imports_regions_codes_of_devices_and_itself_alone(path: Path) -> None:
-    rest = {name for name in ours(imports_in(path)) if room_of(name) not in (REGIONS, BESIDE)}
+def test_the_client_imports_regions_locks_codes_of_devices_and_itself_alone(path: Path) -> None:
+    beside = (REGIONS, OFD, BESIDE)
+    rest = {name for name in ours(imports_in(path)) if room_of(name) not in beside}
     assert all(name == CATALOG or CODES.fullmatch(name) for name in rest), rest
 
 

@@ -7,18 +7,16 @@ however that dies. Who writes without a reservation (dd) is not kept out.
 """
 
 import contextlib
-import fcntl
 import mmap
 import os
-import struct
 from typing import Self
+
+from .. import ofd
 
 PAGE = 4096
 """Bytes in which room is reserved; every area begins at a multiple of it."""
 FIRST_FREE = 0x10000
 """Lowest address that is reserved: below it lie what dd examples and firmware use (prefixes)."""
-
-_FLOCK = struct.Struct("@hhqqi4x")  # struct flock: type, whence, start, length, pid
 
 
 class Area:
@@ -91,9 +89,7 @@ class GuestStorage:
 
     def give_back(self, address: int, size: int) -> None:
         """End the reservation of *size* bytes at *address*."""
-        fcntl.fcntl(
-            self._fd, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_UNLCK, os.SEEK_SET, address, size, 0)
-        )
+        ofd.give_back(self._fd, address, size)
         self._own.discard((address, size))
 
     def _lock(self, address: int, size: int) -> int | None:
@@ -102,16 +98,12 @@ class GuestStorage:
         for start, length in self._own:
             if address < start + length and start < address + size:
                 return start + length
-        wanted = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, address, size, 0)
-        try:
-            fcntl.fcntl(self._fd, fcntl.F_OFD_SETLK, wanted)
-        except (BlockingIOError, PermissionError):
-            holder = fcntl.fcntl(self._fd, fcntl.F_OFD_GETLK, wanted)
-            kind, _, start, length, _ = _FLOCK.unpack(holder)
-            if kind == fcntl.F_UNLCK:  # it was given back meanwhile
+        if not ofd.take(self._fd, address, size):
+            held = ofd.hindrance(self._fd, address, size)
+            if held is None:  # it was given back meanwhile
                 return address
             # A length of zero means to the end of the file and beyond.
-            return int(start + length) if length else self.size
+            return held.start + held.length if held.length else self.size
         self._own.add((address, size))
         return None
 

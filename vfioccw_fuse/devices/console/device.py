@@ -17,10 +17,8 @@ Commands: the 3215's (GA24-3550) as Linux's con3215 and Hercules use them.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import re
-import struct
 import tty
 import zlib
 from codecs import getincrementaldecoder
@@ -29,6 +27,7 @@ from typing import Final
 
 import trio
 
+from ... import ofd
 from ...errors import UserError
 from ...regions import constants as c
 from ..base import (
@@ -55,9 +54,6 @@ OUTPUT_KEPT: Final = 64 * 1024
 """Bytes of output that wait for an operator."""
 WRITE_LIMIT: Final = 1 << 20
 """Bytes of one write; more than any CCW counts."""
-
-_FLOCK: Final = struct.Struct("hhqqi")
-"""struct flock (fcntl(2)): type, whence, start, length, pid."""
 
 BELL: Final = "\a"
 ERASE: Final = ("\b", "\x7f")
@@ -157,7 +153,7 @@ class Terminal:
         if _left_behind(path):
             os.unlink(path)
         # It ends with the process that holds it, also with one that is killed.
-        fcntl.fcntl(self._slave, fcntl.F_OFD_SETLK, _claim(path))
+        ofd.take(self._slave, _claim(path))
         try:
             os.symlink(self.name, path)
         except FileExistsError:
@@ -225,13 +221,13 @@ class Terminal:
                 self._write()
 
 
-def _claim(path: str) -> bytes:
-    """The lock by which a console's terminal says that the link at *path* is its own.
+def _claim(path: str) -> int:
+    """The byte by whose lock a console's terminal says that the link at *path* is its own.
 
-    One byte of the terminal, by the name of the link: two consoles claim different ones.
+    It follows from the name of the link: two consoles claim different ones.
     """
     place = os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
-    return _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, zlib.crc32(os.fsencode(place)), 1, 0)
+    return zlib.crc32(os.fsencode(place))
 
 
 def _left_behind(path: str) -> bool:
@@ -250,11 +246,9 @@ def _left_behind(path: str) -> bool:
     except OSError:
         return False  # another user's
     try:
-        found = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, _claim(path))
+        return ofd.hindrance(fd, _claim(path)) is None
     finally:
         os.close(fd)
-    kind, *_ = _FLOCK.unpack(found[: _FLOCK.size])
-    return bool(kind == fcntl.F_UNLCK)
 
 
 class Console3215(Device):
