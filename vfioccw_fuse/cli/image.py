@@ -4,6 +4,7 @@ An FBA image has no header: block n is the 512 bytes at offset 512 * n. A CKD im
 CKD_P370. An AWS tape has no mark of its own; a file is taken for one by its name, `*.aws`.
 """
 
+import contextlib
 import os
 import stat
 from typing import TYPE_CHECKING, cast
@@ -119,9 +120,17 @@ def create_tape(file: str, force: bool) -> None:
 def _make_sparse(path: str, size: int, force: bool) -> None:
     """Make *path* a file of *size* zero bytes.
 
-    Without *force* an existing file stays as it is and UserError says so. A file that cannot be
-    made that large is removed again.
+    Without *force* an existing file stays as it is and UserError says so; with it, too, if
+    somebody uses it. A file that cannot be made that large is removed again.
     """
+    from ..devices.locks import replacing
+
+    with replacing(path) if force else contextlib.nullcontext():
+        _make_empty(path, size, force)
+
+
+def _make_empty(path: str, size: int, force: bool) -> None:
+    """What `_make_sparse` does, with a file that nobody uses."""
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_EXCL, 0o666)
         made = True
@@ -177,6 +186,7 @@ def info(file: str) -> None:
         ("blocks", f"{blocks} of {BLOCK} bytes"),
         ("in use", f"{status.st_blocks * 512} bytes on its file system"),
         ("label", _label(head)),
+        *_locked(file),
     ])  # fmt: skip
 
 
@@ -185,6 +195,14 @@ def _show(rows: list[tuple[str, str]]) -> None:
     width = max(len(name) for name, _ in rows) + 1
     for name, value in rows:
         click.echo(f"{name + ':':{width}} {value}")
+
+
+def _locked(file: str) -> list[tuple[str, str]]:
+    """A row that says who uses an image; none if nobody does."""
+    from ..devices.locks import users
+
+    who = users(file)
+    return [("locked", f"in use by {who}")] if who else []
 
 
 def _ckd_rows(file: str) -> list[tuple[str, str]]:
@@ -205,7 +223,7 @@ def _ckd_rows(file: str) -> list[tuple[str, str]]:
         rows.append(("blocks", f"{found.block_size} bytes, {found.blocks_per_track} a track"))
     if len(found.paths) > 1:
         rows.insert(1, ("files", ", ".join(found.paths)))
-    return rows
+    return rows + _locked(file)
 
 
 def _tape_rows(file: str) -> list[tuple[str, str]]:
@@ -225,7 +243,7 @@ def _tape_rows(file: str) -> list[tuple[str, str]]:
     ]
     if found.trouble is not None:
         rows.append(("damage", f"{found.trouble.value} at offset {found.offset}"))
-    return rows
+    return rows + _locked(file)
 
 
 @image_command.command(name="check")
@@ -247,6 +265,8 @@ def check(file: str) -> int:
             size = os.fstat(image.fileno()).st_size
     except FileNotFoundError:
         raise UserError(f"{file}: no such file; vfioccw image create makes one") from None
+    for _, used in _locked(file):
+        click.echo(f"{file}: {used}; what is written meanwhile may look damaged")
     if head == _CKD_MAGIC:
         from ..devices.eckd import volume
 

@@ -137,6 +137,7 @@ def mount_command(
         options = _on_top_of(config, options, context)
     point = os.path.abspath(mnt)
     if foreground:
+        _log_to_stderr()
         return serve(point, options, lambda: _say_ready(point))
     return _in_background(point, options)
 
@@ -254,7 +255,10 @@ def _daemon(point: str, options: "MountOptions", tell: int) -> int:
 
 
 def _log_to_syslog() -> None:
-    """Send this process's warnings and errors to syslog, or nowhere if there is none."""
+    """Send this process's warnings and errors to syslog if there is one, and to who waits for it.
+
+    Nobody does once the mount is usable: stderr leads nowhere then.
+    """
     from logging.handlers import SysLogHandler
 
     root = logging.getLogger()
@@ -265,6 +269,14 @@ def _log_to_syslog() -> None:
     except OSError:
         handler = logging.NullHandler()
     root.addHandler(handler)
+    _log_to_stderr()
+
+
+def _log_to_stderr() -> None:
+    """Show this process's warnings and errors as all that the command says."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("vfioccw: %(message)s"))
+    logging.getLogger().addHandler(handler)
 
 
 @click.command(name="umount")

@@ -7,7 +7,8 @@ is, is decided when the medium is opened, by its file system, and said by `reads
 A program may be ended while a thread works for it. Of a read nothing is left then: the thread's
 buffer goes nowhere. A write cannot be called back: until it has ended, whoever next uses the file
 waits, by whatever subchannel, as for a control unit that is busy. A job that never ends costs one
-of `MOST_JOBS` threads of its file, and of no other. The descriptor lives until the last job ends.
+of `MOST_JOBS` threads of its file, and of no other. The descriptor lives until the last job ends,
+and with it the lock that keeps other writers away (`locks`).
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from __future__ import annotations
 import contextlib
 import enum
 import errno
+import logging
 import os
 import stat
+import threading
 from collections.abc import Callable, Sequence
 from time import monotonic_ns, perf_counter_ns
 from typing import Any, Final, TypeVar
@@ -28,6 +31,9 @@ import trio
 from ..errors import UserError
 from ..mountinfo import IN_MEMORY, file_system_says
 from ..strand import on_strand, park
+from .locks import Hold, Use, hold, identity
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -94,6 +100,8 @@ class _Shared:
 
 _files: WeakValueDictionary[tuple[int, int], _Shared] = WeakValueDictionary()
 """By device and inode: the files that are media, or that a job still works on."""
+_entering: Final = threading.Lock()
+"""Held by who looks into `_files` and enters a file: media are opened in threads."""
 
 
 class Medium:
@@ -102,14 +110,22 @@ class Medium:
     Offsets and lengths are in bytes.
     """
 
-    __slots__ = ("_ahead_at", "_closed", "_jobs", "_next", "_quick_until", "_seen",
+    __slots__ = ("_ahead_at", "_closed", "_hold", "_jobs", "_next", "_quick_until", "_seen",
                  "_shared", "ahead", "fd", "path", "reads", "size_at_open", "writes")  # fmt: skip
 
     def __init__(
-        self, path: str, fd: int, *, on_disk: bool = True, in_memory: bool = False
+        self,
+        path: str,
+        fd: int,
+        *,
+        on_disk: bool = True,
+        in_memory: bool = False,
+        held: Hold | None = None,
     ) -> None:
-        """Take over *fd*, a regular file or a block device; `Medium.open` knows its file system."""
-        status = os.fstat(fd)
+        """Take over *fd*, a regular file or a block device; `Medium.open` knows its file system.
+
+        *held* is its lock, if it has one.
+        """
         self.path = path
         """Its name, as it was given."""
         self.fd = fd
@@ -120,9 +136,11 @@ class Medium:
         """How it is read."""
         self.writes = Access.INLINE if in_memory else Access.TIMED if on_disk else Access.THREAD
         """How it is written."""
-        key = status.st_dev, status.st_ino
-        self._shared = _files.get(key) or _Shared()
-        _files[key] = self._shared
+        self._hold = held
+        with _entering:
+            key = identity(os.fstat(fd))
+            self._shared = _files.get(key) or _Shared()
+            _files[key] = self._shared
         self._quick_until = 0
         self._jobs = 0
         self._closed = False
@@ -133,13 +151,15 @@ class Medium:
         self._next = -1
 
     @classmethod
-    def open(cls, path: str, flags: int, mode: int = 0o666) -> Medium:
+    def open(cls, path: str, flags: int, mode: int = 0o666, *, use: Use | None = None) -> Medium:
         """Open a file or a block device as open(2) does; OSError, or UserError for what is neither.
 
-        It may wait for its file system: a mount does this in a thread.
+        UserError, too, if others use it and *use* does not bear that; None: it is not locked, as
+        what is only added to. It may wait for its file system: a mount does this in a thread.
         """
         # A pipe, and what else waits for somebody, shall not hold us up.
         fd = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY, mode)
+        held = None
         try:
             kind = os.fstat(fd).st_mode
             if stat.S_ISDIR(kind):
@@ -147,8 +167,16 @@ class Medium:
             if not (stat.S_ISREG(kind) or stat.S_ISBLK(kind)):
                 raise UserError(f"{path}: not a file; name a file, or a block device")
             system = file_system_says(fd) if stat.S_ISREG(kind) else ""
-            return cls(path, fd, on_disk=system in ON_DISK, in_memory=system in IN_MEMORY)
+            if use is not None:
+                held = hold(fd, path, use)
+                if use.writes and not held.locked:
+                    log.warning("%s: its file system has no locks: let nobody else write it", path)
+            return cls(
+                path, fd, on_disk=system in ON_DISK, in_memory=system in IN_MEMORY, held=held
+            )
         except BaseException:
+            if held is not None:
+                held.end()
             os.close(fd)
             raise
 
@@ -339,6 +367,8 @@ class Medium:
         """Close the file, once the last job has ended; waits for nothing. Again: nothing."""
         if not self._closed:
             self._closed = True
+            if self._hold is not None:
+                self._hold.will_end()
             if not self._jobs:
                 self._let_go()
 
@@ -346,9 +376,14 @@ class Medium:
         fd, self.fd = self.fd, -1
         if self.writes is Access.THREAD:
             # close(2) may write out what is left.
-            trio.lowlevel.start_thread_soon(lambda: os.close(fd), lambda _: None, "close")
+            trio.lowlevel.start_thread_soon(lambda: self._close(fd), lambda _: None, "close")
         else:
-            os.close(fd)
+            self._close(fd)
+
+    def _close(self, fd: int) -> None:
+        if self._hold is not None:
+            self._hold.end()
+        os.close(fd)
 
 
 def _size(fd: int) -> int:

@@ -175,6 +175,13 @@ READONLY: Final = Option(
     parse=parse_flag,
 )
 """For every device type whose medium can be protected."""
+SHARED: Final = Option(
+    word="shared",
+    owner=Owner.DEVICE,
+    help="others that say so, too, may write the medium at the same time, as systems do that agree",
+    parse=parse_flag,
+)
+"""For disks, which systems that know of each other may write together."""
 
 
 # --- what every device has ------------------------------------------------------------------------

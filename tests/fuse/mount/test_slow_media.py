@@ -61,7 +61,8 @@ def image(slow_image: Path) -> Path:
 def system(slow: SlowFiles, tmp_path: Path) -> Iterator[Mount]:
     """A disk on the slow file system, one elsewhere."""
     quick = make_image(tmp_path / "quick.img", BLOCKS)
-    words = "--device", f"fba@{SCHID}:{slow.path}/slow.img", "--device", f"fba@{OTHER}:{quick}"
+    image = f"{slow.path}/slow.img"
+    words = "--device", f"fba@{SCHID}:{image},shared", "--device", f"fba@{OTHER}:{quick}"
     with mounted_at(tmp_path / "mnt", *words) as made:
         yield made
         slow.release()
@@ -259,7 +260,8 @@ def test_who_waits_for_an_old_write_can_be_ended_too(
 def test_an_old_write_holds_up_the_other_subchannel_of_its_image(
     slow: SlowFiles, system: Mount, disk: Client, image: Path
 ) -> None:
-    assert vfioccw("add", system.path, f"fba@{TWIN}:{slow.path}/slow.img").returncode == 0
+    words = f"fba@{TWIN}:{slow.path}/slow.img,shared"
+    assert vfioccw("add", system.path, words).returncode == 0
     with Client(system.path / TWIN) as twin:
         slow.hold("write")
         write(disk, OLD)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Final
 
 from ...errors import UserError
-from ..options import READONLY, DeviceSpec, Option, Options, Owner
+from ..options import READONLY, SHARED, DeviceSpec, Option, Options, Owner
 from . import codes
 from .control import Control
 from .control_unit import CONTROL_UNITS, DEFAULT, ControlUnit
@@ -38,7 +38,7 @@ class Eckd3390(Control, Search, Read, Write, Subsystem):
     type_name: ClassVar[str] = "3390"
     description = "ECKD disk"
     takes = "CKD image, as the Hercules tools read and write it"
-    options = Options(READONLY, CU, SERIAL)
+    options = Options(READONLY, SHARED, CU, SERIAL)
     words = codes.WORDS
 
     def __init__(
@@ -54,7 +54,7 @@ class Eckd3390(Control, Search, Read, Write, Subsystem):
     @classmethod
     def open(cls, spec: DeviceSpec) -> Eckd3390:
         """Attach the image that *spec* names; UserError says what is wrong."""
-        image = CkdImage.open(spec.path, spec.get(READONLY, False))
+        image = CkdImage.open(spec.path, spec.get(READONLY, False), spec.get(SHARED, False))
         number = int(spec.schid.rpartition(".")[2], 16)
         control_unit = spec.get(CU, CONTROL_UNITS[DEFAULT])
         return cls(image, control_unit, spec.get(SERIAL, None), number)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final, NamedTuple, Self
 
 from ...errors import UserError
+from ..locks import Use
 from ..medium import Medium
 from .geometry import DEVICE_TYPE, HEADS, MOST_CYLINDERS
 from .track import SLOT
@@ -79,12 +80,12 @@ class _File:
         return self.medium.path
 
 
-def _open_file(path: str, readonly: bool) -> _File:
+def _open_file(path: str, use: Use) -> _File:
     """Open one file and check its header against its size; UserError with the remedy."""
     try:
-        medium = Medium.open(path, os.O_RDONLY if readonly else os.O_RDWR)
+        medium = Medium.open(path, use.flags, use=use)
     except PermissionError:
-        hint = "" if readonly else "; attach it with readonly, or make it writable"
+        hint = "; attach it with readonly, or make it writable" if use.writes else ""
         raise UserError(f"{path}: permission denied{hint}") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be opened: {error.strerror}") from None
@@ -167,9 +168,15 @@ class CkdImage:
         """Serial number, 12 characters; from the file's inode if the header has none."""
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], readonly: bool = False) -> Self:
-        """Open the volume that begins in file *path*; UserError says what is wrong with it."""
-        first = _open_file(os.fspath(path), readonly)
+    def open(
+        cls, path: str | os.PathLike[str], readonly: bool = False, shared: bool = False
+    ) -> Self:
+        """Open the volume that begins in file *path*; UserError says what is wrong with it.
+
+        All its files are locked, as is said for these options of a device.
+        """
+        use = Use.of(readonly=readonly, shared=shared)
+        first = _open_file(os.fspath(path), use)
         files = [first]
         try:
             if first.header.sequence > 1:
@@ -178,7 +185,7 @@ class CkdImage:
                     "name the first one"
                 )
             if first.header.sequence == 1:
-                _open_siblings(files, readonly)
+                _open_siblings(files, use)
             cylinders = sum(file.tracks for file in files) // HEADS
             if cylinders > MOST_CYLINDERS:
                 raise UserError(
@@ -223,7 +230,7 @@ class CkdImage:
         self.tracks = 0
 
 
-def _open_siblings(files: list[_File], readonly: bool) -> None:
+def _open_siblings(files: list[_File], use: Use) -> None:
     """Append the files after the first one; UserError if they do not belong together."""
     cylinders = 0
     while True:
@@ -243,7 +250,7 @@ def _open_siblings(files: list[_File], readonly: bool) -> None:
         path = _sibling(files[0].path, sequence)
         if not os.path.exists(path):
             raise UserError(f"{path}: missing; the volume goes on in this file, put it there")
-        file = _open_file(path, readonly)
+        file = _open_file(path, use)
         files.append(file)
         if file.header.sequence != sequence:
             raise UserError(

@@ -5,6 +5,7 @@ This is what `vfioccw image create|info|check` calls; nothing here knows channel
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import os
 import secrets
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from ...errors import UserError
+from ..locks import replacing
 from ..options import Option, Owner
 from . import labels
 from .geometry import HEADS, MOST_CYLINDERS, fits, model_of, records_per_track
@@ -62,8 +64,8 @@ def create(
     *format* `none` leaves every track with nothing but its home address and R0, as `dasdinit -r`;
     then the file is sparse. *volser* is the volume serial for the label (default 0X0000), *serial*
     the device's serial number of 12 letters and digits (default: random digits). An existing file
-    is replaced, as one step, only if *replace*. UserError for values that are wrong and files that
-    cannot be made; nothing is left behind then.
+    is replaced, as one step, only if *replace* and if nobody uses it. UserError for values that are
+    wrong and files that cannot be made; nothing is left behind then.
     """
     path = os.fspath(path)
     if not 1 <= cylinders <= MOST_CYLINDERS:
@@ -76,26 +78,27 @@ def create(
     header = new_header(SERIAL.read(serial) if serial is not None else _random_serial()).pack()
     if not replace and os.path.lexists(path):
         raise UserError(f"{path}: exists already; name another file, or remove it first")
-    work = f"{path}.new" if replace else path
-    try:
-        fd = os.open(work, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-    except OSError as error:
-        raise UserError(f"{work}: cannot be made: {error.strerror}") from None
-    try:
+    with replacing(path) if replace else contextlib.nullcontext():
+        work = f"{path}.new" if replace else path
         try:
-            os.ftruncate(fd, HEADER_LENGTH + cylinders * CYLINDER_LENGTH)
-            _pwrite(fd, header, 0)
-            _write_tracks(fd, cylinders, volser, format, progress)
-        finally:
-            os.close(fd)
-        if replace:
-            os.replace(work, path)
-    except OSError as error:
-        os.unlink(work)
-        raise UserError(f"{path}: cannot be written: {error.strerror}") from None
-    except BaseException:
-        os.unlink(work)
-        raise
+            fd = os.open(work, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            raise UserError(f"{work}: cannot be made: {error.strerror}") from None
+        try:
+            try:
+                os.ftruncate(fd, HEADER_LENGTH + cylinders * CYLINDER_LENGTH)
+                _pwrite(fd, header, 0)
+                _write_tracks(fd, cylinders, volser, format, progress)
+            finally:
+                os.close(fd)
+            if replace:
+                os.replace(work, path)
+        except OSError as error:
+            os.unlink(work)
+            raise UserError(f"{path}: cannot be written: {error.strerror}") from None
+        except BaseException:
+            os.unlink(work)
+            raise
 
 
 def _random_serial() -> str:

@@ -7,15 +7,15 @@ what the recorded programs show.
 
 from __future__ import annotations
 
-import os
 from typing import ClassVar, Final, NoReturn
 
 from ...errors import UserError
 from ...regions import constants as c
 from .. import dasd
 from ..base import EQUIPMENT_CHECK, DataTransfer, Device, UnitCheck, command
+from ..locks import Use
 from ..medium import Medium
-from ..options import READONLY, DeviceSpec, Options
+from ..options import READONLY, SHARED, DeviceSpec, Options
 from . import codes
 
 READS: Final = (codes.READ_DATA, codes.READ_REPLICATED)
@@ -31,7 +31,7 @@ class Fba(Device):
     type_name: ClassVar[str] = "fba"
     description = "fixed-block disk"
     takes = "raw image of 512-byte blocks"
-    options = Options(READONLY)
+    options = Options(READONLY, SHARED)
     words = codes.WORDS
     sense_length = 24
     model: ClassVar[str] = "9336"
@@ -56,9 +56,12 @@ class Fba(Device):
 
     @classmethod
     def open(cls, spec: DeviceSpec) -> Fba:
-        """Attach the image; UserError if there is none, or it is not a multiple of 512 bytes."""
+        """Attach the image; UserError if there is none, or it is not a multiple of 512 bytes.
+
+        UserError, too, while somebody uses it who does not bear that.
+        """
         readonly = spec.get(READONLY, False)
-        medium = open_image(spec.path, readonly)
+        medium = open_image(spec.path, Use.of(readonly=readonly, shared=spec.get(SHARED, False)))
         size = medium.size_at_open
         if size == 0 or size % codes.BLOCK:
             medium.close()
@@ -213,14 +216,14 @@ class Fba3370(Fba):
     sense_id = bytes.fromhex("ff388001337000")
 
 
-def open_image(path: str, readonly: bool) -> Medium:
-    """Open a medium's file; UserError if that fails."""
+def open_image(path: str, use: Use) -> Medium:
+    """Open a medium's file for *use*; UserError if that fails."""
     try:
-        return Medium.open(path, os.O_RDONLY if readonly else os.O_RDWR)
+        return Medium.open(path, use.flags, use=use)
     except FileNotFoundError:
         raise UserError(f"{path}: no such image; make one with `vfioccw image create`") from None
     except PermissionError:
-        hint = "" if readonly else "attach it with readonly, or "
+        hint = "attach it with readonly, or " if use.writes else ""
         raise UserError(f"{path}: no permission; {hint}change its mode") from None
     except OSError as error:
         reason = error.strerror or str(error)

@@ -20,13 +20,13 @@ from __future__ import annotations
 
 import enum
 import errno
-import fcntl
 import os
 import struct
 from dataclasses import dataclass
 from typing import Final
 
 from ...errors import UserError
+from ..locks import Use
 from ..medium import Medium
 
 HEADER: Final = struct.Struct("<HHBB")
@@ -120,9 +120,7 @@ class Survey:
 class AwsTape:
     """A tape image in the AWS format, open, with a position. It begins at the load point."""
 
-    def __init__(
-        self, medium: Medium, *, readonly: bool, capacity: int | None = None
-    ) -> None:
+    def __init__(self, medium: Medium, *, readonly: bool, capacity: int | None = None) -> None:
         """Take over *medium*; *capacity* limits the file to so many bytes."""
         self.medium = medium
         """The file."""
@@ -141,7 +139,8 @@ class AwsTape:
         further on is met by the program that reads it, as on a tape.
         """
         try:
-            medium = Medium.open(path, os.O_RDONLY if readonly else os.O_RDWR)
+            use = Use.of(readonly=readonly)
+            medium = Medium.open(path, use.flags, use=use)
         except FileNotFoundError:
             raise UserError(
                 f"{path}: no such tape image; an empty file is a blank tape: touch {path}"
@@ -152,21 +151,15 @@ class AwsTape:
             hint = "" if readonly else "; add `readonly` to use it write-protected"
             raise UserError(f"{path}: {os.strerror(error.errno or 0)}{hint}") from None
         try:
-            cls._check_image(medium, path, readonly)
+            cls._check_image(medium, path)
         except BaseException:
             medium.close()
             raise
         return cls(medium, readonly=readonly, capacity=capacity)
 
     @staticmethod
-    def _check_image(medium: Medium, path: str, readonly: bool) -> None:
-        """Refuse what is not a tape image at all, and an image that another drive writes."""
-        try:
-            fcntl.flock(medium.fd, (fcntl.LOCK_SH if readonly else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(
-                f"{path}: in use by another drive; use a copy of it, or `readonly` for both"
-            ) from None
+    def _check_image(medium: Medium, path: str) -> None:
+        """Refuse what is not a tape image at all."""
         first = medium.read(HEADER.size, 0)
         if len(first) < HEADER.size:
             return
