@@ -263,6 +263,7 @@ def _log_to_syslog() -> None:
 
     root = logging.getLogger()
     root.setLevel(logging.WARNING)
+    logging.raiseExceptions = False  # a syslog that is not there shall not be talked about
     try:
         handler: logging.Handler = SysLogHandler("/dev/log", SysLogHandler.LOG_DAEMON)
         handler.setFormatter(logging.Formatter("vfioccw[%(process)d]: %(message)s"))

@@ -136,10 +136,12 @@ class Hold:
                     ofd.give_back(self._fd, _FIRST, _LAST - _FIRST + 1)
 
     def end(self) -> None:
-        """The file is to be closed now; it may wait for a file system."""
+        """The file is to be closed now; it may wait for a file system. Again: nothing."""
         self.unlock()
         with self._unlocking:
-            self._fd = -1
+            ended, self._fd = self._fd < 0, -1
+        if ended:
+            return
         with _entering:
             holds = _holds[self._key]
             holds.remove(self)

@@ -170,7 +170,11 @@ class Medium:
             if use is not None:
                 held = hold(fd, path, use)
                 if use.writes and not held.locked:
-                    log.warning("%s: its file system has no locks: let nobody else write it", path)
+                    log.warning(
+                        "%s: its file system has no locks, and nothing keeps other programs away; "
+                        "let none of them write it",
+                        path,
+                    )
             return cls(
                 path, fd, on_disk=system in ON_DISK, in_memory=system in IN_MEMORY, held=held
             )
