@@ -178,7 +178,7 @@ READONLY: Final = Option(
 SHARED: Final = Option(
     word="shared",
     owner=Owner.DEVICE,
-    help="others that say so, too, may write the medium at the same time, as systems do that agree",
+    help="the medium is written together with others that say so, too (QEMU: share-rw=on)",
     parse=parse_flag,
 )
 """For disks, which systems that know of each other may write together."""
