@@ -100,7 +100,7 @@ def test_a_second_mount_is_refused_and_a_third_that_reads_is_not(
     before = image.read_bytes()
     with mounted_at(tmp_path / "a", *device(kind, image)) as first:
         assert re.fullmatch(
-            rf"{image}: in use by PID {first.pid} \(\w+\); end that first, "
+            rf"{image}: in use by PID {first.pid} \([^)]+\); end that first, "
             "or attach it with readonly",
             refused(tmp_path / "b", *device(kind, image)),
         )
@@ -137,6 +137,7 @@ def test_a_mount_has_an_image_once_by_whatever_name(
         assert done.returncode == 1
         assert complaint(done).startswith(said)
         assert not (mount.path / OTHER).exists()
+        assert len([file for file in files_of(mount.pid) if str(tmp_path) in file]) == 1
         assert vfioccw("add", mount.path, f"{words[1][1]},readonly").returncode == 0
         # What was removed lets it go.
         assert vfioccw("remove", mount.path / SCHID).returncode == 0
@@ -320,5 +321,5 @@ def test_info_and_check_say_who_uses_an_image(kind: str, image: Path, tmp_path: 
         assert [done.returncode for done in (info, check)] == [0, 0]
         locked = re.search(r"^locked: +(.*)$", info.stdout.decode(), re.M)
         assert locked is not None
-        assert re.fullmatch(rf"in use by PID {mount.pid} \(\w+\)", locked[1])
+        assert re.fullmatch(rf"in use by PID {mount.pid} \([^)]+\)", locked[1])
         assert check.stdout.decode().startswith(f"{image}: in use by PID {mount.pid} (")

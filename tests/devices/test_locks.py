@@ -194,6 +194,19 @@ def test_who_is_refused_keeps_no_lock(using: Using, path: Path) -> None:
     os.close(fd)
 
 
+def test_a_name_that_leads_to_another_file_by_now_is_refused(path: Path) -> None:
+    fd = os.open(path, os.O_RDWR)
+    new = path.with_name("new.img")
+    new.write_bytes(bytes(1024))
+    new.replace(path)
+    with pytest.raises(UserError, match=r"disk\.img: replaced at this very moment; try again"):
+        hold(fd, str(path), Use.WRITE)
+    path.unlink()
+    with pytest.raises(FileNotFoundError):
+        hold(fd, str(path), Use.WRITE)
+    os.close(fd)
+
+
 def test_users_are_told_by_their_processes(using: Using, path: Path) -> None:
     assert users(str(path)) == ""
     first, second = using(Use.READ), using(Use.WRITE)

@@ -57,7 +57,7 @@ class Use(enum.Enum):
         use.does, use.keeps, use.remedy = frozenset(does), frozenset(keeps), remedy
         return use
 
-    READ = "read", (READS,), (), "end that first"
+    READ = "read", (READS,), (), "wait for its end"
     """Read, whoever writes it."""
     SHARE = "share", (READS, WRITES), (), "end that first, or attach it with readonly"
     """Written, as others may who let us."""
@@ -89,7 +89,7 @@ class Use(enum.Enum):
 class Hold:
     """A file in use, from `hold` to `end`."""
 
-    __slots__ = ("_ending", "_fd", "_key", "_unlocking", "locked", "path", "use")
+    __slots__ = ("_ending", "_fd", "_unlocking", "key", "locked", "path", "use")
 
     def __init__(self, fd: int, path: str, use: Use) -> None:
         self.path = path
@@ -98,8 +98,9 @@ class Hold:
         """What is done with it."""
         self.locked = True
         """Other programs are told; False on a file system without locks."""
+        self.key = identity(os.fstat(fd))
+        """Which file it is."""
         self._fd = fd
-        self._key = identity(os.fstat(fd))
         self._ending = False
         self._unlocking = threading.Lock()
 
@@ -109,7 +110,7 @@ class Hold:
         Gives those that are about to end, and would be in the way only by their locks.
         """
         with _entering:
-            others = [o for o in _holds.get(self._key, ()) if not self.use.bears(o.use)]
+            others = [o for o in _holds.get(self.key, ()) if not self.use.bears(o.use)]
             for other in others:
                 if not other._ending:
                     named = "" if other.path == self.path else f", as {other.path}"
@@ -117,7 +118,7 @@ class Hold:
                         f"{self.path}: in use by another device{named}; "
                         "attach a copy of it, or one of them with readonly"
                     )
-            _holds.setdefault(self._key, []).append(self)
+            _holds.setdefault(self.key, []).append(self)
             return others
 
     def will_end(self) -> None:
@@ -143,10 +144,10 @@ class Hold:
         if ended:
             return
         with _entering:
-            holds = _holds[self._key]
+            holds = _holds[self.key]
             holds.remove(self)
             if not holds:
-                del _holds[self._key]
+                del _holds[self.key]
 
 
 _holds: Final[dict[tuple[int, int], list[Hold]]] = {}
@@ -174,6 +175,9 @@ def hold(fd: int, path: str, use: Use) -> Hold:
         if refused:
             who = _named(_holders(fd, refused))
             raise UserError(f"{path}: in use by {who}; {use.remedy}")
+        if identity(os.stat(path)) != held.key:
+            # Who made it anew had locked what has no name any more.
+            raise UserError(f"{path}: replaced at this very moment; try again")
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             held.end()
@@ -199,6 +203,16 @@ def _lock(fd: int, use: Use, going: list[Hold]) -> list[int]:
 
 
 @contextlib.contextmanager
+def using(fd: int, path: str, use: Use) -> Iterator[None]:
+    """Use *fd*, the file *path*, meanwhile; as `hold`."""
+    held = hold(fd, path, use)
+    try:
+        yield
+    finally:
+        held.end()
+
+
+@contextlib.contextmanager
 def replacing(path: str) -> Iterator[None]:
     """The file *path*, if there is one, is made anew meanwhile; UserError if somebody uses it."""
     try:
@@ -209,11 +223,8 @@ def replacing(path: str) -> Iterator[None]:
     except OSError as error:
         raise UserError(f"{path}: cannot be opened: {error.strerror}; name another file") from None
     try:
-        held = hold(fd, path, Use.REPLACE)
-        try:
+        with using(fd, path, Use.REPLACE):
             yield
-        finally:
-            held.end()
     finally:
         os.close(fd)
 

@@ -15,6 +15,8 @@ from vfioccw_fuse.devices.eckd.geometry import HEADS
 from vfioccw_fuse.devices.eckd.image import HEADER_LENGTH, CkdImage
 from vfioccw_fuse.devices.eckd.track import SLOT
 from vfioccw_fuse.devices.eckd.volume import create
+from vfioccw_fuse.devices.locks import Use
+from vfioccw_fuse.devices.medium import Medium
 from vfioccw_fuse.errors import UserError
 
 CYLINDER = HEADS * SLOT
@@ -153,6 +155,52 @@ def split(volume: Path, cylinders: list[int]) -> list[Path]:
         paths.append(path)
         done += share
     return paths
+
+
+@pytest.mark.parametrize("readonly", [False, True])
+def test_all_files_of_a_volume_are_locked_until_it_is_closed(tmp_path, readonly):
+    paths = split(make_volume(tmp_path / "one.ckd", 4), [2, 1, 1])
+    before = [path.read_bytes() for path in paths]
+    image = CkdImage.open(paths[0], readonly)
+    for path in paths:
+        with pytest.raises(UserError, match=f"{path}: in use by"):
+            create(path, 1, replace=True)
+        if not readonly:
+            with pytest.raises(UserError, match=f"{path}: in use by"):
+                Medium.open(str(path), os.O_RDWR, use=Use.WRITE)
+    assert [path.read_bytes() for path in paths] == before
+    image.close()
+    for path in paths:
+        create(path, 1, replace=True)
+
+
+def test_a_volume_of_which_one_file_is_in_use_is_refused_and_leaves_the_others(tmp_path):
+    paths = split(make_volume(tmp_path / "one.ckd", 4), [2, 1, 1])
+    last = Medium.open(str(paths[2]), os.O_RDWR, use=Use.WRITE)
+    with pytest.raises(UserError, match=f"{paths[2]}: in use by"):
+        CkdImage.open(paths[0])
+    for path in paths[:2]:
+        Medium.open(str(path), os.O_RDWR, use=Use.REPLACE).close()
+    last.close()
+    CkdImage.open(paths[0]).close()
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_a_volume_that_is_being_made_is_in_use(tmp_path, replace):
+    path = tmp_path / "one.ckd"
+    if replace:
+        create(path, 1)
+    seen = []
+
+    def look(_done, _all):
+        for name in tmp_path.iterdir():
+            with pytest.raises(UserError, match=f"{name}: in use by"):
+                Medium.open(str(name), os.O_RDONLY, use=Use.READ)
+            seen.append(name.name)
+
+    create(path, 1, replace=replace, progress=look)
+    assert sorted(seen) == (["one.ckd", "one.ckd.new"] if replace else ["one.ckd"])
+    CkdImage.open(path).close()
 
 
 def test_a_volume_in_several_files_is_one(tmp_path):

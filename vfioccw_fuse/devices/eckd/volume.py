@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from ...errors import UserError
-from ..locks import replacing
+from ..locks import Use, replacing, using
 from ..options import Option, Owner
 from . import labels
 from .geometry import HEADS, MOST_CYLINDERS, fits, model_of, records_per_track
@@ -81,14 +81,15 @@ def create(
     with replacing(path) if replace else contextlib.nullcontext():
         work = f"{path}.new" if replace else path
         try:
-            fd = os.open(work, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+            fd = os.open(work, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         except OSError as error:
             raise UserError(f"{work}: cannot be made: {error.strerror}") from None
         try:
             try:
-                os.ftruncate(fd, HEADER_LENGTH + cylinders * CYLINDER_LENGTH)
-                _pwrite(fd, header, 0)
-                _write_tracks(fd, cylinders, volser, format, progress)
+                with using(fd, work, Use.REPLACE):
+                    os.ftruncate(fd, HEADER_LENGTH + cylinders * CYLINDER_LENGTH)
+                    _pwrite(fd, header, 0)
+                    _write_tracks(fd, cylinders, volser, format, progress)
             finally:
                 os.close(fd)
             if replace:
