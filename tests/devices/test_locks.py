@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -138,6 +140,21 @@ def test_within_a_process_the_same_uses_bear_each_other(
                 held(ours)
     first.end()
     held(Use.REPLACE).end()
+
+
+def test_of_many_who_come_at_once_one_is_let_in(path: Path) -> None:
+    def come(fd: int) -> Hold | None:
+        with contextlib.suppress(UserError):
+            return hold(fd, str(path), Use.WRITE)
+        return None
+
+    files = [os.open(path, os.O_RDWR) for _ in range(64)]
+    with ThreadPoolExecutor(16) as threads:
+        let_in = [it for it in threads.map(come, files) if it is not None]
+    assert len(let_in) == 1
+    let_in[0].end()
+    for fd in files:
+        os.close(fd)
 
 
 @pytest.mark.parametrize("link", [os.link, os.symlink])
