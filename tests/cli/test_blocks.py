@@ -61,6 +61,17 @@ def test_a_file_that_does_not_fit_is_not_begun(mnt, tmp_path):
     assert mnt.image.read_bytes() == before
 
 
+def test_only_a_file_of_no_known_format_is_to_be_padded(mnt, tmp_path):
+    before = mnt.image.read_bytes()
+    cckd = b"CKD_C370".ljust(700, b"\0")
+    for data, words in ((bytes(700), "truncate"), (cckd, "compressed CKD")):
+        (tmp_path / "new").write_bytes(data)
+        line = complaint(run(mnt, "write", "--input", tmp_path / "new"))
+        assert words in line
+        assert ("truncate" in line) == (words == "truncate")
+    assert mnt.image.read_bytes() == before
+
+
 def test_a_pipe_that_is_too_long_says_what_was_written(mnt):
     done = run(mnt, "write", "--block", BLOCKS - 1, data=bytes(2 * BLOCK))
     assert done.returncode == 1

@@ -96,7 +96,7 @@ def test_info_tells_size_and_label(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(b"", "0 bytes"), (bytes(513), "truncate -s %512")],
+    [(bytes(513), "truncate -s %512"), (b"QFI\xfb\0\0\0\3" + bytes(505), "qcow2")],
 )
 def test_info_says_what_is_no_fba_disk(tmp_path, content, words):
     path = tmp_path / "disk.img"

@@ -16,6 +16,8 @@ from vfioccw_fuse.devices.catalog import TYPES
 from vfioccw_fuse.devices.options import Fault
 from vfioccw_fuse.vfio.control import options_of
 
+QCOW2 = b"QFI\xfb\0\0\0\3".ljust(512, b"\0")
+
 
 def test_mount_returns_when_the_mount_is_usable(mnt):
     assert sorted(os.listdir(mnt.path)) == ["0.0.0313", "irqfd"]
@@ -160,6 +162,9 @@ def test_after_a_killed_server_the_mount_point_can_be_used_again(tmp_path):
         (["disk.img"], 1, "disk.img: not a directory"),
         (["mnt", "--device", "fba@0.0.0313:none.img"], 1, "none.img: no such"),
         (["mnt", "--device", "fba@0.0.0313:odd.img"], 1, "multiple of 512"),
+        (["mnt", "--device", "fba@0.0.0313:foreign.img"], 1, "qcow2 format; convert it with qemu"),
+        (["mnt", "--device", "3390@0.0.0313:foreign.img"], 1, "qcow2 format; convert it with qemu"),
+        (["mnt", "--device", "3490@0.0.0313:disk.img"], 1, "a raw disk, not a tape image"),
         (["mnt", "--device", "fba@0.0.0313"], 1, "write TYPE@SUBCHANNEL:IMAGE"),
         (["mnt", "--device", "fba@0.0.0313:disk.img,delay=soon"], 1, "delay=soon"),
         (["mnt", "--device", "fba@0.0.0313:disk.img,order=foo"], 1, "order=foo: big or host"),
@@ -184,12 +189,31 @@ def test_what_is_wrong_is_one_line_and_nothing_is_mounted(
 ):
     make_image(tmp_path / "disk.img")
     (tmp_path / "odd.img").write_bytes(bytes(700))
+    (tmp_path / "foreign.img").write_bytes(QCOW2)
     (tmp_path / "mnt").mkdir()
     done = vfioccw("mount", *args, *(["-f"] if foreground else []), cwd=tmp_path)
     assert done.returncode == status
     assert words in complaint(done)
     assert done.stdout == b""
     assert not is_mounted(tmp_path / "mnt")
+
+
+def test_what_is_attached_with_a_warning_is_said_to_who_mounts(tmp_path):
+    disk = tmp_path / "disk.img"
+    disk.write_bytes(QCOW2)
+    (tmp_path / "mnt").mkdir()
+    done = vfioccw("mount", tmp_path / "mnt", "--device", f"fba@0.0.0313:{disk},format=raw")
+    system = MountedSystem(tmp_path / "mnt", disk)
+    try:
+        assert done.returncode == 0
+        assert complaint(done) == (
+            f"{disk}: a disk image in qcow2 format; "
+            "it is attached as a raw disk, as format=raw says"
+        )
+        assert vfioccw("umount", system.path).returncode == 0
+        system.assert_nothing_is_left()
+    finally:
+        system.give_up()
 
 
 def test_device_help_lists_types_options_and_faults():

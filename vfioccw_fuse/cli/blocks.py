@@ -84,7 +84,7 @@ def write_command(subchannel: str, block: int, count: int | None, source: str) -
         file = sys.stdin.buffer if source == "-" else stack.enter_context(open(source, "rb"))
         size = _size(file)
         if size is not None:
-            blocks = _whole_blocks(source, size)
+            blocks = _whole_blocks(source, file, size)
             count = blocks if count is None else min(count, blocks)
             _check(subchannel, disk, block, count)
         most = disk.blocks - block if count is None else count
@@ -119,13 +119,17 @@ def _size(file: BinaryIO) -> int | None:
     return max(0, status.st_size - file.tell()) if stat.S_ISREG(status.st_mode) else None
 
 
-def _whole_blocks(name: str, size: int) -> int:
-    """Give the blocks of a file of *size* bytes; UserError if they are not whole."""
+def _whole_blocks(name: str, file: BinaryIO, size: int) -> int:
+    """Give the blocks of the *size* bytes left in *file*; UserError if they are not whole."""
     blocks, rest = divmod(size, BLOCK)
     if rest:
-        raise UserError(
-            f"{name}: {size} bytes are not a multiple of {BLOCK}; truncate -s %{BLOCK} pads it"
-        )
+        from ..devices.identify import Kind, identify
+
+        found = identify(name, file.fileno(), os.fstat(file.fileno()).st_size)
+        said = f"{name}: {size} bytes are not a multiple of {BLOCK}"
+        if found.kind is not Kind.UNKNOWN:
+            raise UserError(f"{said}: {found.what}; {found.remedy}")
+        raise UserError(f"{said}; truncate -s %{BLOCK} pads it")
     return blocks
 
 

@@ -1,7 +1,8 @@
 """`vfioccw image`: make media, say what a file is, check it. Needs no mount.
 
 An FBA image has no header: block n is the 512 bytes at offset 512 * n. A CKD image begins with
-CKD_P370. An AWS tape has no mark of its own; a file is taken for one by its name, `*.aws`.
+CKD_P370. An AWS tape is known by its headers; a blank one is an empty file. What else a file may
+be, and what helps then, says `devices.identify`.
 """
 
 import contextlib
@@ -17,6 +18,7 @@ from .sizes import SIZE
 
 if TYPE_CHECKING:
     from ..devices.eckd import volume
+    from ..devices.identify import Identity
 
 BLOCK = 512
 """Bytes of a block of an FBA disk."""
@@ -24,8 +26,6 @@ MOST_BLOCKS = (1 << 32) - 1
 """The most blocks of an FBA disk: Read Device Characteristics has four bytes for the number."""
 _LABEL_BLOCK = 1  # where a Linux or CMS FBA volume has its label: block/partitions/ibm.c
 _LABELS = {"VOL1": "a standard label", "LNX1": "a Linux label", "CMS1": "a CMS label"}
-_CKD_MAGIC = b"CKD_P370"
-_TAPE_SUFFIX = ".aws"
 _PC_TABLE = slice(510, 512), b"\x55\xaa"
 
 
@@ -157,37 +157,24 @@ def _make_empty(path: str, size: int, force: bool) -> None:
 def info(file: str) -> None:
     """Say what FILE is: its kind, its size, the label that its system wrote.
 
+    It goes by the content. What is no medium is an error that says what it is and what converts it.
+
     \b
     Example:
       vfioccw image info disk.img
     """
-    if not os.path.exists(file):
-        raise UserError(f"{file}: no such file; vfioccw image create makes one")
-    with open(file, "rb", buffering=0) as image:
-        status = os.fstat(image.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise UserError(f"{file}: not an ordinary file")
-        head = image.read(2 * BLOCK)
-    if head.startswith(_CKD_MAGIC):
-        _show(_ckd_rows(file))
-        return
-    if file.endswith(_TAPE_SUFFIX):
-        _show(_tape_rows(file))
-        return
-    blocks, rest = divmod(status.st_size, BLOCK)
-    if rest or not blocks:
-        raise UserError(
-            f"{file}: {status.st_size} bytes are no FBA disk: that is a multiple of {BLOCK}; "
-            f"truncate -s %{BLOCK} {file} pads it"
-        )
-    _show([
-        ("kind", "FBA disk (9336), raw"),
-        ("size", f"{status.st_size} bytes"),
-        ("blocks", f"{blocks} of {BLOCK} bytes"),
-        ("in use", f"{status.st_blocks * 512} bytes on its file system"),
-        ("label", _label(head)),
-        *_locked(file),
-    ])  # fmt: skip
+    from ..devices.identify import Kind, identify_file
+
+    found = identify_file(file)
+    match found.kind:
+        case Kind.CKD:
+            _show(_ckd_rows(file))
+        case Kind.TAPE | Kind.EMPTY:
+            _show(_tape_rows(file))
+        case Kind.RAW:
+            _show(_raw_rows(found))
+        case _:
+            raise found.refusal()
 
 
 def _show(rows: list[tuple[str, str]]) -> None:
@@ -226,6 +213,21 @@ def _ckd_rows(file: str) -> list[tuple[str, str]]:
     return rows + _locked(file)
 
 
+def _raw_rows(found: "Identity") -> list[tuple[str, str]]:
+    """What is on a raw disk."""
+    with open(found.path, "rb", buffering=0) as image:
+        head = image.read(2 * BLOCK)
+        allocated = os.fstat(image.fileno()).st_blocks * 512
+    return [
+        ("kind", "FBA disk (9336), raw"),
+        ("size", f"{found.size} bytes"),
+        ("blocks", f"{found.size // BLOCK} of {BLOCK} bytes"),
+        ("in use", f"{allocated} bytes on its file system"),
+        ("label", _label(head)),
+        *_locked(found.path),
+    ]
+
+
 def _tape_rows(file: str) -> list[tuple[str, str]]:
     """What is on a tape."""
     from ..devices.tape.aws import AwsTape
@@ -236,7 +238,7 @@ def _tape_rows(file: str) -> list[tuple[str, str]]:
     finally:
         tape.close()
     rows = [
-        ("kind", "tape, AWS image"),
+        ("kind", "tape, AWS image" if tape.medium.size_at_open else "blank tape, an empty file"),
         ("blocks", " + ".join(str(blocks) for blocks in found.blocks) + " (file by file)"),
         ("marks", str(found.marks)),
         ("longest", f"{found.longest} bytes"),
@@ -259,31 +261,31 @@ def check(file: str) -> int:
     Example:
       vfioccw image check vol.ckd
     """
-    try:
-        with open(file, "rb", buffering=0) as image:
-            head = image.read(len(_CKD_MAGIC))
-            size = os.fstat(image.fileno()).st_size
-    except FileNotFoundError:
-        raise UserError(f"{file}: no such file; vfioccw image create makes one") from None
+    from ..devices.identify import Kind, identify_file
+
+    found = identify_file(file)
     for _, used in _locked(file):
         click.echo(f"{file}: {used}; what is written meanwhile may look damaged")
-    if head == _CKD_MAGIC:
-        from ..devices.eckd import volume
+    match found.kind:
+        case Kind.CKD:
+            from ..devices.eckd import volume
 
-        problems = volume.check(file)
-        for problem in problems:
-            click.echo(str(problem))
-        wrong = any(problem.severity is volume.Severity.ERROR for problem in problems)
-        click.echo(f"{file}: {'damaged' if wrong else 'all tracks are well'}")
-        return EXIT_FAILURE if wrong else EXIT_OK
-    if file.endswith(_TAPE_SUFFIX):
-        rows = dict(_tape_rows(file))
-        click.echo(f"{file}: {rows.get('damage', 'all blocks are well')}")
-        return EXIT_FAILURE if "damage" in rows else EXIT_OK
-    if not size or size % BLOCK:
-        raise UserError(f"{file}: {size} bytes are no FBA disk: that is a multiple of {BLOCK}")
-    click.echo(f"{file}: {size // BLOCK} blocks; an FBA image has nothing else to check")
-    return EXIT_OK
+            problems = volume.check(file)
+            for problem in problems:
+                click.echo(str(problem))
+            wrong = any(problem.severity is volume.Severity.ERROR for problem in problems)
+            click.echo(f"{file}: {'damaged' if wrong else 'all tracks are well'}")
+            return EXIT_FAILURE if wrong else EXIT_OK
+        case Kind.TAPE | Kind.EMPTY:
+            rows = dict(_tape_rows(file))
+            click.echo(f"{file}: {rows.get('damage', 'all blocks are well')}")
+            return EXIT_FAILURE if "damage" in rows else EXIT_OK
+        case Kind.RAW:
+            blocks = found.size // BLOCK
+            click.echo(f"{file}: {blocks} blocks; an FBA image has nothing else to check")
+            return EXIT_OK
+        case _:
+            raise found.refusal()
 
 
 def _label(head: bytes) -> str:

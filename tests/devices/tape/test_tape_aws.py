@@ -150,7 +150,6 @@ def test_a_torn_block_can_be_written_over(tmp_path):
         segment(b"xyz", 5, 0x20),
         segment(b"", 5, 0xA0),
         segment(b"xyz", 5, 0x40),
-        segment(b"xyz", 5, 0xA1),
         segment(b"xyz", 5, 0x80) + segment(b"xyz", 3, 0xA0),
         segment(b"xyz", 5, 0x80) + segment(b"", 3, 0x40),
         (segment(b"x", 1, 0x80) + segment(b"x", 1, 0x00) * 2000 + segment(b"x", 1, 0x20)),
@@ -228,8 +227,9 @@ def test_one_drive_writes_a_tape_and_any_number_reads_it(image):
     [
         (segment(b"xyz", 0, 0xA1), "compressed"),
         (segment(b"xyz", 0, 0xA2), "compressed"),
+        (segment(b"first") + segment(b"xyz", 5, 0xA1), "compressed"),
         (b"VOL1 and so on", "not a tape image"),
-        (b"#!/bin/sh\n", "not a tape image"),
+        (b"#!/bin/sh\n", "a text file"),
         (segment(b"xyz", 7), "not a tape image"),
         (bytes(100), "not a tape image"),
     ],

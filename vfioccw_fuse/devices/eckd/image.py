@@ -17,28 +17,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple, Self
 
-from ...errors import UserError
+from ...errors import UserError, reason
+from ..identify import CKD_HEADER, CKD_MAGIC, Kind, identify
 from ..locks import Use
 from ..medium import Medium
 from .geometry import DEVICE_TYPE, HEADS, MOST_CYLINDERS
 from .track import SLOT
 
-HEADER_LENGTH: Final = 512
-MAGIC: Final = b"CKD_P370"
+HEADER_LENGTH: Final = CKD_HEADER
 MOST_FILES: Final = 27
 """Files of one volume: suffixes 1 to 9, then A to R."""
 SERIAL_LENGTH: Final = 12
 
 _HEADER = struct.Struct("<8sIIBBH12s")
-_OTHER_FORMATS = {
-    b"CKD_C370": "a compressed CKD image; make an uncompressed copy with cckd2ckd",
-    b"CKD_S370": "a shadow file of a compressed CKD image; merge it, then convert it with cckd2ckd",
-    b"CKD_P064": "a 64-bit CKD image; make a CKD_P370 copy with dasdcopy",
-    b"CKD_C064": "a 64-bit compressed CKD image; make a CKD_P370 copy with dasdcopy",
-    b"CKD_S064": "a 64-bit shadow file; merge it and make a CKD_P370 copy with dasdcopy",
-    b"FBA_C370": "a compressed FBA image, not a 3390; make a raw copy and attach it as fba",
-}
-_OTHER_TYPES = {0x45: "9345", 0x50: "3350", 0x75: "3375", 0x80: "3380", 0x30: "3330", 0x40: "3340"}
 
 
 class Header(NamedTuple):
@@ -63,7 +54,7 @@ class Header(NamedTuple):
 
 def new_header(serial: str) -> Header:
     """The header of a volume in one file; *serial* has 12 characters."""
-    return Header(MAGIC, HEADS, SLOT, DEVICE_TYPE & 0xFF, 0, 0, serial.encode("ascii"))
+    return Header(CKD_MAGIC, HEADS, SLOT, DEVICE_TYPE & 0xFF, 0, 0, serial.encode("ascii"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +79,7 @@ def _open_file(path: str, use: Use) -> _File:
         hint = "; attach it with readonly, or make it writable" if use.writes else ""
         raise UserError(f"{path}: permission denied{hint}") from None
     except OSError as error:
-        raise UserError(f"{path}: cannot be opened: {error.strerror}") from None
+        raise UserError(f"{path}: cannot be opened: {reason(error)}; name a CKD image") from None
     try:
         header, tracks = _check_file(medium)
     except BaseException:
@@ -100,22 +91,13 @@ def _open_file(path: str, use: Use) -> _File:
 def _check_file(medium: Medium) -> tuple[Header, int]:
     """The header of an open file and its number of tracks; UserError if it is no 3390 image."""
     path, size = medium.path, medium.size_at_open
+    found = identify(path, medium.fd, size)
+    if found.kind is not Kind.CKD:
+        raise found.refusal(Kind.CKD)
     try:
-        raw = medium.read(HEADER_LENGTH, 0)
+        header = Header(*_HEADER.unpack_from(medium.read(HEADER_LENGTH, 0)))
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    magic = raw[: len(MAGIC)]
-    if magic in _OTHER_FORMATS:
-        raise UserError(f"{path}: {_OTHER_FORMATS[magic]}")
-    if magic != MAGIC or len(raw) < HEADER_LENGTH:
-        raise UserError(
-            f"{path}: not a CKD image (it does not begin with a header CKD_P370 of 512 bytes); "
-            "make one with vfioccw image create 3390"
-        )
-    header = Header(*_HEADER.unpack_from(raw))
-    if header.device != DEVICE_TYPE & 0xFF:
-        other = _OTHER_TYPES.get(header.device, f"a device of type xx{header.device:02x}")
-        raise UserError(f"{path}: an image of {other}, not of a 3390; only 3390 is supported")
     if (header.heads, header.slot) != (HEADS, SLOT):
         raise UserError(
             f"{path}: the header says {header.heads} heads and {header.slot} bytes a track, a 3390 "

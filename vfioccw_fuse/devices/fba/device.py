@@ -7,16 +7,20 @@ what the recorded programs show.
 
 from __future__ import annotations
 
+import logging
 from typing import ClassVar, Final, NoReturn
 
 from ...errors import UserError
 from ...regions import constants as c
 from .. import dasd
 from ..base import EQUIPMENT_CHECK, DataTransfer, Device, UnitCheck, command
+from ..identify import Kind, identify
 from ..locks import Use
 from ..medium import Medium
-from ..options import READONLY, SHARED, DeviceSpec, Options
+from ..options import READONLY, SHARED, DeviceSpec, Option, Options, Owner
 from . import codes
+
+log = logging.getLogger(__name__)
 
 READS: Final = (codes.READ_DATA, codes.READ_REPLICATED)
 """Operations of Locate that prepare a Read."""
@@ -25,13 +29,28 @@ WRITES: Final = (codes.WRITE_DATA, codes.WRITE_AND_VERIFY, codes.FORMAT_DEFECTIV
 OPERATIONS: Final = frozenset({*READS, *WRITES})
 
 
+def _parse_format(text: str) -> str:
+    if text != "raw":
+        raise UserError("only raw can be said")
+    return text
+
+
+FORMAT: Final = Option(
+    word="format",
+    owner=Owner.DEVICE,
+    metavar="raw",
+    help="the file is taken as a raw disk, whatever format it looks like",
+    parse=_parse_format,
+)
+
+
 class Fba(Device):
     """A fixed-block disk. Its image is open for as long as the device is attached."""
 
     type_name: ClassVar[str] = "fba"
     description = "fixed-block disk"
     takes = "raw image of 512-byte blocks"
-    options = Options(READONLY, SHARED)
+    options = Options(READONLY, SHARED, FORMAT)
     words = codes.WORDS
     sense_length = 24
     model: ClassVar[str] = "9336"
@@ -56,19 +75,17 @@ class Fba(Device):
 
     @classmethod
     def open(cls, spec: DeviceSpec) -> Fba:
-        """Attach the image; UserError if there is none, or it is not a multiple of 512 bytes.
+        """Attach the image; UserError if there is none, or it is no raw disk.
 
         UserError, too, while somebody uses it who does not bear that.
         """
         readonly = spec.get(READONLY, False)
         medium = open_image(spec.path, Use.of(readonly=readonly, shared=spec.get(SHARED, False)))
-        size = medium.size_at_open
-        if size == 0 or size % codes.BLOCK:
+        try:
+            _check_image(medium, as_it_is=spec.get(FORMAT, None) is not None)
+        except BaseException:
             medium.close()
-            raise UserError(
-                f"{spec.path}: {size} bytes is not a disk of 512-byte blocks; "
-                "its size must be a multiple of 512 and not 0"
-            )
+            raise
         return cls(medium, readonly)
 
     def begin(self) -> None:
@@ -214,6 +231,21 @@ class Fba3370(Fba):
     blocks_per_group = 62
     blocks_per_access_position = 744
     sense_id = bytes.fromhex("ff388001337000")
+
+
+def _check_image(medium: Medium, *, as_it_is: bool) -> None:
+    """UserError unless *medium* is a raw disk, or has whole blocks and is taken *as_it_is*."""
+    path, size = medium.path, medium.size_at_open
+    found = identify(path, medium.fd, size)
+    if found.kind is Kind.RAW:
+        return
+    if not as_it_is or found.kind in (Kind.EMPTY, Kind.UNKNOWN):
+        raise found.refusal(Kind.RAW)
+    if size % codes.BLOCK:
+        raise UserError(
+            f"{path}: {found.what} of {size} bytes, no multiple of {codes.BLOCK}; {found.remedy}"
+        )
+    log.warning("%s: %s; it is attached as a raw disk, as format=raw says", path, found.what)
 
 
 def open_image(path: str, use: Use) -> Medium:

@@ -21,23 +21,14 @@ from __future__ import annotations
 import enum
 import errno
 import os
-import struct
 from dataclasses import dataclass
 from typing import Final
 
 from ...errors import UserError
+from ..identify import Kind, identify
 from ..locks import Use
 from ..medium import Medium
-
-HEADER: Final = struct.Struct("<HHBB")
-"""Length of this segment, length of the previous one, flags, unused."""
-FLAG_START: Final = 0x80
-"""The first segment of a block."""
-FLAG_MARK: Final = 0x40
-"""A tape mark; its length is zero."""
-FLAG_END: Final = 0x20
-"""The last segment of a block."""
-FLAGS_KNOWN: Final = FLAG_START | FLAG_MARK | FLAG_END
+from .header import FLAG_END, FLAG_MARK, FLAG_START, FLAGS2_HET, FLAGS_HET, FLAGS_KNOWN, HEADER
 
 MAX_SEGMENT: Final = 0xFFFF
 """Bytes of one segment: the length field has 16 bits."""
@@ -56,6 +47,7 @@ class Trouble(enum.Enum):
     VOID = "nothing is recorded here"
     TORN = "the file ends inside a block"
     DAMAGED = "not a block of the AWS format"
+    COMPRESSED = "a compressed block, which only HET has; unpack the tape with hetupd -d"
     READ = "the file cannot be read"
     WRITE = "the file cannot be written"
     FULL = "the end of the tape"
@@ -135,8 +127,8 @@ class AwsTape:
     def open(cls, path: str, *, readonly: bool = False, capacity: int | None = None) -> AwsTape:
         """Open the image *path*; UserError says what is wrong with it and what helps.
 
-        An empty file is a blank tape. Only the first header is looked at here: what is damaged
-        further on is met by the program that reads it, as on a tape.
+        An empty file is a blank tape. What is damaged behind the first header is met by the program
+        that reads it, as on a tape.
         """
         try:
             use = Use.of(readonly=readonly)
@@ -160,18 +152,9 @@ class AwsTape:
     @staticmethod
     def _check_image(medium: Medium, path: str) -> None:
         """Refuse what is not a tape image at all."""
-        first = medium.read(HEADER.size, 0)
-        if len(first) < HEADER.size:
-            return
-        length, previous, flags, _ = HEADER.unpack(first)
-        if flags & FLAG_START and flags & ~FLAGS_KNOWN and not flags & FLAG_MARK and not previous:
-            raise UserError(
-                f"{path}: a compressed tape image (HET); unpack it with: hetupd -d {path} FILE.aws"
-            )
-        if flags & ~FLAGS_KNOWN or previous or bool(flags & FLAG_MARK) == bool(length):
-            raise UserError(
-                f"{path}: not a tape image in AWS format; an empty file is a blank tape"
-            )
+        found = identify(path, medium.fd, medium.size_at_open)
+        if found.kind not in (Kind.TAPE, Kind.EMPTY) and not found.begins_as_tape:
+            raise found.refusal(Kind.TAPE)
 
     def close(self) -> None:
         """Let the file go. What was written is with the operating system."""
@@ -309,7 +292,9 @@ class AwsTape:
             raise MediumError(Trouble.VOID, offset)
         if len(header) < HEADER.size:
             raise MediumError(Trouble.TORN, offset)
-        length, previous, flags, _ = HEADER.unpack(header)
+        length, previous, flags, more = HEADER.unpack(header)
+        if (flags & FLAGS_HET or more == FLAGS2_HET) and not flags & ~(FLAGS_KNOWN | FLAGS_HET):
+            raise MediumError(Trouble.COMPRESSED, offset)
         segment = Segment(offset, length, previous, flags)
         if flags & ~FLAGS_KNOWN or segment.is_mark == bool(length):
             raise MediumError(Trouble.DAMAGED, offset)

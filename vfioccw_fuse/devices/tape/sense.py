@@ -71,6 +71,7 @@ TROUBLES: Final = {
     Trouble.VOID: Condition.VOID,
     Trouble.TORN: Condition.TORN,
     Trouble.DAMAGED: Condition.READ_CHECK,
+    Trouble.COMPRESSED: Condition.READ_CHECK,
     Trouble.READ: Condition.READ_CHECK,
     Trouble.WRITE: Condition.WRITE_CHECK,
     Trouble.FULL: Condition.END_OF_TAPE,
