@@ -258,13 +258,31 @@ def test_write(disk: Disk, operation: int) -> None:
     assert disk.path.read_bytes() == before[: 5 * BLOCK] + data + before[7 * BLOCK :]
 
 
-def test_a_block_that_is_only_begun_is_filled_with_zeros(disk: Disk) -> None:
+@pytest.mark.parametrize("length", [0, 1, BLOCK, BLOCK + 88, 3 * BLOCK - 1, 3 * BLOCK])
+def test_a_short_write_leaves_zeros_in_the_rest_of_what_was_located(
+    disk: Disk, length: int
+) -> None:
     disk.extent()
     disk.locate(codes.WRITE_DATA, 5, 3)
-    assert disk.execute(codes.WRITE, Transfer(b"\xaa" * (BLOCK + 88))) == ENDED
-    assert disk.block(5) == b"\xaa" * BLOCK
-    assert disk.block(6) == b"\xaa" * 88 + bytes(BLOCK - 88)
-    assert disk.block(7) == bytes([7]) * BLOCK
+    before = disk.path.read_bytes()
+    assert disk.execute(codes.WRITE, Transfer(b"\xaa" * length)) == ENDED
+    written = (b"\xaa" * length).ljust(3 * BLOCK, b"\0")
+    assert disk.path.read_bytes() == before[: 5 * BLOCK] + written + before[8 * BLOCK :]
+
+
+def test_a_short_write_of_a_long_domain_leaves_zeros_to_its_end(tmp_path: Path) -> None:
+    path, blocks = tmp_path / "long.img", 1000
+    path.write_bytes(b"\x11" * (blocks * BLOCK))
+    disk = Disk(tmp_path / "disk.img")
+    disk.device.close()
+    disk.device = Fba.open(DeviceSpec("fba", "0.0.0313", str(path)))
+    disk.device.begin()
+    disk.extent(end=blocks - 1)
+    disk.locate(codes.WRITE_DATA, 1, blocks - 2)
+    assert disk.execute(codes.WRITE, Transfer(b"\xaa" * 700)) == ENDED
+    zeros = bytes((blocks - 2) * BLOCK - 700)
+    assert path.read_bytes() == b"\x11" * BLOCK + b"\xaa" * 700 + zeros + b"\x11" * BLOCK
+    disk.device.close()
 
 
 @pytest.mark.parametrize("code", [codes.READ, codes.WRITE])

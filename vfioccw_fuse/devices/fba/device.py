@@ -27,6 +27,8 @@ READS: Final = (codes.READ_DATA, codes.READ_REPLICATED)
 WRITES: Final = (codes.WRITE_DATA, codes.WRITE_AND_VERIFY, codes.FORMAT_DEFECTIVE)
 """Operations of Locate that prepare a Write."""
 OPERATIONS: Final = frozenset({*READS, *WRITES})
+ZEROS: Final = bytes(64 << 10)
+"""What blocks are filled with that a short Write leaves."""
 
 
 def _parse_format(text: str) -> str:
@@ -178,15 +180,18 @@ class Fba(Device):
 
     @command(codes.WRITE)
     def write(self, io: DataTransfer) -> int | None:
-        """Write the blocks that Locate named; a block that is only begun is filled with zeros."""
+        """Write the blocks that Locate named; what the data does not reach becomes zeros."""
         block, count = self._take_located(*WRITES)
         if self.readonly:
             self._refuse(dasd.SENSE1_WRITE_INHIBITED)
         start, size = block * codes.BLOCK, count * codes.BLOCK
         try:
             moved = io.take_file(self._medium, start, size)
-            if moved % codes.BLOCK:
-                self._medium.write(bytes(-moved % codes.BLOCK), start + moved)
+            while moved < size:
+                zeros = ZEROS[: size - moved]
+                self._medium.write(zeros, start + moved)
+                moved += len(zeros)
+                io.breathe()
         except OSError:
             raise UnitCheck(EQUIPMENT_CHECK) from None
         return None
