@@ -3,11 +3,16 @@
 `slow_files` mounts a directory's files a second time. What becomes of each kind of request is said
 meanwhile: `hold` keeps all that come from then on until `release`, `sleep` lets each take its time,
 `fail` gives an errno. `python -m lab.slowfs MNT DIRECTORY` serves it; `.control` takes the words.
+
+With a third word, `volatile`, it loses what was not synced: the kernel keeps writes in its cache
+until it writes them out, the server in its memory until fsync, and only then the directory's file
+has them. `cut` copies those files, as a power cut would leave them, to `NAME.cut`.
 """
 
 import contextlib
 import errno
 import os
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -71,6 +76,10 @@ class SlowFiles:
         """Wait until so many requests of this kind wait, or more."""
         until(lambda: self.held(kind) >= number, f"{number} requests to {kind} are held")
 
+    def cut(self) -> None:
+        """Let there be a `.cut` of each file that was written: what a power cut now would leave."""
+        self._say("cut")
+
     def close(self) -> None:
         """Let all go on and let go of the file system; it may be unmounted then."""
         self.release()
@@ -86,11 +95,14 @@ class SlowFiles:
 
 
 @contextlib.contextmanager
-def slow_files(path: Path, directory: Path) -> Iterator[SlowFiles]:
-    """Show the files of *directory* at *path*, which is made; unmounted at the end."""
+def slow_files(path: Path, directory: Path, *, volatile: bool = False) -> Iterator[SlowFiles]:
+    """Show the files of *directory* at *path*, which is made; unmounted at the end.
+
+    *volatile*: what was not synced is lost.
+    """
     path.mkdir(exist_ok=True)
     process = subprocess.Popen(
-        [sys.executable, "-m", "lab.slowfs", path, directory],
+        [sys.executable, "-m", "lab.slowfs", path, directory, *(["volatile"] if volatile else [])],
         env={**os.environ, "PYTHONPATH": f"{_PROJECT}:{_PROJECT / 'scripts'}"},
         stdin=subprocess.DEVNULL,
         process_group=0,  # Ctrl-C is for us, who end it
@@ -219,9 +231,82 @@ class _FileSystem(pyfuse3.Operations):
         return pyfuse3.StatvfsData()
 
 
-def _serve(path: str, directory: str) -> None:
+class _Volatile(_FileSystem):
+    """The server that loses what was not synced."""
+
+    enable_writeback_cache = True
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self._contents: dict[int, bytearray] = {}
+        self._unsynced: dict[int, list[tuple[int, int]]] = {}
+
+    def _content(self, inode: int) -> bytearray:
+        """What the file has, in memory."""
+        if inode not in self._contents:
+            self._contents[inode] = bytearray((self._directory / self._names[inode]).read_bytes())
+            self._unsynced[inode] = []
+        return self._contents[inode]
+
+    def _attributes(self, inode: int) -> pyfuse3.EntryAttributes:
+        entry = super()._attributes(inode)
+        if inode in self._contents:
+            entry.st_size = len(self._contents[inode])
+        return entry
+
+    async def open(self, inode: Any, flags: int, ctx: Any) -> pyfuse3.FileInfo:
+        opened = await super().open(inode, flags, ctx)
+        return opened if inode == 2 else pyfuse3.FileInfo(fh=inode)
+
+    async def read(self, fh: Any, off: int, size: int) -> bytes:
+        if fh == 2:
+            return await super().read(fh, off, size)
+        await self._comes("read", fh)
+        return bytes(self._content(fh)[off : off + size])
+
+    async def write(self, fh: Any, off: int, buf: bytes) -> int:
+        if fh == 2 and buf == b"cut":
+            for inode in self._contents:
+                name = self._names[inode]
+                shutil.copyfile(self._directory / name, self._directory / f"{name}.cut")
+            return len(buf)
+        if fh == 2:
+            return await super().write(fh, off, buf)
+        await self._comes("write", fh)
+        content = self._content(fh)
+        content.extend(bytes(max(off - len(content), 0)))
+        content[off : off + len(buf)] = buf
+        self._unsynced[fh].append((off, len(buf)))
+        return len(buf)
+
+    async def setattr(
+        self, inode: Any, attr: Any, fields: Any, fh: Any, ctx: Any
+    ) -> pyfuse3.EntryAttributes:
+        await self._comes("setattr", inode)
+        if fields.update_size:
+            content = self._content(inode)
+            del content[attr.st_size :]
+            content.extend(bytes(attr.st_size - len(content)))
+            self._unsynced[inode].append((0, 0))
+        return self._attributes(inode)
+
+    async def fsync(self, fh: Any, datasync: bool) -> None:
+        await self._comes("fsync", fh)
+        content = self._content(fh)
+        unsynced, self._unsynced[fh] = self._unsynced[fh], []
+        fd = self._file(fh)
+        try:
+            for offset, length in unsynced:
+                os.pwrite(fd, content[offset : offset + length], offset)
+            os.ftruncate(fd, len(content))
+        finally:
+            os.close(fd)
+
+
+def _serve(path: str, directory: str, *words: str) -> None:
     options = set(pyfuse3.default_options) | {"fsname=slow"}
-    pyfuse3.init(_FileSystem(Path(directory)), path, options)
+    kind = _Volatile if "volatile" in words else _FileSystem
+    pyfuse3.init(kind(Path(directory)), path, options)
     try:
         trio.run(pyfuse3.main)
     finally:

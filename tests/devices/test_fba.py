@@ -338,6 +338,26 @@ def test_an_image_that_was_cut_off_is_an_equipment_check(disk: Disk) -> None:
     assert disk.sense() == EQUIPMENT
 
 
+def test_a_write_behind_the_end_of_an_image_that_was_cut_off_is_an_equipment_check(
+    disk: Disk, caplog: pytest.LogCaptureFixture
+) -> None:
+    os.truncate(disk.path, 4 * BLOCK)
+    disk.extent()
+    for block in (3, 4, BLOCKS - 2):
+        disk.locate(codes.WRITE_DATA, block, 2)
+        assert disk.execute(codes.WRITE, Transfer(bytes(2 * BLOCK))) == REFUSED
+        assert disk.sense() == EQUIPMENT
+        assert disk.path.stat().st_size == 4 * BLOCK
+    disk.locate(codes.READ_DATA, 4)
+    assert disk.execute(codes.READ) == REFUSED
+    [said] = caplog.messages
+    assert said.startswith(f"{disk.path}: another program has cut it short")
+    # What is left of it goes on.
+    disk.locate(codes.WRITE_DATA, 3)
+    assert disk.execute(codes.WRITE, Transfer(b"\xee" * BLOCK)) == ENDED
+    assert disk.block(3) == b"\xee" * BLOCK
+
+
 def test_an_image_that_cannot_be_written_is_an_equipment_check(disk: Disk) -> None:
     device = Fba(Medium.open(str(disk.path), os.O_RDONLY), False)
     disk.device, whole = device, disk.device

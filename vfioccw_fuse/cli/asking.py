@@ -10,8 +10,8 @@ from . import asking_the_mount
 
 _ANSWER = 1 << 20
 """Bytes of the longest answer: the paths of thousands of subchannels."""
-_WITHIN = 30.0
-"""Seconds for an answer: the server may have to open a medium first."""
+_WITHIN = 40.0
+"""Seconds for an answer: the server may have to open a medium first, or write one out (30 s)."""
 
 
 def ask(mnt: str, message: dict[str, str]) -> dict[str, Any]:

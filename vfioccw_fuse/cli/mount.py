@@ -26,11 +26,12 @@ from click.core import ParameterSource
 
 from ..errors import UserError
 from . import EXIT_FAILURE, EXIT_OK, in_words
-from .mounts import Holder, holders, mounted_at, server_of
+from .mounts import Holder, end_of, holders, mounted_at, server_of
 from .sizes import SIZE
 
 if TYPE_CHECKING:
     from ..devices.options import DeviceSpec
+    from ..fuse.ending import EndReader
     from ..fuse.mount import MountOptions
     from ..regions.table import Interface
 
@@ -246,10 +247,10 @@ def _daemon(point: str, options: "MountOptions", tell: int) -> int:
     except Exception as failed:
         status, words = EXIT_FAILURE, f"{point}: {type(failed).__name__}: {failed}"
     else:
-        words = f"{point}: the server ended before it was ready"
+        words = f"{point}: the server ended before it was ready" if waiting else ""
     if waiting:
         report(words)
-    elif status != EXIT_OK:
+    elif words:
         logging.getLogger("vfioccw").error("%s", words)
     return status
 
@@ -285,8 +286,11 @@ def _log_to_stderr() -> None:
 def umount_command(mnt: str) -> int:
     """End the mount at the directory MNT.
 
-    Comes back when the mount is gone and its daemon has ended; written data is in the images then.
-    While somebody has files of the mount open it says who, changes nothing and ends with status 1.
+    The mount point is gone at once. Comes back when the daemon has ended and what was written is on
+    stable storage, after 30 s at the latest; if that takes a while it says which image it is about,
+    and ends with status 1 if some of it may not be there. Without the second part: devices with
+    sync=never. While somebody has files of the mount open it says who, changes nothing and ends
+    with status 1.
 
     \b
     Example:
@@ -297,13 +301,20 @@ def umount_command(mnt: str) -> int:
         raise UserError(f"{mnt}: not mounted")
     if not mounted.fstype.startswith("fuse"):
         raise UserError(f"{mnt}: this is a mounted {mounted.fstype}, not a mount of vfioccw")
-    server = server_of(mounted.point)
-    try:
-        _detach(mounted.point)
-        _await_end(mounted.point, server)
-    finally:
+    with contextlib.ExitStack() as opened:
+        server, end = server_of(mounted.point), end_of(mounted.point)
         if server is not None:
-            os.close(server)
+            opened.callback(os.close, server)
+        if end is not None:
+            opened.enter_context(end)
+        _detach(mounted.point)
+        _await_end(mounted.point, server, end)
+        failed = end.ask().failed if end is not None else ""
+    if failed:
+        raise UserError(
+            f"{mounted.point}: unmounted, but what was written may not be on stable storage: "
+            f"{failed}; check it"
+        )
     return EXIT_OK
 
 
@@ -345,21 +356,29 @@ def _who(found: list[Holder]) -> str:
 
 _LOOK: Final = 0.1
 """Seconds between two looks at a daemon that ends."""
+_PATIENCE: Final = 0.5
+"""Seconds without a word why it takes so long."""
 
 
-def _await_end(point: str, server: int | None) -> None:
+def _await_end(point: str, server: int | None, end: "EndReader | None") -> None:
     """Wait until *point* is no mount any more and the process of the pidfd *server* has ended.
 
-    Raises UserError after `GONE_WITHIN` seconds.
+    Says on stderr what *end* gives as the reason. Raises UserError after `GONE_WITHIN` seconds.
     """
-    deadline = time.monotonic() + GONE_WITHIN
+    begun = time.monotonic()
+    deadline = begun + GONE_WITHIN
     while mounted_at(point) is not None:
         if time.monotonic() > deadline:
             raise UserError(f"{point}: still mounted; is another mount below it?")
         time.sleep(0.01)
     if server is not None:
         while not select.select([server], [], [], _LOOK)[0] and not _only_threads_are_left(server):
-            if time.monotonic() > deadline:
+            now = time.monotonic()
+            writing = end.ask().writing if end is not None and now > begun + _PATIENCE else ""
+            if writing:
+                click.echo(f"{writing}: being written to stable storage ...", err=True)
+                end = None
+            if now > deadline:
                 raise UserError(f"{point}: unmounted, but its daemon has not ended; see ps")
 
 

@@ -9,6 +9,7 @@ import socket
 import sys
 from typing import NamedTuple
 
+from ..fuse.ending import EndReader
 from ..mountinfo import Mounted, mounted
 
 
@@ -97,5 +98,16 @@ def server_of(point: str) -> int | None:
         # struct ucred begins with the pid, an int of the host.
         pid = int.from_bytes(credentials[:4], sys.byteorder)
         return os.pidfd_open(pid)
+    except OSError:
+        return None
+
+
+def end_of(point: str) -> EndReader | None:
+    """What says how far the end of the mount at *point* is; None if it has nothing that does.
+
+    To be asked before the end, which takes its name away.
+    """
+    try:
+        return EndReader(os.path.dirname(os.readlink(os.path.join(point, "irqfd"))))
     except OSError:
         return None

@@ -219,6 +219,8 @@ class ChannelProgram:
                 except NotReady as wait:
                     self._accepted()
                     return wait.event
+                if device.secures:
+                    status = device.secure(status)
                 io.end()
                 answered, self._answered = self._answered, True
                 if not answered:

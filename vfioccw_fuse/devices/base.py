@@ -163,6 +163,8 @@ class Device:
         """Sense data kept until Sense reads it or the next unit check replaces it."""
         self.media: tuple[Medium, ...] = ()
         """The files that it reads and writes."""
+        self.secures = False
+        """Each command that writes ends when its data is on stable storage (`sync=always`)."""
         self.attention: Callable[[int], None] = lambda status: None
         """Presents unsolicited unit status; set by the subchannel that the device is behind."""
 
@@ -193,6 +195,25 @@ class Device:
             return check.status
         return ENDED if status is None else status
 
+    def secure(self, status: int) -> int:
+        """A command ends with *status*: wait until what it wrote is on stable storage.
+
+        Gives the unit status, another one if that failed. Asked for only if the device `secures`.
+        """
+        try:
+            for medium in self.media:
+                if medium.unsynced:
+                    medium.secure()
+        except OSError:
+            check = self.cannot_write()
+            self.sense = check.sense
+            return check.status
+        return status
+
+    def cannot_write(self) -> UnitCheck:
+        """What says that the medium could not be written; devices with richer sense override it."""
+        return UnitCheck(EQUIPMENT_CHECK)
+
     def reject(self, code: int) -> UnitCheck:
         """What refuses command *code*; devices with richer sense data override it."""
         return UnitCheck(bytes([c.SNS0_CMD_REJECT]))
@@ -208,7 +229,7 @@ class Device:
         self.sense = b""
 
     def close(self) -> None:
-        """Detach the media, without waiting; all that was written is with the operating system."""
+        """Detach the media, without waiting; what was written goes to stable storage meanwhile."""
         for medium in self.media:
             medium.close()
 

@@ -87,6 +87,12 @@ def words_of(name: str) -> DeviceWords:
 
 def attach(spec: DeviceSpec) -> Device:
     """Open the device that *spec* describes; UserError for an unknown type or a bad medium."""
+    from .options import SYNC, Sync
+
     device = device_class(spec.type).open(spec)
     device.path = spec.path
+    sync = spec.get(SYNC, Sync.END)
+    device.secures = sync is Sync.ALWAYS
+    for medium in device.media:
+        medium.keep(sync)
     return device

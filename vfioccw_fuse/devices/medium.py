@@ -9,6 +9,9 @@ buffer goes nowhere. A write cannot be called back: until it has ended, whoever 
 waits, by whatever subchannel, as for a control unit that is busy. A job that never ends costs one
 of `MOST_JOBS` threads of its file, and of no other. The descriptor lives until the last job ends,
 and with it the lock that keeps other writers away (`locks`).
+
+What was written goes to stable storage as the device's `sync=` says (`Medium.keep`); how, is
+`durability`'s matter. A file that others have cut short is not made longer again by a write.
 """
 
 from __future__ import annotations
@@ -20,7 +23,9 @@ import logging
 import os
 import stat
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Sequence
+from functools import partial
 from time import monotonic_ns, perf_counter_ns
 from typing import Any, Final, TypeVar
 from weakref import WeakValueDictionary
@@ -28,10 +33,12 @@ from weakref import WeakValueDictionary
 import outcome
 import trio
 
-from ..errors import UserError
+from ..errors import UserError, printable
 from ..mountinfo import IN_MEMORY, file_system_says
 from ..strand import on_strand, park
+from .durability import Ending, FileSystem, fdatasync
 from .locks import Hold, Use, hold, identity
+from .options import Sync
 
 log = logging.getLogger(__name__)
 
@@ -102,6 +109,8 @@ _files: WeakValueDictionary[tuple[int, int], _Shared] = WeakValueDictionary()
 """By device and inode: the files that are media, or that a job still works on."""
 _entering: Final = threading.Lock()
 """Held by who looks into `_files` and enters a file: media are opened in threads."""
+_systems: Final[defaultdict[int, FileSystem]] = defaultdict(FileSystem)
+"""By device: who brings what is written there to stable storage."""
 
 
 class Medium:
@@ -110,8 +119,9 @@ class Medium:
     Offsets and lengths are in bytes.
     """
 
-    __slots__ = ("_ahead_at", "_closed", "_hold", "_jobs", "_next", "_quick_until", "_seen",
-                 "_shared", "ahead", "fd", "path", "reads", "size_at_open", "writes")  # fmt: skip
+    __slots__ = ("_ahead_at", "_closed", "_hold", "_jobs", "_least", "_next", "_quick_until",
+                 "_seen", "_shared", "_syncing", "_system", "_told", "ahead", "ending", "fd",
+                 "noted", "path", "reads", "size_at_open", "sync", "unsynced", "writes")  # fmt: skip
 
     def __init__(
         self,
@@ -137,13 +147,27 @@ class Medium:
         self.writes = Access.INLINE if in_memory else Access.TIMED if on_disk else Access.THREAD
         """How it is written."""
         self._hold = held
+        status = os.fstat(fd)
         with _entering:
-            key = identity(os.fstat(fd))
+            key = identity(status)
             self._shared = _files.get(key) or _Shared()
             _files[key] = self._shared
         self._quick_until = 0
         self._jobs = 0
         self._closed = False
+        self.sync = Sync.END
+        """When what was written is brought to stable storage; `keep` sets it."""
+        self.unsynced = False
+        """It was written since the last fdatasync began. Never, where nothing is to be done."""
+        self.noted = in_memory
+        """A write needs no `_note`: it is on its way already, or nothing is to be done."""
+        self.ending: Ending | None = None
+        """What `close` has begun: what was written goes to stable storage."""
+        self._system = _systems[status.st_dev]
+        self._syncing: Job | None = None
+        # A file that does not grow and shall not shrink: its least size.
+        self._least = 0
+        self._told = False
         self.ahead = b""
         """What a thread read last, for the program that runs."""
         # Where it begins, and when that was, by the count of changes.
@@ -183,6 +207,15 @@ class Medium:
                 held.end()
             os.close(fd)
             raise
+
+    def keep(self, sync: Sync) -> None:
+        """Bring what is written to stable storage when *sync* says; END unless this was called."""
+        self.sync = sync
+        self.noted |= sync is Sync.NEVER
+
+    def keep_size(self) -> None:
+        """The file has its size for good: a write behind the end of a shorter one is an error."""
+        self._least = self.size_at_open
 
     # --- reading ------------------------------------------------------------------------------
 
@@ -267,11 +300,17 @@ class Medium:
 
     def pwritev(self, areas: Sequence[memoryview | bytes], offset: int) -> int:
         """Write *areas* at *offset* now; gives how much was taken. Only if it `writes_at_once`."""
+        if self._least and os.lseek(self.fd, 0, os.SEEK_END) < self._least:
+            self._need(offset + sum(map(len, areas)))
         self._shared.changes += 1
         if self.writes is Access.INLINE:
             return os.pwritev(self.fd, areas, offset)
         begin = perf_counter_ns()
-        done = os.pwritev(self.fd, areas, offset)
+        try:
+            done = os.pwritev(self.fd, areas, offset)
+        finally:
+            if not self.noted:
+                self._note()
         self._took(perf_counter_ns() - begin)
         return done
 
@@ -282,11 +321,37 @@ class Medium:
         """
         if self.writes_at_once(len(data)):
             self._shared.changes += 1
-            begin = perf_counter_ns()
-            _pwrite(self.fd, data, offset)
-            self._took(perf_counter_ns() - begin)
+            try:
+                self._took(self._pwrite(data, offset))
+            finally:
+                if not self.noted:
+                    self._note()
         else:
-            self._took(self._by_thread(lambda: _pwrite_timed(self.fd, data, offset), writes=True))
+            self._took(self._by_thread(lambda: self._pwrite(data, offset), writes=True))
+
+    def _pwrite(self, data: bytes | bytearray | memoryview, offset: int) -> int:
+        """Write all of *data*; gives how long it took, in ns. In a thread or not."""
+        begin = perf_counter_ns()
+        if self._least and os.lseek(self.fd, 0, os.SEEK_END) < self._least:
+            self._need(offset + len(data))
+        _pwrite(self.fd, data, offset)
+        return perf_counter_ns() - begin
+
+    def _need(self, end: int) -> None:
+        """EIO unless the file, which is shorter than it was, reaches up to *end*."""
+        if _size(self.fd) < end:
+            self.tell_cut()
+            raise OSError(errno.EIO, "the file is shorter than it was")
+
+    def tell_cut(self) -> None:
+        """Somebody has cut the file: a line in the log, once."""
+        if not self._told:
+            self._told = True
+            log.error(
+                "%s: another program has cut it short; what is missing is an equipment check; "
+                "unmount, and restore it",
+                printable(self.path),
+            )
 
     def _took(self, ns: int) -> None:
         """A write took so long."""
@@ -295,7 +360,11 @@ class Medium:
     def append(self, data: bytes) -> int:
         """Add *data* to a file that is open for appending; gives how much was taken; may wait."""
         if self.writes_at_once(len(data)):
-            return os.write(self.fd, data)
+            try:
+                return os.write(self.fd, data)
+            finally:
+                if not self.noted:
+                    self._note()
         return self._by_thread(lambda: os.write(self.fd, data), writes=True)
 
     def truncate(self, size: int) -> None:
@@ -305,39 +374,61 @@ class Medium:
         else:
             self._by_thread(lambda: os.ftruncate(self.fd, size), writes=True)
 
-    def sync(self) -> None:
-        """Wait until what was written is on stable storage (fdatasync(2))."""
-        self._by_thread(lambda: os.fdatasync(self.fd))
+    # --- stable storage -----------------------------------------------------------------------
+
+    def _note(self) -> None:
+        """It was written, this moment: that comes behind each write, not before it."""
+        self.noted = self.unsynced = True
+        if self.sync is Sync.END:
+            self._system.note(self)
+
+    def secure(self) -> None:
+        """Wait until what was written is on stable storage; OSError if it is not.
+
+        Of a file with `sync=never` and of one that is in memory alone that is never asked.
+        """
+        while self._syncing is not None and on_strand():
+            park(self._syncing)
+        if self.unsynced:
+            self._by_thread(partial(fdatasync, self.path, self.fd), syncs=True)
+
+    async def secured(self) -> None:
+        """As `secure`, for a task of the loop. Of a closed file, until its end is over."""
+        if self._syncing is not None:
+            # It may have begun before what the caller means was written.
+            await _outcome_of(self._syncing)
+        if self._closed:
+            if self.ending is not None:
+                await self.ending.wait()
+            return
+        if self.unsynced and self._syncing is None:
+            self._start(partial(fdatasync, self.path, self.fd), syncs=True)
+        if self._syncing is not None:
+            await _outcome_of(self._syncing)
 
     # --- threads ------------------------------------------------------------------------------
 
-    def _by_thread(self, work: Callable[[], T], *, writes: bool = False) -> T:
-        """What *work* gives, done by a thread while the program waits; at once off a strand."""
+    def _by_thread(self, work: Callable[[], T], *, writes: bool = False, syncs: bool = False) -> T:
+        """What *work* gives, done by a thread while the program waits; at once off a strand.
+
+        *writes*: it may change the file; *syncs*: it is fdatasync.
+        """
         shared = self._shared
         if not on_strand():
-            if writes:
-                shared.changes += 1
-            return work()
+            if syncs:
+                self.unsynced = self.noted = False
+            try:
+                return work()
+            finally:
+                if writes:
+                    shared.changes += 1
+                    if not self.noted:
+                        self._note()
         while shared.left_alone or len(shared.jobs) >= MOST_JOBS:
             park(next(iter(shared.left_alone or shared.jobs)))
         if self._closed:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-        job = Job(self, writes=writes)
-        shared.jobs[job] = None
-        self._jobs += 1
-        token = trio.lowlevel.current_trio_token()
-
-        def deliver(result: outcome.Outcome[T]) -> None:
-            job.outcome = result
-            # At the loop's end nobody is left who could want it.
-            with contextlib.suppress(trio.RunFinishedError):
-                token.run_sync_soon(self._ended, job)
-
-        try:
-            trio.lowlevel.start_thread_soon(work, deliver, f"medium {self.path}")
-        except BaseException:
-            self._ended(job)
-            raise
+        job = self._start(work, writes=writes, syncs=syncs)
         try:
             park(job)
         except BaseException:
@@ -348,6 +439,33 @@ class Medium:
         assert job.outcome is not None
         result: T = job.outcome.unwrap()
         return result
+
+    def _start(
+        self, work: Callable[[], object], *, writes: bool = False, syncs: bool = False
+    ) -> Job:
+        """Begin *work* in a thread; RuntimeError if there is none to be had."""
+        job = Job(self, writes=writes)
+        self._shared.jobs[job] = None
+        self._jobs += 1
+        if syncs:
+            # What is written from now on is for the next one.
+            self._syncing = job
+            self.unsynced = self.noted = False
+        token = trio.lowlevel.current_trio_token()
+
+        def deliver(result: outcome.Outcome[object]) -> None:
+            job.outcome = result
+            # At the loop's end nobody is left who could want it.
+            with contextlib.suppress(trio.RunFinishedError):
+                token.run_sync_soon(self._ended, job)
+
+        try:
+            trio.lowlevel.start_thread_soon(work, deliver, f"medium {self.path}")
+        except BaseException:
+            self.unsynced |= syncs
+            self._ended(job)
+            raise
+        return job
 
     def _settle(self) -> None:
         """Wait for the writes of programs that have been ended."""
@@ -362,23 +480,40 @@ class Medium:
         if job.writes:
             # What was read meanwhile may be from before it.
             shared.changes += 1
+            if not self.noted:
+                self._note()
+        elif job is self._syncing:
+            self._syncing = None
         job.end()
         self._jobs -= 1
         if self._closed and not self._jobs:
             self._let_go()
 
     def close(self) -> None:
-        """Close the file, once the last job has ended; waits for nothing. Again: nothing."""
+        """Close the file, once the last job has ended; waits for nothing. Again: nothing.
+
+        What was written goes to stable storage before: `ending`.
+        """
         if not self._closed:
             self._closed = True
             if self._hold is not None:
                 self._hold.will_end()
             if not self._jobs:
                 self._let_go()
+            elif self.unsynced or self._syncing is not None:
+                # The jobs may never end; what has ended goes to stable storage all the same.
+                self.unsynced = False
+                self.ending = self._system.end(self.path, os.dup(self.fd), os.close)
 
     def _let_go(self) -> None:
         fd, self.fd = self.fd, -1
-        if self.writes is Access.THREAD:
+        if self.unsynced:
+            self.unsynced = False
+            if self._hold is not None and self.writes is not Access.THREAD:
+                # Who attaches it next need not wait for the end: all see what was written.
+                self._hold.end()
+            self.ending = self._system.end(self.path, fd, self._close)
+        elif self.writes is Access.THREAD:
             # close(2) may write out what is left.
             trio.lowlevel.start_thread_soon(lambda: self._close(fd), lambda _: None, "close")
         else:
@@ -416,8 +551,8 @@ def _pwrite(fd: int, data: bytes | bytearray | memoryview, offset: int) -> None:
         done += os.pwrite(fd, memoryview(data)[done:], offset + done)
 
 
-def _pwrite_timed(fd: int, data: bytes | bytearray | memoryview, offset: int) -> int:
-    """The same; gives how long it took, in ns."""
-    begin = perf_counter_ns()
-    _pwrite(fd, data, offset)
-    return perf_counter_ns() - begin
+async def _outcome_of(job: Job) -> None:
+    """Wait for *job*; raises what it raised."""
+    await job.wait()
+    assert job.outcome is not None
+    job.outcome.unwrap()

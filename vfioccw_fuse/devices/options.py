@@ -184,6 +184,35 @@ SHARED: Final = Option(
 """For disks, which systems that know of each other may write together."""
 
 
+class Sync(enum.StrEnum):
+    """When what was written is brought to stable storage. The values are the words of `sync=`."""
+
+    END = "end"
+    """From the first second on in the background; all of it at the end, and by fsync(2)."""
+    ALWAYS = "always"
+    """A command that writes ends when its data is there."""
+    NEVER = "never"
+    """Whenever the system does it."""
+
+
+def _parse_sync(text: str) -> Sync:
+    try:
+        return Sync(text)
+    except ValueError:
+        raise UserError(f"one of {', '.join(Sync)}") from None
+
+
+SYNC: Final = Option(
+    word="sync",
+    owner=Owner.DEVICE,
+    metavar="|".join(Sync),
+    help="when written data is on stable storage: when umount or remove have ended (end), when the "
+    "write has ended (always), when the system likes (never); end unless said",
+    parse=_parse_sync,
+)
+"""For every device type whose medium is written."""
+
+
 # --- what every device has ------------------------------------------------------------------------
 
 

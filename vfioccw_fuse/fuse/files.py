@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import ClassVar, Final
 
 import pyfuse3
+import trio
 
 from ..errors import UserError
 from ..regions import constants as c
@@ -67,6 +68,9 @@ class File:
         """POLLIN and POLLOUT as they are now; *handle* wants to be told of the next change."""
         return READY
 
+    async def sync(self, opener: Opener) -> None:
+        """fsync(2): wait until nothing is kept back; OSError, or FUSEError."""
+
     def release(self, opener: Opener) -> None:
         """*opener* closed it for the last time."""
 
@@ -74,10 +78,43 @@ class File:
         """The subchannel is going away: nobody may wait any longer."""
 
 
+class StableStorage:
+    """The media of one subchannel: who asks waits until what was written is on stable storage."""
+
+    def __init__(self, device: CcwDevice, blocked: BlockedRequests) -> None:
+        self._device = device
+        self._blocked = blocked
+
+    async def wait(self, opener: Opener) -> None:
+        """Wait; FUSEError: EIO if that failed, EINTR for a signal, ENODEV at the mount's end."""
+        line = Line()
+        ended: pyfuse3.FUSEError | None = None
+
+        async def secure() -> None:
+            try:
+                for medium in self._device.sch.device.media:
+                    await medium.secured()
+            except OSError:
+                line.fail_all(errno.EIO)
+            else:
+                line.finish_all()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(secure)
+            try:
+                await self._blocked.wait(opener, line)
+            except pyfuse3.FUSEError as error:
+                ended = error
+            nursery.cancel_scope.cancel()
+        if ended is not None:
+            raise ended
+
+
 class RegionFile(File):
     """One region as a file of exactly its size: reads are cut at the end, writes are not."""
 
-    def __init__(self, row: RegionRow, region: Region) -> None:
+    def __init__(self, row: RegionRow, region: Region, storage: StableStorage) -> None:
+        self._storage = storage
         self._row = row
         self.size = row.size
         self.mode = stat.S_IFREG | (0o600 if row.writable else 0o400)
@@ -102,12 +139,17 @@ class RegionFile(File):
             self._write(offset, data)
         return size
 
+    async def sync(self, opener: Opener) -> None:
+        """What programs have written is on stable storage then."""
+        await self._storage.wait(opener)
+
 
 class DeviceFile(File):
     """All regions behind one file, as a vfio device fd: the position has the index in it."""
 
-    def __init__(self, device: CcwDevice) -> None:
+    def __init__(self, device: CcwDevice, storage: StableStorage) -> None:
         self._device = device
+        self._storage = storage
         self._openers = 0
         self.size = len(device.rows) << c.REGION_OFFSET_SHIFT
 
@@ -129,6 +171,10 @@ class DeviceFile(File):
         if data:
             region.write(place, data)
         return len(data)
+
+    async def sync(self, opener: Opener) -> None:
+        """See `RegionFile.sync`."""
+        await self._storage.wait(opener)
 
     def release(self, opener: Opener) -> None:
         """The last close acts as VFIO_DEVICE_RESET."""
@@ -304,9 +350,10 @@ def files_of(device: CcwDevice, blocked: BlockedRequests) -> dict[str, File]:
     from ..regions import table
 
     interface = device.interface
-    made: dict[str, File] = {"device": DeviceFile(device)}
+    storage = StableStorage(device, blocked)
+    made: dict[str, File] = {"device": DeviceFile(device, storage)}
     for row, region in zip(device.rows, device.regions, strict=True):
-        made[row.name] = RegionFile(row, region)
+        made[row.name] = RegionFile(row, region, storage)
     made["device_info"] = BytesFile(table.device_info(interface))
     made["region_info"] = BytesFile(table.region_info(interface))
     made["irq_info"] = BytesFile(table.irq_info(interface))

@@ -412,7 +412,15 @@ class FileSystem(pyfuse3.Operations):
         """close(2) of one descriptor; nothing is kept back."""
 
     async def fsync(self, fh: pyfuse3.FileHandleT, datasync: bool) -> None:
-        """fsync(2); nothing is kept back."""
+        """fsync(2): what programs have written before is on stable storage then; EIO if it is not.
+
+        Only who asks waits; a signal ends that.
+        """
+        try:
+            file, opener = self._open[fh]
+            await file.sync(opener)
+        except Exception as error:
+            raise _failed(error) from None
 
     @_answered
     async def release(self, fh: pyfuse3.FileHandleT) -> None:

@@ -26,6 +26,7 @@ import trio
 
 from ..css.executor import TrioExecutor
 from ..css.paths import PathState
+from ..devices import durability
 from ..devices.base import Device
 from ..devices.catalog import attach
 from ..devices.options import DeviceSpec
@@ -39,6 +40,7 @@ from ..vfio.device import CcwDevice
 from ..vfio.iommu import Iommu
 from ..vfio.system import System
 from .blocked import BlockedRequests
+from .ending import Ending, EndWriter
 from .fs import FileSystem
 from .irqfd import IrqfdServer
 from .leftovers import HeldDirectory
@@ -77,14 +79,17 @@ class MountOptions:
 
 
 def serve(mountpoint: str, options: MountOptions, ready: Callable[[], None]) -> int:
-    """Mount at *mountpoint* and serve until it is unmounted or SIGTERM or SIGINT comes; gives 0.
+    """Mount at *mountpoint* and serve until it is unmounted or SIGTERM or SIGINT comes.
 
     *ready* is called when the mount is usable. Before that UserError says what is wrong: the mount
     point, /dev/fuse, an image, an option. Nothing is left behind then.
+
+    When the mount point and all that belongs to it are gone, what was written goes to stable
+    storage, for at most 30 s. Gives 0, or 1 if some of it may not be there, which is in the log.
     """
     check_mountpoint(mountpoint)
     _raise_file_limit(len(options.devices))
-    with contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as last, contextlib.ExitStack() as stack:
         media: list[tuple[DeviceSpec, Device]] = []
         stack.callback(_close_all, media)
         place = os.path.realpath(mountpoint)
@@ -94,6 +99,7 @@ def serve(mountpoint: str, options: MountOptions, ready: Callable[[], None]) -> 
         directory = os.fspath(held.path)
         storage = BuiltInStorage(directory, options.memory)
         mount = Mount(mountpoint, options, media, storage)
+        last.callback(_bring_to_stable_storage, mount.end)
         with _cleaner(directory, mountpoint, mount.runtime_directory):
             mount.init()
             try:
@@ -105,7 +111,18 @@ def serve(mountpoint: str, options: MountOptions, ready: Callable[[], None]) -> 
                 raise next(_leaves(wrong)) from None
             finally:
                 mount.close()
-    return 0
+    return int(bool(durability.failures))
+
+
+def _bring_to_stable_storage(end: EndWriter) -> None:
+    """Wait until the files of media have ended, and tell *end*."""
+    writing = durability.going()
+    if writing:
+        end.say(Ending(writing=durability.named(writing)))
+        durability.wait_for_all()
+    failures = [f"{path}: {why}" for path, why in durability.failures.items()]
+    end.say(Ending(failed=durability.named(failures)))
+    end.close()
 
 
 class Mount:
@@ -143,6 +160,8 @@ class Mount:
         """The file system."""
         self.runtime_directory = os.fspath(self._irqfd.path.parent)
         """Where the socket lies."""
+        self.end = EndWriter(self.runtime_directory)
+        """Tells how far the end of the mount is."""
 
     def init(self) -> None:
         """Mount; UserError if that fails. libfuse writes why to stderr, which is caught here."""
@@ -191,7 +210,7 @@ class Mount:
                 if schid in self._coming:
                     self._coming.pop(schid).cancel()
                 else:
-                    self.fs.withdraw(self._system.remove(schid))
+                    await self._remove(schid)
                 return {}
             case {"do": "chp", "chpid": str(text), "state": str(word), **rest} if not rest:
                 if not re.fullmatch("[0-9a-fA-F]{1,2}", text):
@@ -242,6 +261,28 @@ class Mount:
         except BaseException:
             model.close()
             raise
+
+    async def _remove(self, schid: str) -> None:
+        """Take a subchannel away at once; then wait until what was written is on stable storage.
+
+        UserError if there is none, or if some of that may not be there.
+        """
+        device = self._devices.get(schid)
+        media = () if device is None else device.sch.device.media
+        self.fs.withdraw(self._system.remove(schid))
+        late = True
+        with trio.move_on_after(durability.LONGEST_END):
+            for medium in media:
+                if medium.ending is not None:
+                    await medium.ending.wait()
+            late = False
+        for medium in media:
+            if medium.path in durability.failures or (late and medium.ending is not None):
+                why = durability.failures.get(medium.path, "no answer yet")
+                raise UserError(
+                    f"{schid}: removed, but what was written into {medium.path} may not be on "
+                    f"stable storage: {why}; check it"
+                )
 
     def _end_of_session(self) -> None:
         self._blocked.shutdown()

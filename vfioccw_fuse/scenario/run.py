@@ -25,7 +25,7 @@ from ..css.executor import TrioExecutor
 from ..css.subchannel import OperandException, Subchannel
 from ..css.trace import Trace
 from ..devices.catalog import attach, device_class
-from ..devices.options import DeviceSpec, parse_medium
+from ..devices.options import SYNC, DeviceSpec, Sync, parse_medium
 from ..errors import UserError, shortened
 from ..memory.backing import LARGEST, BuiltInStorage
 from ..memory.paging import PAGE
@@ -98,6 +98,7 @@ class Images:
                     with open(path, "wb"):
                         pass
             options = device_class(device["type"]).options.read(words)
+            options[SYNC.word] = Sync.NEVER  # it is a copy, and gone in a moment
             yield DeviceSpec(device["type"], "0.0.0000", path or "", options), path
 
     def _file(self, name: str, file: Any) -> str:

@@ -22,7 +22,11 @@ def _identity(device: Device) -> list[str]:
         ]
     lines.append(f"medium: {device.path}")
     for medium in device.media[:1]:
-        lines += [f"medium.reads: {medium.reads}", f"medium.writes: {medium.writes}"]
+        lines += [
+            f"medium.reads: {medium.reads}",
+            f"medium.writes: {medium.writes}",
+            f"medium.sync: {medium.sync}",
+        ]
     return lines
 
 

@@ -236,11 +236,14 @@ def test_a_slot_of_zeros_is_invalid_track_format(volume, attached):
     assert attached(volume).run((0x02, 24, SLI)).failed(0, 0x40)
 
 
-def test_an_image_that_shrank_is_invalid_track_format(volume, attached):
+def test_what_an_image_that_was_cut_off_has_lost_is_an_equipment_check(volume, attached, caplog):
     machine = attached(volume)
     os.truncate(volume, HEADER_LENGTH + 2 * SLOT + 100)
     assert machine.run(seek(0, 1), (0x06, 512)).ok
-    assert machine.run(seek(0, 2), (0x06, 512)).failed(0, 0x40)
+    for _ in range(2):
+        assert machine.run(seek(0, 2), (0x06, 512)).failed(0x10, 0x80)
+    [said] = caplog.messages
+    assert said.startswith(f"{volume}: another program has cut it short")
 
 
 def test_an_unreadable_image_is_an_equipment_check(machine, monkeypatch):

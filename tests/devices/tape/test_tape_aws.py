@@ -176,16 +176,18 @@ def test_a_wrong_previous_length_stops_backward_motion(tmp_path, previous):
     assert tape.read() == b"second"
 
 
-def test_a_file_that_is_cut_while_in_use_is_trouble_and_grows_no_hole(image):
+def test_a_file_that_is_cut_while_in_use_is_torn_and_grows_no_hole(image, caplog):
     tape = AwsTape.open(str(image))
     tape.read()
     tape.read()
     os.truncate(image, 40)
-    assert trouble(tape.read) is Trouble.VOID
-    assert trouble(tape.read_backward) is Trouble.VOID
+    assert trouble(tape.read) is Trouble.TORN
+    assert trouble(tape.read_backward) is Trouble.TORN
     assert trouble(lambda: tape.write(b"x")) is Trouble.TORN
     assert trouble(tape.erase) is Trouble.TORN
     assert image.stat().st_size == 40
+    [said] = caplog.messages
+    assert said.startswith(f"{image}: another program has cut it short")
 
 
 def test_a_tape_of_limited_length_warns_and_ends(tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Final
 
 from ...errors import UserError
-from ..options import READONLY, SHARED, DeviceSpec, Option, Options, Owner
+from ..options import READONLY, SHARED, SYNC, DeviceSpec, Option, Options, Owner
 from . import codes
 from .control import Control
 from .control_unit import CONTROL_UNITS, DEFAULT, ControlUnit
@@ -38,7 +38,7 @@ class Eckd3390(Control, Search, Read, Write, Subsystem):
     type_name: ClassVar[str] = "3390"
     description = "ECKD disk"
     takes = "CKD image, as the Hercules tools read and write it"
-    options = Options(READONLY, SHARED, CU, SERIAL)
+    options = Options(READONLY, SHARED, SYNC, CU, SERIAL)
     words = codes.WORDS
 
     def __init__(

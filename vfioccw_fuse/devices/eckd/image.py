@@ -137,6 +137,8 @@ class CkdImage:
         self._only = files[0].medium if len(files) == 1 else None
         self.media = tuple(file.medium for file in files)
         """All files, open, in order."""
+        for medium in self.media:
+            medium.keep_size()
         self.path = files[0].path
         """The (first) file."""
         self.paths = [file.path for file in files]
@@ -203,8 +205,12 @@ class CkdImage:
             raise ValueError(f"{len(data)} bytes at {offset} leave the slot")
         medium.write(data, position)
 
+    def tell_cut(self, track: int) -> None:
+        """The file of *track* ends before it: a line in the log, once."""
+        self._place(track, 0)[0].tell_cut()
+
     def close(self) -> None:
-        """Give the files back; what was written is with the operating system."""
+        """Give the files back."""
         for medium in self.media:
             medium.close()
         self._files = []

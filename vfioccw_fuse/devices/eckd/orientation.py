@@ -164,9 +164,7 @@ class Orientation(Device):
             status = self._end_with(check)
         except OSError:
             self.track.number = -1
-            status = self._end_with(
-                self.failed(c.SNS0_EQUIPMENT_CHECK, dasd.SENSE1_PERMANENT_ERROR, codes.MEDIUM_ERROR)
-            )
+            status = self._end_with(self.cannot_write())
         if domain:
             if not (self.stays_on_track and io.chaining and code & 0x7F == codes.READ_COUNT):
                 self.domain = domain - 1
@@ -202,6 +200,10 @@ class Orientation(Device):
         return UnitCheck(
             sense.build(byte0, byte1, message, self.cylinder, self.head, self.image.cylinders)
         )
+
+    def cannot_write(self) -> UnitCheck:
+        """Equipment check: the image could not be written, or read."""
+        return self.failed(c.SNS0_EQUIPMENT_CHECK, dasd.SENSE1_PERMANENT_ERROR, codes.MEDIUM_ERROR)
 
     def rejected(self, message: Message) -> UnitCheck:
         """Command reject, format 0."""
@@ -245,7 +247,8 @@ class Orientation(Device):
     def move(self, cylinder: int, head: int) -> None:
         """Put the heads on a track, behind its home address.
 
-        Unit check with invalid track format if the image does not have this track there.
+        Unit check with invalid track format if the image does not have this track there; equipment
+        check if it was cut.
         """
         self.cylinder, self.head = cylinder, head
         self.record = -1
@@ -254,9 +257,10 @@ class Orientation(Device):
         track = self.track
         if track.number != number:
             track.number = -1
-            if not self.image.read_track(number, track.buffer) or not track.loaded(
-                number, cylinder, head
-            ):
+            if not self.image.read_track(number, track.buffer):
+                self.image.tell_cut(number)
+                raise self.cannot_write()
+            if not track.loaded(number, cylinder, head):
                 raise self.stopped(codes.SENSE1_INVALID_TRACK_FORMAT)
 
     def advance(self, tracks: int = 1) -> None:

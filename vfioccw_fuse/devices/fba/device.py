@@ -17,7 +17,7 @@ from ..base import EQUIPMENT_CHECK, DataTransfer, Device, UnitCheck, command
 from ..identify import Kind, identify
 from ..locks import Use
 from ..medium import Medium
-from ..options import READONLY, SHARED, DeviceSpec, Option, Options, Owner
+from ..options import READONLY, SHARED, SYNC, DeviceSpec, Option, Options, Owner
 from . import codes
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class Fba(Device):
     type_name: ClassVar[str] = "fba"
     description = "fixed-block disk"
     takes = "raw image of 512-byte blocks"
-    options = Options(READONLY, SHARED, FORMAT)
+    options = Options(READONLY, SHARED, FORMAT, SYNC)
     words = codes.WORDS
     sense_length = 24
     model: ClassVar[str] = "9336"
@@ -67,6 +67,7 @@ class Fba(Device):
         super().__init__(f"fba {self.model} {medium.path}")
         self.media = (medium,)
         self._medium = medium
+        medium.keep_size()
         self.blocks = medium.size_at_open // codes.BLOCK
         """Capacity in blocks of 512 bytes."""
         self.readonly = readonly
@@ -173,8 +174,9 @@ class Fba(Device):
             moved = io.give_file(self._medium, start, size)
             short = moved < size and self._medium.size() < start + size
         except OSError:
-            short = True
+            raise UnitCheck(EQUIPMENT_CHECK) from None
         if short:
+            self._medium.tell_cut()
             raise UnitCheck(EQUIPMENT_CHECK)
         return None
 

@@ -257,7 +257,7 @@ class AwsTape:
     def sync(self) -> None:
         """Wait until what was written is on the disk."""
         try:
-            self.medium.sync()
+            self.medium.secure()
         except OSError:
             raise MediumError(Trouble.WRITE, self._position) from None
 
@@ -289,7 +289,7 @@ class AwsTape:
         """The header at *offset* of a file of *size* bytes, checked."""
         header = self._pread(HEADER.size, offset)
         if not header:
-            raise MediumError(Trouble.VOID, offset)
+            raise self._cut_short(offset) if offset > size else MediumError(Trouble.VOID, offset)
         if len(header) < HEADER.size:
             raise MediumError(Trouble.TORN, offset)
         length, previous, flags, more = HEADER.unpack(header)
@@ -361,11 +361,16 @@ class AwsTape:
             return 0
         return self._position - self._before - HEADER.size
 
+    def _cut_short(self, offset: int) -> MediumError:
+        """What the tape stands on at *offset* was cut off behind our back."""
+        self.medium.tell_cut()
+        return MediumError(Trouble.TORN, offset)
+
     def _cut(self) -> None:
         """Cut the file off at the position."""
         size = self._size()
         if size < self._position:
-            raise MediumError(Trouble.TORN, self._position)  # cut off behind our back
+            raise self._cut_short(self._position)
         if size > self._position:
             try:
                 self.medium.truncate(self._position)

@@ -16,7 +16,7 @@ from ...errors import UserError
 from ...regions import constants as c
 from ...sizes import parse_size
 from ..base import ENDED, UE, DataTransfer, Device, UnitCheck, command
-from ..options import READONLY, DeviceSpec, Option, Options, Owner
+from ..options import READONLY, SYNC, DeviceSpec, Option, Options, Owner
 from . import codes
 from .aws import EARLY_WARNING, AwsTape, MediumError
 from .sense import TROUBLES, Condition, DriveState, unit_status
@@ -59,7 +59,7 @@ class TapeDrive(Device):
     """Bytes of the longest block that the control unit writes."""
     description = "tape drive"
     takes = "AWS image, or - for none"
-    options = Options(READONLY, LENGTH)
+    options = Options(READONLY, SYNC, LENGTH)
     unload_status: ClassVar[int] = 0
     """What the control unit adds to the unit status of Rewind Unload."""
 
@@ -89,7 +89,6 @@ class TapeDrive(Device):
         """Take the tape out."""
         super().close()
         self.tape = None
-        self.media = ()
 
     def begin(self) -> None:
         """A new program: what chained commands left behind is gone."""
@@ -170,6 +169,10 @@ class TapeDrive(Device):
         except MediumError:
             raise self.check(Condition.NOT_LOCATED) from None
 
+    def cannot_write(self) -> UnitCheck:
+        """Write check: the tape could not be written."""
+        return self.check(Condition.WRITE_CHECK)
+
     def synchronize(self, tape: AwsTape) -> None:
         """Let the program wait until what was written is on the disk."""
         if tape.readonly:
@@ -177,7 +180,7 @@ class TapeDrive(Device):
         try:
             tape.sync()
         except MediumError:
-            raise self.check(Condition.WRITE_CHECK) from None
+            raise self.cannot_write() from None
 
     @staticmethod
     def written(tape: AwsTape) -> int:

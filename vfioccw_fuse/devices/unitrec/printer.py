@@ -22,7 +22,7 @@ from ..base import (
     UnitCheck,
     command,
 )
-from ..options import DeviceSpec
+from ..options import SYNC, DeviceSpec, Options
 from . import codes
 from .output import Output
 
@@ -52,6 +52,7 @@ class Printer1403(Device):
     type_name = "1403"
     description = "printer"
     takes = "plain file, printed at its end"
+    options = Options(SYNC)
     words = codes.PRINTER
     sense_length = 2
 

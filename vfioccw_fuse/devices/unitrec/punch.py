@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from ..base import DataTransfer, Device, command
-from ..options import DeviceSpec
+from ..options import SYNC, DeviceSpec, Options
 from . import codes
 from .output import Output
 
@@ -24,6 +24,7 @@ class Punch3525(Device):
     type_name = "3525"
     description = "card punch"
     takes = "file of 80-byte cards, added at its end"
+    options = Options(SYNC)
     words = codes.PUNCH
     sense_length = 1
     sense_id = bytes.fromhex("ff 3505 01 3525 01")
