@@ -108,7 +108,7 @@ class FileSystem:
                 _sync_file_range(file.fd, 0, 0, _SYNC_FILE_RANGE_WRITE)
 
     def end(self, path: str, fd: int, close: Callable[[int], None]) -> Ending:
-        """Bring what *fd*, open as *path*, has to stable storage, then *close* it; does not wait."""
+        """Bring what *fd*, open as *path*, has to stable storage, then *close* it: soon."""
         ending = Ending(path, fd, close)
         with self._lock:
             self._ends.append(ending)

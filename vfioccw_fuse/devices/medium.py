@@ -552,7 +552,7 @@ def _pwrite(fd: int, data: bytes | bytearray | memoryview, offset: int) -> None:
 
 
 async def _outcome_of(job: Job) -> None:
-    """Wait for *job*; raises what it raised."""
+    """Wait for *job*, which others may wait for; raises what it raised."""
     await job.wait()
-    assert job.outcome is not None
-    job.outcome.unwrap()
+    if isinstance(job.outcome, outcome.Error):
+        raise job.outcome.error

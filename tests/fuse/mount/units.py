@@ -22,8 +22,8 @@ from vfioccw_fuse.devices.eckd.track import COUNT_LENGTH, SLOT, survey
 
 BLOCKS = 64
 PARAMETERS = 0x2000
-RECORDS = 10
-"""Records of a track that are written."""
+RECORDS = 4
+"""Records of 512 bytes that each of the first sixteen tracks of `make_volume` has."""
 
 
 def of_fba(client: Client, block: int, count: int = 1) -> tuple[Ccw, ...]:
