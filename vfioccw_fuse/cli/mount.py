@@ -288,9 +288,9 @@ def umount_command(mnt: str) -> int:
 
     The mount point is gone at once. Comes back when the daemon has ended and what was written is on
     stable storage, after 30 s at the latest; if that takes a while it says which image it is about,
-    and ends with status 1 if some of it may not be there. Without the second part: devices with
-    sync=never. While somebody has files of the mount open it says who, changes nothing and ends
-    with status 1.
+    and it ends with status 1 if some of it may not be there. Devices with sync=never are not waited
+    for. While somebody has files of the mount open it says who, changes nothing and ends with
+    status 1.
 
     \b
     Example:

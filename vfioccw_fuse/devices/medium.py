@@ -36,7 +36,7 @@ import trio
 from ..errors import UserError, printable
 from ..mountinfo import IN_MEMORY, file_system_says
 from ..strand import on_strand, park
-from .durability import Ending, FileSystem, fdatasync
+from .durability import Ending, FileSystem, failures, fdatasync
 from .locks import Hold, Use, hold, identity
 from .options import Sync
 
@@ -119,9 +119,11 @@ class Medium:
     Offsets and lengths are in bytes.
     """
 
-    __slots__ = ("_ahead_at", "_closed", "_hold", "_jobs", "_least", "_next", "_quick_until",
-                 "_seen", "_shared", "_syncing", "_system", "_told", "ahead", "ending", "fd",
-                 "noted", "path", "reads", "size_at_open", "sync", "unsynced", "writes")  # fmt: skip
+    __slots__ = (
+        "_ahead_at", "_closed", "_hold", "_jobs", "_least", "_next", "_quick_until", "_seen",
+        "_shared", "_syncing", "_system", "_told", "ahead", "ending", "fd", "noted", "path", "reads",
+        "size_at_open", "sync", "unsynced", "writes",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -163,7 +165,7 @@ class Medium:
         """A write needs no `_note`: it is on its way already, or nothing is to be done."""
         self.ending: Ending | None = None
         """What `close` has begun: what was written goes to stable storage."""
-        self._system = _systems[status.st_dev]
+        self._system = _systems[status.st_rdev or status.st_dev]
         self._syncing: Job | None = None
         # A file that does not grow and shall not shrink: its least size.
         self._least = 0
@@ -400,6 +402,8 @@ class Medium:
         if self._closed:
             if self.ending is not None:
                 await self.ending.wait()
+                if self.path in failures:
+                    raise OSError(errno.EIO, failures[self.path])
             return
         if self.unsynced and self._syncing is None:
             self._start(partial(fdatasync, self.path, self.fd), syncs=True)

@@ -118,6 +118,9 @@ def _bring_to_stable_storage(end: EndWriter) -> None:
     """Wait until the files of media have ended, and tell *end*."""
     writing = durability.going()
     if writing:
+        # A second request to end changes nothing; Ctrl-C gives up.
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
         end.say(Ending(writing=durability.named(writing)))
         durability.wait_for_all()
     failures = [f"{path}: {why}" for path, why in durability.failures.items()]

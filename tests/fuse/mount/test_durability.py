@@ -87,7 +87,7 @@ def disks(slow: SlowFiles, tmp_path: Path) -> Iterator[Callable[..., Disks]]:
         slow.release()
         for one in made:
             one.close_files()
-            if not one.mount.ended(0):
+            if is_mounted(one.mount.path):
                 done = one.mount.unmount()
                 assert done.returncode == 0, done.stderr
             one.mount.assert_nothing_is_left()
@@ -271,9 +271,12 @@ def test_the_mount_point_is_gone_at_once_and_the_daemon_when_all_is_on_stable_st
     until(lambda: not is_mounted(made.mount.path), "the mount is detached")
     until(lambda: not made.mount.storage.parent.exists(), "its storage is gone")
     until(lambda: not made.mount.socket.parent.exists(), "its socket is gone")
+    # Nor does who asks again lose anything.
+    os.kill(made.mount.pid, signal.SIGTERM)
     assert not made.mount.ended(0.5)
     slow.release("fsync")
     assert made.mount.ended()
+    assert slow.seen("fsync") == 1
 
 
 def test_umount_waits_and_says_for_what(slow: SlowFiles, disks: Callable[..., Disks]) -> None:

@@ -33,6 +33,7 @@ from lab.mounts import (
 )
 from lab.processes import ASLEEP_IN_THE_MOUNT, command_of, files_of, sleeps_in
 from lab.programs import CLEAR, ENDED, FBA_ID, NOP, SENSE_ID, SLI, START
+from lab.slowfs import SlowFiles
 from lab.waits import SOON, until, until_quiet
 
 READER = "import os, sys; fd = os.open(sys.argv[1], os.O_RDONLY); print('open', flush=True); "
@@ -206,6 +207,30 @@ def test_sigterm_ends_a_mount_that_nobody_has_looked_at(tmp_path: Path) -> None:
         assert not is_mounted(path)
     finally:
         end_servers(path)
+
+
+def test_the_foreground_says_what_did_not_reach_stable_storage(
+    slow: SlowFiles, tmp_path: Path
+) -> None:
+    point = tmp_path / "mnt"
+    point.mkdir()
+    server = subprocess.Popen(
+        command("mount", "-f", point, f"--device=fba@0.0.0313:{slow.path}/slow.img"),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        assert server.stdout is not None
+        assert "mounted" in server.stdout.readline()
+        with Client(point / "0.0.0313") as disk:
+            disk.write_blocks(0, bytes(BLOCK))
+        slow.fail(errno.EIO, "fsync")
+        server.send_signal(signal.SIGINT)
+        _, said = server.communicate(timeout=SOON)
+    finally:
+        server.kill()
+        server.wait()
+    assert (server.returncode, len(said.splitlines())) == (1, 1)
+    assert said.startswith(f"{slow.path}/slow.img: ")
 
 
 def test_fusermount_ends_it_with_requests_running(mnt: MountedSystem) -> None:

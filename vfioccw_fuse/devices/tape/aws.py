@@ -157,7 +157,7 @@ class AwsTape:
             raise found.refusal(Kind.TAPE)
 
     def close(self) -> None:
-        """Let the file go. What was written is with the operating system."""
+        """Let the file go; what was written goes to stable storage meanwhile."""
         self.medium.close()
 
     # ------------------------------------------------------------------------------- position
