@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from lab.slowfs import SlowFiles, slow_files
 from lab.waits import until

@@ -309,11 +309,11 @@ def umount_command(mnt: str) -> int:
             opened.enter_context(end)
         _detach(mounted.point)
         _await_end(mounted.point, server, end)
-        failed = end.ask().failed if end is not None else ""
-    if failed:
+        told = end.ask() if end is not None else None
+    if told is not None and (told.failed or not told.over):
         raise UserError(
             f"{mounted.point}: unmounted, but what was written may not be on stable storage: "
-            f"{failed}; check it"
+            f"{told.failed or 'the daemon was killed'}; check it"
         )
     return EXIT_OK
 

@@ -2,11 +2,13 @@
 
 A file beside the socket: whoever opens it before the end reads it until then, also when it has been
 removed. The last whole line counts, a JSON object: `writing` names the media whose written data is
-not yet on stable storage, `failed` says what will not be there; both are phrases, empty if none.
+not yet on stable storage, `failed` says what will not be there, both as phrases, empty if none;
+`over` comes last.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from typing import Final, NamedTuple, Self
@@ -23,6 +25,8 @@ class Ending(NamedTuple):
     """The media that are being written to stable storage."""
     failed: str = ""
     """What may not be on stable storage, and why."""
+    over: bool = False
+    """Nothing more is said."""
 
 
 class EndWriter:
@@ -34,11 +38,12 @@ class EndWriter:
         self._fd = os.open(os.path.join(directory, NAME), flags, 0o600)
 
     def say(self, ending: Ending) -> None:
-        """This is how far it is."""
-        os.write(self._fd, json.dumps(ending._asdict()).encode() + b"\n")
+        """This is how far it is; where there is no room for it nobody is told."""
+        with contextlib.suppress(OSError):
+            os.write(self._fd, json.dumps(ending._asdict()).encode() + b"\n")
 
     def close(self) -> None:
-        """Nothing more is said."""
+        """Close the file."""
         os.close(self._fd)
 
 
@@ -56,6 +61,6 @@ class EndReader:
         os.close(self._fd)
 
     def ask(self) -> Ending:
-        """How far it is now; nothing of both while the mount goes on."""
+        """How far it is now; nothing is said while the mount goes on."""
         lines = os.pread(self._fd, _LONGEST, 0).split(b"\n")
         return Ending(**json.loads(lines[-2])) if len(lines) > 1 else Ending()

@@ -124,7 +124,7 @@ def _bring_to_stable_storage(end: EndWriter) -> None:
         end.say(Ending(writing=durability.named(writing)))
         durability.wait_for_all()
     failures = [f"{path}: {why}" for path, why in durability.failures.items()]
-    end.say(Ending(failed=durability.named(failures)))
+    end.say(Ending(failed=durability.named(failures), over=True))
     end.close()
 
 

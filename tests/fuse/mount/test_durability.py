@@ -309,6 +309,23 @@ def test_umount_tells_what_did_not_reach_stable_storage(
     assert not is_mounted(made.mount.path)
 
 
+def test_umount_tells_that_the_daemon_was_killed_before_all_was_on_stable_storage(
+    slow: SlowFiles, disks: Callable[..., Disks]
+) -> None:
+    made = disks()
+    write(made.disk)
+    made.close_files()
+    slow.hold("fsync")
+    umount = subprocess.Popen(command("umount", made.mount.path), stderr=subprocess.PIPE, text=True)
+    assert umount.stderr is not None
+    assert "being written to stable storage" in umount.stderr.readline()
+    os.kill(made.mount.pid, signal.SIGKILL)
+    rest = umount.stderr.read()
+    assert umount.wait(SOON) == 1
+    assert "the daemon was killed" in rest
+    umount.stderr.close()
+
+
 @pytest.mark.slow
 def test_a_file_system_that_never_answers_is_waited_for_30_seconds_and_told(
     slow: SlowFiles, disks: Callable[..., Disks]
