@@ -444,7 +444,7 @@ def test_who_waits_in_fsync_can_be_killed(slow: SlowFiles, disks: Callable[..., 
     assert waits.wait(SOON) == -signal.SIGKILL
 
 
-def test_what_is_written_while_fsync_waits_is_for_the_end(
+def test_what_an_fsync_is_about_that_has_not_ended_is_waited_for_at_the_end(
     slow: SlowFiles, disks: Callable[..., Disks]
 ) -> None:
     made = disks()
@@ -456,11 +456,12 @@ def test_what_is_written_while_fsync_waits_is_for_the_end(
     made.close_files()
     os.kill(made.mount.pid, signal.SIGTERM)
     until(lambda: not is_mounted(made.mount.path), "the mount is detached")
-    # The first one may not have ended: what it is about is waited for all the same.
     assert not made.mount.ended(0.3)
     slow.release("fsync")
     assert made.mount.ended()
     assert waits.wait(SOON) != 0
+    # Whoever waited for the first has gone: the end has its own.
+    assert slow.seen("fsync") == 2
 
 
 # --- rest -----------------------------------------------------------------------------------------
