@@ -54,7 +54,7 @@ class SlowFiles:
         self._say(f"sleep={seconds}", *kinds)
 
     def fail(self, number: int, *kinds: str) -> None:
-        """Requests of these kinds fail with the errno *number* from now on."""
+        """Requests of these kinds fail with the errno *number* from now on, held ones too."""
         self._say(f"fail={number}", *kinds)
 
     def held(self, kind: str) -> int:
@@ -146,6 +146,7 @@ class _FileSystem(pyfuse3.Operations):
         try:
             while self._what[kind] == "hold":
                 await self._changed.wait()
+                what = self._what[kind]
             if what.startswith("sleep="):
                 await trio.sleep(float(what[6:]))
         finally:

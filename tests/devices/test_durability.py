@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -145,6 +145,31 @@ async def test_what_is_written_while_it_is_synced_is_synced_again(
         slow.release()
     assert slow.seen("fsync") == 2
     assert not medium.unsynced
+    medium.close()
+
+
+async def test_all_who_wait_for_a_sync_that_fails_are_told(slow: SlowFiles) -> None:
+    medium = opened(slow)
+    await finished(partial(medium.write, b"one", 100))
+    slow.hold("fsync")
+    told: list[int] = []
+
+    async def secure(wait: Callable[[], Awaitable[object]]) -> None:
+        try:
+            await wait()
+        except OSError as error:
+            told.append(error.errno or 0)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(secure, partial(finished, medium.secure))
+        await trio.to_thread.run_sync(slow.until_held, "fsync")
+        for _ in range(2):
+            nursery.start_soon(secure, partial(finished, medium.secure))
+            nursery.start_soon(secure, medium.secured)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        slow.fail(errno.EIO, "fsync")
+    assert told == [errno.EIO] * 5
+    assert slow.seen("fsync") == 1
     medium.close()
 
 

@@ -390,7 +390,11 @@ class Medium:
         Of a file with `sync=never` and of one that is in memory alone that is never asked.
         """
         while self._syncing is not None and on_strand():
-            park(self._syncing)
+            # It may be about what was written here, too.
+            job = self._syncing
+            park(job)
+            if isinstance(job.outcome, outcome.Error):
+                raise job.outcome.error
         if self.unsynced:
             self._by_thread(partial(fdatasync, self.path, self.fd), syncs=True)
 
