@@ -121,8 +121,8 @@ class Medium:
 
     __slots__ = (
         "_ahead_at", "_closed", "_hold", "_jobs", "_least", "_next", "_quick_until", "_seen",
-        "_shared", "_syncing", "_system", "_told", "ahead", "ending", "fd", "noted", "path", "reads",
-        "size_at_open", "sync", "unsynced", "writes",
+        "_shared", "_syncing", "_system", "_told", "ahead", "ending", "fd", "noted", "path",
+        "reads", "size_at_open", "sync", "unsynced", "writes",
     )  # fmt: skip
 
     def __init__(

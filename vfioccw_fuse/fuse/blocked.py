@@ -35,7 +35,7 @@ from __future__ import annotations
 import errno
 import logging
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -205,6 +205,32 @@ class BlockedRequests:
         if waiter.error:
             raise pyfuse3.FUSEError(waiter.error)
         return waiter.value
+
+    async def wait_for(self, opener: Opener, work: Callable[[], Awaitable[object]]) -> None:
+        """Let a request wait until *work* has returned; OSError of that, or FUSEError as `wait`.
+
+        *work* is cancelled where the request ends before.
+        """
+        line = Line()
+        ended: Exception | None = None
+
+        async def do() -> None:
+            nonlocal ended
+            try:
+                await work()
+            except OSError as error:
+                ended = error
+            line.finish_all()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(do)
+            try:
+                await self.wait(opener, line)
+            except pyfuse3.FUSEError as error:
+                ended = error
+            nursery.cancel_scope.cancel()
+        if ended is not None:
+            raise ended
 
     def shutdown(self) -> None:
         """End all waits with ENODEV, and those that may still come."""

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from typing import ClassVar, Final
 
 import pyfuse3
-import trio
 
 from ..errors import UserError
 from ..regions import constants as c
@@ -86,28 +85,12 @@ class StableStorage:
         self._blocked = blocked
 
     async def wait(self, opener: Opener) -> None:
-        """Wait; FUSEError: EIO if that failed, EINTR for a signal, ENODEV at the mount's end."""
-        line = Line()
-        ended: pyfuse3.FUSEError | None = None
+        """Wait; OSError if that failed, FUSEError for a signal and at the mount's end."""
+        await self._blocked.wait_for(opener, self._secured)
 
-        async def secure() -> None:
-            try:
-                for medium in self._device.sch.device.media:
-                    await medium.secured()
-            except OSError:
-                line.fail_all(errno.EIO)
-            else:
-                line.finish_all()
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(secure)
-            try:
-                await self._blocked.wait(opener, line)
-            except pyfuse3.FUSEError as error:
-                ended = error
-            nursery.cancel_scope.cancel()
-        if ended is not None:
-            raise ended
+    async def _secured(self) -> None:
+        for medium in self._device.sch.device.media:
+            await medium.secured()
 
 
 class RegionFile(File):

@@ -367,7 +367,7 @@ class FileSystem(pyfuse3.Operations):
     ) -> int:
         """Let a request wait for guest storage and begin again; a signal or the end ends it."""
         while True:
-            await self._read_in(opener, away)
+            await self._blocked.wait_for(opener, away.wait)
             try:
                 return file.write(opener, off, buf)
             except Processing as held:
@@ -375,24 +375,6 @@ class FileSystem(pyfuse3.Operations):
                 return len(buf)
             except StorageAway as more:
                 away = more
-
-    async def _read_in(self, opener: Opener, away: StorageAway) -> None:
-        line = Line()
-        failed: pyfuse3.FUSEError | None = None
-
-        async def come() -> None:
-            await away.wait()
-            line.finish_all()
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(come)
-            try:
-                await self._blocked.wait(opener, line)
-            except pyfuse3.FUSEError as error:
-                failed = error
-            nursery.cancel_scope.cancel()
-        if failed is not None:
-            raise failed
 
     async def poll(
         self,
