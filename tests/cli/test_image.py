@@ -47,11 +47,15 @@ def test_an_existing_file_is_kept_without_force(tmp_path):
     assert path.read_bytes() == bytes(1024)
 
 
-def test_force_replaces_ordinary_files_only(tmp_path):
+@pytest.mark.parametrize("what", [("fba", "--blocks", "2"), ("3390", "--cylinders", "1")])
+def test_force_replaces_ordinary_files_only(tmp_path, what):
+    kind, *size = what
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path, tmp_path / "pipe"):
-        done = vfioccw("image", "create", "fba", path, "--blocks", "2", "--force")
+        before = path.lstat()
+        done = vfioccw("image", "create", kind, path, *size, "--force")
         assert done.returncode == 1
+        assert (path.lstat().st_ino, path.lstat().st_mode) == (before.st_ino, before.st_mode)
         assert "not an ordinary file" in complaint(done)
 
 

@@ -78,6 +78,9 @@ def create(
     header = new_header(SERIAL.read(serial) if serial is not None else _random_serial()).pack()
     if not replace and os.path.lexists(path):
         raise UserError(f"{path}: exists already; name another file, or remove it first")
+    # A device's name would be given to a file, and the device be lost.
+    if os.path.lexists(path) and not os.path.isfile(path):
+        raise UserError(f"{path}: not an ordinary file; name another")
     with replacing(path) if replace else contextlib.nullcontext():
         work = f"{path}.new" if replace else path
         try:
