@@ -15,7 +15,7 @@ DOCUMENTS = sorted(
         *(
             path
             for name in ("regions", "vfioccw_fuse", "tests", "scripts")
-            for path in (PROJECT / name).rglob("README.md")
+            for path in (PROJECT / name).rglob("*.md")
         ),
     }
 )
