@@ -11,6 +11,8 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+from lab.mounts import detach
+from lab.processes import command_of
 from lab.waits import SOON, until
 
 
@@ -36,6 +38,10 @@ class NbdFile:
         """The server is gone, with SIGKILL. What nbdfuse makes of it depends on its version."""
         os.kill(self.server, signal.SIGKILL)
 
+    def cut(self) -> None:
+        """nbdfuse is gone, with SIGKILL: who waits for the file gets an error."""
+        self._nbdfuse.kill()
+
 
 @contextlib.contextmanager
 def nbd_file(path: Path, *words: object) -> Iterator[NbdFile]:
@@ -60,12 +66,12 @@ def nbd_file(path: Path, *words: object) -> Iterator[NbdFile]:
         subprocess.run(["fusermount3", "-u", str(path)], check=True)
         process.wait(SOON)
     finally:
-        if process.poll() is None:
-            with contextlib.suppress(OSError, ValueError):
-                os.kill(int(pids[1].read_text()), signal.SIGKILL)
-            process.kill()
-            process.wait()
-        subprocess.run(["fusermount3", "-u", "-z", str(path)], check=False, capture_output=True)
+        process.kill()
+        process.wait()
+        server = int(pids[1].read_text()) if _is_written(pids[1]) else 0
+        if server and "nbdkit" in command_of(server):
+            os.kill(server, signal.SIGKILL)
+        detach(path)
 
 
 def _is_written(path: Path) -> bool:

@@ -70,7 +70,7 @@ def clean_up(place: Path) -> None:
         detach(point)
     for file in place.glob("server.pid"):
         pid = int(file.read_text())
-        if command_of(pid)[0] == "nbdkit":
+        if "nbdkit" in command_of(pid):
             os.kill(pid, signal.SIGKILL)
     if (place / "behind").exists():
         named = ["losetup", "--noheadings", "--output", "NAME", "--associated"]

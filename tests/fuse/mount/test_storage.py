@@ -107,6 +107,14 @@ def test_a_server_that_dies_is_an_equipment_check_and_umount_is_as_ever(
     system.assert_nothing_is_left(within=10)
 
 
+def test_a_read_of_a_silent_server_ends_when_nbdfuse_is_killed(nbd: NbdFile, disk: Client) -> None:
+    nbd.stop()
+    begin_read(disk)
+    assert not disk.wait(0.1)
+    nbd.cut()
+    assert disk.take().dstat == ENDED | UC
+
+
 @pytest.fixture
 def loop(tmp_path: Path) -> Iterator[Path]:
     """A block device: the bytes of the file `behind`."""
