@@ -68,10 +68,10 @@ def nbd_file(path: Path, *words: object) -> Iterator[NbdFile]:
     finally:
         process.kill()
         process.wait()
+        detach(path)
         server = int(pids[1].read_text()) if _is_written(pids[1]) else 0
         if server and "nbdkit" in command_of(server):
             os.kill(server, signal.SIGKILL)
-        detach(path)
 
 
 def _is_written(path: Path) -> bool:
