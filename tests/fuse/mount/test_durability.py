@@ -29,21 +29,17 @@ from lab.mounts import (
     vfioccw,
 )
 from lab.programs import (
-    BITS,
     CD,
-    CLEAR,
     ENDED,
-    FCTL,
-    HALT,
     NOP,
     SENSE,
     SLI,
-    START,
     UC,
 )
 from lab.slowfs import SlowFiles
 from lab.waits import SOON, until, until_quiet
 from tests.devices.eckd.drive import make_volume
+from tests.fuse.mount.endings import ending
 from tests.fuse.mount.units import BLOCKS, of_3390, of_fba, of_tape
 
 OTHER = "0.0.0314"
@@ -145,22 +141,7 @@ def test_with_always_each_command_that_wrote_is_synced_once(
     assert slow.seen("fsync") == 2
 
 
-def halt(client: Client) -> None:
-    assert client.command(BITS["hsch"]) == 0
-    irb = client.take()
-    assert (irb.ctrl & FCTL, irb.dstat, irb.cstat) == (START | HALT, 0, 0)
-
-
-def clear(client: Client) -> None:
-    assert client.command(BITS["csch"]) == 0
-    assert client.take().ctrl & FCTL == CLEAR
-
-
-def reset(client: Client) -> None:
-    (client.directory / "reset").write_text("1")
-
-
-@pytest.mark.parametrize("end", [halt, clear, reset], ids=lambda function: function.__name__)
+@ending
 def test_a_write_that_waits_for_stable_storage_is_ended_at_once(
     slow: SlowFiles, disks: Callable[..., Disks], end: Callable[[Client], None]
 ) -> None:

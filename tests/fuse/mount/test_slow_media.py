@@ -19,11 +19,7 @@ from lab.client import DATA, Client, Connection, address_of
 from lab.mounts import BLOCK, SCHID, Mount, is_mounted, make_image, mount_at, mounted_at, vfioccw
 from lab.processes import files_of
 from lab.programs import (
-    BITS,
-    CLEAR,
     ENDED,
-    FCTL,
-    HALT,
     NOP,
     PENDING,
     PRIMARY,
@@ -41,6 +37,7 @@ from lab.programs import (
 )
 from lab.slowfs import SlowFiles
 from lab.waits import SOON, until
+from tests.fuse.mount.endings import clear, ending
 
 OTHER = "0.0.0314"
 TWIN = "0.0.0315"
@@ -100,24 +97,6 @@ def ended(client: Client) -> None:
     irb = client.take()
     assert (irb.dstat, irb.cstat, irb.count) == (ENDED, 0, 0)
 
-
-def halt(client: Client) -> None:
-    assert client.command(BITS["hsch"]) == 0
-    irb = client.take()
-    assert (irb.ctrl & FCTL, irb.dstat, irb.cstat) == (START | HALT, 0, 0)
-
-
-def clear(client: Client) -> None:
-    assert client.command(BITS["csch"]) == 0
-    assert client.take().ctrl & FCTL == CLEAR
-
-
-def reset(client: Client) -> None:
-    (client.directory / "reset").write_text("1")
-
-
-ENDINGS = [halt, clear, reset]
-ending = pytest.mark.parametrize("end", ENDINGS, ids=lambda function: function.__name__)
 
 
 def is_at_work(client: Client) -> bool:
