@@ -230,7 +230,7 @@ def test_the_foreground_says_what_did_not_reach_stable_storage(
         server.kill()
         server.wait()
     assert (server.returncode, len(said.splitlines())) == (1, 1)
-    assert said.startswith(f"{slow.path}/slow.img: ")
+    assert said.startswith(f"vfioccw: {slow.path}/slow.img: ")
 
 
 def test_fusermount_ends_it_with_requests_running(mnt: MountedSystem) -> None:
@@ -477,7 +477,7 @@ def orphans() -> set[str]:
         ("full", "fba@0.0.0313:disk.img", "not empty"),
         ("ok", "fba@0.0.0313:none.img", "none.img"),
         ("ok", "fba@0.0.0313:odd.img", "512"),
-        ("ok", "fba@0.0.0313:empty.img", "512"),
+        ("ok", "fba@0.0.0313:empty.img", "an empty file"),
         ("ok", "fba@0.0.0313:.", "disk|directory|regular"),
         ("ok", "9999@0.0.0313:disk.img", "9999"),
         ("ok", "fba@0.0.0313:disk.img,speed=9", "speed"),
