@@ -20,7 +20,7 @@ from lab.programs import ENDED, NOP, READ, READING, SENSE, SLI, UC, extent, loca
 
 OTHER = "0.0.0314"
 BLOCKS = 8192
-FAR = 8000
+FAR = 4000
 """A block that no read ahead has brought."""
 
 
