@@ -16,7 +16,20 @@ import pytest
 from lab.client import DATA, PARAMETERS, Client
 from lab.mounts import BLOCK, SCHID, Mount, is_mounted, make_image, mount_at, mounted_at, vfioccw
 from lab.nbd import NbdFile, nbd_file
-from lab.programs import ENDED, NOP, READ, READING, SENSE, SLI, UC, extent, locate, located
+from lab.programs import (
+    ENDED,
+    FORMAT1,
+    NOP,
+    PREFETCH,
+    READ,
+    READING,
+    SENSE,
+    SLI,
+    UC,
+    extent,
+    locate,
+    located,
+)
 
 OTHER = "0.0.0314"
 BLOCKS = 8192
@@ -59,7 +72,9 @@ def other(system: Mount) -> Iterator[Client]:
 def begin_read(client: Client) -> None:
     """START a read of the block `FAR`."""
     client.store(PARAMETERS, extent(BLOCKS) + locate(READING, 1, FAR))
-    assert client.start(*located(PARAMETERS), (READ, 0, BLOCK, DATA)) == 0
+    # Prefetched: all subchannels have one storage, and the next program of another is put there.
+    program = (*located(PARAMETERS), (READ, 0, BLOCK, DATA))
+    assert client.start(*program, ctrl0=FORMAT1 | PREFETCH) == 0
 
 
 def test_hundreds_of_programs_run_while_a_server_is_silent(
