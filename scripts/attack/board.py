@@ -19,7 +19,8 @@ COUNTS = (
 """What clients count, in the order of the table at the end."""
 _PLACE = {name: 8 * number for number, name in enumerate(COUNTS)}
 _SINCE, _WHAT, _LAST, _ACTIONS, _LENGTH = 512, 520, 1024, 8, 120
-_COUNT, _TIME = struct.Struct("=Q"), struct.Struct("=d")
+# Native ones are stored in one piece; of others the run could read a half.
+_COUNT, _TIME = struct.Struct("@Q"), struct.Struct("@d")
 
 
 class Board:
