@@ -120,9 +120,12 @@ def work(subchannel: Path) -> str:
             (subchannel / "reset").write_text("1")
             sub.start(program.orb())
             try:
-                function()
+                cc = function()
             except Exception as unsupported:  # a client that shows what it was told
                 done.append(f"{name}: {unsupported}")
+                continue
+            if cc:
+                done.append(f"{name}: cc {cc}")
                 continue
             sub.wait(60)
             done.append(f"{name}: IRB fctl {sub.result().scsw_ctrl & c.SCSW_CTRL_MASK_FCTL:#06x}")

@@ -31,7 +31,7 @@ QEMU: Final = "qemu-system-s390x"
 CONSOLE: Final = "console=ttysclp0 panic=1"
 BOOT_SECONDS: Final = 120.0
 """A guest that is not up by then has failed; plain boots take 4 to 15."""
-END_SECONDS: Final = 30.0
+END_SECONDS: Final = 90.0
 Mode = Literal["shell", "driven", "scenario"]
 
 
