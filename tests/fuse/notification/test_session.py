@@ -157,4 +157,7 @@ def test_a_connection_that_is_cut_ends_the_server(own):
 def test_a_connection_that_is_cut_under_load_ends_the_server(own):
     with loaded(own):
         cut(own.path)
-        assert own.ended() == "gone\n"
+        *before, last = own.ended().splitlines()
+    # A reply may be on its way at that moment; pyfuse3 says that nobody took it.
+    assert all("fuse_reply_* failed with No such file" in line for line in before)
+    assert last == "gone"
