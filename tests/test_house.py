@@ -20,7 +20,7 @@ FLOORS = (
     (f"{PACKAGE}.memory", f"{PACKAGE}.devices"),
     (f"{PACKAGE}.css",),
     (f"{PACKAGE}.vfio", f"{PACKAGE}.scenario"),
-    (f"{PACKAGE}.fuse", f"{PACKAGE}.qemu"),
+    (f"{PACKAGE}.fuse", f"{PACKAGE}.qemu", f"{PACKAGE}.guest"),
     (f"{PACKAGE}.cli",),
     (f"{PACKAGE}.__main__",),
 )

@@ -129,7 +129,9 @@ def test_the_wheel_has_regions_below_the_package(built: Built, pattern: str) -> 
     assert wanted <= names_in(built.wheel)
 
 
-@pytest.mark.parametrize("pattern", ["**/*.py", "**/README.md", "py.typed", "qemu/preload/*.[ch]"])
+@pytest.mark.parametrize(
+    "pattern", ["**/*.py", "**/README.md", "py.typed", "qemu/preload/*.[ch]", "guest/*.sh"]
+)
 def test_the_wheel_has_every_file_of_the_package(built: Built, pattern: str) -> None:
     package = built.source / "vfioccw_fuse"
     wanted = {str(path.relative_to(built.source)) for path in package.glob(pattern)}

@@ -15,9 +15,9 @@ from statistics import median
 from benchmarks import servers
 from benchmarks.report import Report
 from benchmarks.servers import BenchError, Options
-from guest import GuestError
-from guest.machine import Guest, booted
-from guest.machine import Options as GuestOptions
+from vfioccw_fuse.guest import GuestError
+from vfioccw_fuse.guest.machine import Guest, booted
+from vfioccw_fuse.guest.machine import Options as GuestOptions
 
 SIZE = 32 << 20
 CYLINDER = 15 * 12 * 4096  # bytes of data, formatted in blocks of 4 KiB

@@ -9,7 +9,7 @@ from typing import Final
 
 from faults import FaultsError
 from faults.rounds import FAULTS, Figures, Plan, run
-from guest import GuestError
+from vfioccw_fuse.guest import GuestError
 
 _EXAMPLES: Final = """
 examples:

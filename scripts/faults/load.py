@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from guest import GuestError
-from guest.machine import Guest
+from vfioccw_fuse.guest import GuestError
+from vfioccw_fuse.guest.machine import Guest
 
 EXPIRES: Final = 2
 """Seconds after which Linux takes a request's interruption for lost; 300 unless it is told."""

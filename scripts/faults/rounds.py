@@ -20,9 +20,9 @@ from typing import Final
 
 from faults import FaultsError, load
 from faults.inject import Injector
-from guest import GuestError
-from guest.machine import Guest, Options, booted
 from lab.mounts import Mount, mounted_at, vfioccw
+from vfioccw_fuse.guest import GuestError
+from vfioccw_fuse.guest.machine import Guest, Options, booted
 
 FBA, ECKD = "0.0.0313", "0.0.0314"
 BUSES: Final = {FBA: "0.0.1234", ECKD: "0.0.1235"}

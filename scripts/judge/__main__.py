@@ -9,8 +9,6 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from guest import GuestError
-from guest.parts import Parts
 from judge import JudgeError, NotHereError
 from judge.answers import Answers, read_answers, write_answers
 from judge.compare import compare, read_kinds, table
@@ -18,6 +16,8 @@ from judge.ends import ask_driver, ask_mount
 from judge.kernel import KERNEL_SERIES, MODULES_SERIES, Driver, debian_modules, whole_kernel
 from judge.script import read_cases, script_of
 from lab.mounts import PROJECT
+from vfioccw_fuse.guest import GuestError
+from vfioccw_fuse.guest.parts import Parts
 
 DATA: Final = PROJECT / "tests" / "linux"
 """Where cases, recorded answers and the list of differences are."""

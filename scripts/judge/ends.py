@@ -13,12 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final
 
-from guest.machine import Options, booted
 from judge import JudgeError
 from judge.answers import Answers, sort
 from judge.kernel import CLIENT_IN_GUEST, Driver, build_client, parts_of
 from lab.mounts import SCHID, Mount, mounted_at
 from vfioccw_fuse.devices.eckd.volume import create
+from vfioccw_fuse.guest.machine import Options, booted
 
 DEVICE_NUMBER: Final = "0313"
 """The same on both ends, so that the subchannels say the same of it."""

@@ -18,11 +18,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from guest import GuestError
-from guest.apt import Apt, first_that_has, own_architecture
-from guest.archive import Archive
-from guest.parts import Parts
 from judge import JudgeError, NotHereError
+from vfioccw_fuse.guest import GuestError
+from vfioccw_fuse.guest.apt import Apt, first_that_has, own_architecture
+from vfioccw_fuse.guest.archive import Archive
+from vfioccw_fuse.guest.parts import Parts
 
 HERE: Final = Path(__file__).resolve().parent
 COMPILER: Final = "s390x-linux-gnu-gcc"

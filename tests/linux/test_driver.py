@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from guest.parts import Parts
 from judge.__main__ import DATA, NOT_HERE, recorded
 from judge.answers import Answers, read_answers
 from judge.compare import Kind, compare, read_kinds
@@ -22,6 +21,7 @@ from judge.ends import ask_driver, ask_mount
 from judge.kernel import KERNEL_SERIES, MODULES_SERIES, debian_modules
 from judge.script import read_cases, script_of
 from lab.mounts import IMPORTS
+from vfioccw_fuse.guest.parts import Parts
 
 CASES = read_cases(DATA / "cases.toml")
 LIST = DATA / "differences.toml"

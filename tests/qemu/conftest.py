@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from guest.machine import QEMU, Guest, Options, booted
 from lab.mounts import Mount, is_mounted, mount_at, vfioccw
 from vfioccw_fuse.devices.eckd.volume import create
+from vfioccw_fuse.guest.machine import QEMU, Guest, Options, booted
 
 MIB = 1 << 20
 

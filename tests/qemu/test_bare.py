@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from guest.machine import END_SECONDS, Guest
 from tests.qemu.conftest import Lab
 from vfioccw_fuse.devices.eckd.volume import create
 from vfioccw_fuse.devices.tape.aws import AwsTape
+from vfioccw_fuse.guest.machine import END_SECONDS, Guest
 
 SOURCES = Path(__file__).parent / "bare"
 COMPILER = "s390x-linux-gnu-gcc"

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from guest.machine import Guest
 from lab.mounts import vfioccw
 from lab.waits import until
 from tests.qemu.conftest import MIB, Lab, digest, laboratory, make_eckd, make_fba
+from vfioccw_fuse.guest.machine import Guest
 
 LOST, CHECKED, SENSED, PATHS, DEAD, REMOVED = (f"0.0.031{n}" for n in range(6))
 ECKD = "0.0.0400"

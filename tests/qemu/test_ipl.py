@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from guest import GuestError
-from guest.machine import Guest, Options, booted, write_initramfs
-from guest.parts import Parts
 from lab.mounts import vfioccw
 from tests.qemu.conftest import Lab, make_fba
 from vfioccw_fuse.devices.eckd.volume import create
+from vfioccw_fuse.guest import GuestError
+from vfioccw_fuse.guest.machine import Guest, Options, booted, write_initramfs
+from vfioccw_fuse.guest.parts import Parts
 
 PARTS, CDL, LDL = "0.0.0313", "0.0.0314", "0.0.0315"
 CYLINDERS = 40

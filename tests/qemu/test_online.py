@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from guest.machine import Guest
 from lab.mounts import vfioccw
 from tests.qemu.conftest import MIB, Lab, digest, laboratory, make_eckd, make_fba
+from vfioccw_fuse.guest.machine import Guest
 
 FBA, LDL, CDL = "0.0.0313", "0.0.0314", "0.0.0315"
 NUMBERS = {FBA: "1234", LDL: "1235", CDL: "1236"}

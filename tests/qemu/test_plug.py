@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from guest import GuestError
-from guest.machine import Guest
 from lab.waits import until
 from tests.qemu.conftest import MIB, Lab, digest, laboratory, make_fba, sees
+from vfioccw_fuse.guest import GuestError
+from vfioccw_fuse.guest.machine import Guest
 from vfioccw_fuse.qemu.options import IOMMUFD
 
 STAYS, SPARE, ASKED, MATE = (f"0.0.031{n}" for n in range(4))

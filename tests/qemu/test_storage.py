@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from guest.machine import Guest
 from lab.mounts import vfioccw
 from lab.nbd import NbdFile, nbd_file
 from lab.waits import until
 from tests.qemu.conftest import MIB, Lab, digest, laboratory, make_eckd, make_fba
+from vfioccw_fuse.guest.machine import Guest
 
 HERE = "0.0.0300"
 SLOW, PASSING, FAILING, SILENT, GONE, COPY = (f"0.0.031{n}" for n in range(6))

@@ -13,15 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from guest.parts import Parts
 from lab.mounts import IMPORTS, PROJECT
 from tests.qemu.conftest import digest, make_eckd, make_fba
+from vfioccw_fuse.guest.parts import Parts
 
 USER = "nobody"
 INSIDE = """
 import os, sys
 from pathlib import Path
-from guest.machine import Options, booted
+from vfioccw_fuse.guest.machine import Options, booted
 from lab.mounts import vfioccw
 place = Path(sys.argv[1])
 assert os.getuid() != 0

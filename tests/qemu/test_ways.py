@@ -5,9 +5,9 @@ Not both: QEMU 11 takes the one for the other and aborts (hw/vfio/vfio-iommufd.h
 
 from __future__ import annotations
 
-from guest.machine import Guest
 from lab.waits import until
 from tests.qemu.conftest import MIB, Lab, by_each_way, digest, make_fba, sees
+from vfioccw_fuse.guest.machine import Guest
 
 NUMBERS = {"0.0.0313": "1000", "0.0.0314": "1001", "0.0.0315": "1002"}
 LAST = "0.0.0315"

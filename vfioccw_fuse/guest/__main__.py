@@ -7,9 +7,9 @@ import signal
 import sys
 from pathlib import Path
 
-from guest import GuestError
-from guest.machine import Options, run_scenario, run_shell
-from guest.parts import Parts
+from . import GuestError
+from .machine import Options, run_scenario, run_shell
+from .parts import Parts
 
 _EXAMPLES = """
 examples:

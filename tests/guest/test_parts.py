@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from guest import GuestError
-from guest.archive import Archive
-from guest.parts import FORMERLY, MODULES, Modules, Parts
 from lab.mounts import PROJECT
+from vfioccw_fuse.guest import GuestError
+from vfioccw_fuse.guest.archive import Archive
+from vfioccw_fuse.guest.parts import FORMERLY, MODULES, Modules, Parts
 
 RELEASE = {"bookworm": "6.1.0-9-s390x", "trixie": "6.12.3+deb13-s390x", "sid": "7.2.1+deb14-s390x"}
 SUITE = {"bookworm": "oldstable", "trixie": "stable", "sid": "unstable"}
@@ -303,9 +303,9 @@ def test_an_archive_has_what_was_put_into_it(tmp_path: Path) -> None:
 
 def test_apt_that_is_missing_is_one_line(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "guest", "--fetch"],
+        [sys.executable, "-m", "vfioccw_fuse.guest", "--fetch"],
         env={
-            **os.environ, "PATH": str(tmp_path), "PYTHONPATH": str(PROJECT / "scripts"),
+            **os.environ, "PATH": str(tmp_path), "PYTHONPATH": str(PROJECT),
             "XDG_CACHE_HOME": str(tmp_path),
         },
         capture_output=True, text=True, check=False,

@@ -21,9 +21,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from guest import GuestError
-from guest.archive import Archive
-from guest.parts import Parts
+from . import GuestError
+from .archive import Archive
+from .parts import Parts
 
 HERE: Final = Path(__file__).resolve().parent
 VFIOCCW: Final = HERE.parent.parent / ".venv" / "bin" / "vfioccw"

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
-from guest import GuestError
+from . import GuestError
 
 ARCHITECTURE: Final = "s390x"
 SUITES: Final = ("stable", "oldstable", "testing", "unstable")

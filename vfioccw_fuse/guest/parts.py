@@ -19,9 +19,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from guest import GuestError
-from guest.apt import ARCHITECTURE, Apt, first_that_has
-from guest.archive import Archive
+from . import GuestError
+from .apt import ARCHITECTURE, Apt, first_that_has
+from .archive import Archive
 
 GENERATION: Final = 3
 """Part of the cache's name: one more when what is kept here changes."""
