@@ -15,7 +15,7 @@ REGIONS = f"{PACKAGE}.regions"
 OFD = f"{PACKAGE}.ofd"
 FLOORS = (
     (REGIONS,),
-    (f"{PACKAGE}.errors", f"{PACKAGE}.mountinfo", OFD, f"{PACKAGE}.strand"),
+    (f"{PACKAGE}.children", f"{PACKAGE}.errors", f"{PACKAGE}.mountinfo", OFD, f"{PACKAGE}.strand"),
     (f"{PACKAGE}.sizes",),
     (f"{PACKAGE}.memory", f"{PACKAGE}.devices"),
     (f"{PACKAGE}.css",),

@@ -6,7 +6,6 @@ The byte order of each device is set to the host's, as QEMU keeps its ORB and SC
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import shutil
 import signal
@@ -17,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
+from ..children import ending_with_us
 from ..errors import UserError
 from ..regions.state import is_attached, parse_state
 from .build import library
@@ -36,7 +36,6 @@ PASSED_SIGNALS: Final = (
 )
 """What is sent to us is sent on to QEMU."""
 _HELP_SECONDS: Final = 10.0
-_PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 _NO_LIFE: Final = {
     "STANDBY": "closed; is its mount ending?",
     "NOT_OPER": "not operational; see its file state",
@@ -175,18 +174,10 @@ def _wait(arguments: Sequence[str], program: str, environment: dict[str, str]) -
             process.send_signal(number)
 
     before = {number: signal.signal(number, pass_on) for number in PASSED_SIGNALS}
-    libc = ctypes.CDLL(None)
-    parent = os.getpid()
-
-    def end_with_us() -> None:
-        # Our handlers are gone with the exec; what was ignored before us stays ignored.
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:
-            os.kill(os.getpid(), signal.SIGTERM)
-
     try:
+        # Our handlers are gone with the exec; what was ignored before us stays ignored.
         process = subprocess.Popen(
-            arguments, executable=program, env=environment, preexec_fn=end_with_us
+            arguments, executable=program, env=environment, preexec_fn=ending_with_us()
         )
         for number in early:
             process.send_signal(number)
