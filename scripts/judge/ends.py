@@ -15,15 +15,13 @@ from typing import IO, Final
 
 from judge import JudgeError
 from judge.answers import Answers, sort
-from judge.kernel import CLIENT_IN_GUEST, Driver, build_client, parts_of
+from judge.kernel import CLIENT_IN_GUEST, Driver, build_client, guest_of
 from lab.mounts import SCHID, Mount, mounted_at
 from vfioccw_fuse.devices.eckd.volume import create
-from vfioccw_fuse.guest.machine import Options, booted
+from vfioccw_fuse.guest.machine import booted
 
 DEVICE_NUMBER: Final = "0313"
 """The same on both ends, so that the subchannels say the same of it."""
-IN_GUEST: Final = "0.0.0000"
-"""QEMU's first subchannel for a device in css fe."""
 UUID: Final = "5d7d3a4e-0000-4000-8000-000000000313"
 """The name of the guest's device."""
 
@@ -75,9 +73,9 @@ def ask_driver(script: str, driver: Driver, seconds: float = 600.0) -> tuple[str
         directory = Path(name)
         with volume(directory, "full") as system:
             device = f"{system.path / SCHID},devno=fe.0.{DEVICE_NUMBER}"
-            with booted(Options(devices=[device]), parts_of(driver, directory, script)) as guest:
+            with booted(*guest_of(driver, device, directory, script)) as guest:
                 release = guest.check("uname -r")
-                group = guest.check(f"bind {IN_GUEST} {UUID}")
+                group = guest.check(f"create-mdev $(bind vfio_ccw 0.0.{DEVICE_NUMBER}) {UUID}")
                 guest.send(f"{CLIENT_IN_GUEST} driver {group} {UUID} /script </dev/console")
                 while True:
                     found = guest.expect(r"(?m)(.*?)^(?:control ([^\n]*)|@@(\d+)@@)\n", seconds)

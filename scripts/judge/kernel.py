@@ -21,7 +21,8 @@ from typing import Final, NamedTuple
 from judge import JudgeError, NotHereError
 from vfioccw_fuse.guest import GuestError
 from vfioccw_fuse.guest.apt import Apt, first_that_has, own_architecture
-from vfioccw_fuse.guest.archive import Archive
+from vfioccw_fuse.guest.given import GuestFile
+from vfioccw_fuse.guest.machine import Options
 from vfioccw_fuse.guest.parts import Parts
 
 HERE: Final = Path(__file__).resolve().parent
@@ -57,37 +58,18 @@ class Driver(NamedTuple):
     modules: Sequence[Path] = ()
 
 
-class _DriverParts(Parts):
-    """Parts of a guest with a driver: its kernel, and an archive that has what the guest runs."""
-
-    def __init__(self, driver: Driver, base: Path) -> None:
-        super().__init__()
-        self._driver = driver
-        self._base = base
-
-    def kernel(self) -> Path:
-        """The driver's kernel."""
-        return self._driver.kernel
-
-    def base(self) -> Path:
-        """Busybox, the driver's modules, the client and its script."""
-        return self._base
-
-
-def parts_of(driver: Driver, directory: Path, script: str) -> Parts:
-    """What a guest is made of that asks *driver* what *script* says; made in *directory*."""
-    base = directory / "base.cpio"
-    shutil.copyfile(Parts().base(), base)
-    with open(base, "ab") as file, Archive(file) as archive:
-        for module in driver.modules:
-            archive.copy(module, f"modules/{module.name}")
-        # Not what the guest has otherwise: nothing else may take the device.
-        order = "".join(f"{module.stem}\n" for module in driver.modules)
-        archive.file("modules/order", order.encode(), 0o644)
-        archive.copy(build_client(directory, COMPILER, "-static"), CLIENT_IN_GUEST[1:])
-        archive.file("bin/bind", (HERE / "bind.sh").read_bytes())
-        archive.file("script", script.encode(), 0o644)
-    return _DriverParts(driver, base)
+def guest_of(driver: Driver, device: str, directory: Path, script: str) -> tuple[Options, Parts]:
+    """A guest that asks *driver* what *script* says of a *device*; made of files in *directory*."""
+    path = directory / "script"
+    path.write_text(script)
+    client = build_client(directory, COMPILER, "-static")
+    files = [(client, CLIENT_IN_GUEST[1:]), (HERE / "create-mdev.sh", "bin/create-mdev"), (path, "script")]
+    options = Options(
+        devices=[device], modules=driver.modules, files=[GuestFile(*file) for file in files]
+    )
+    # As a kernel of one's own it is without the modules that it has otherwise: nothing else may
+    # take the device.
+    return options, Parts(kernel=driver.kernel)
 
 
 def build_client(directory: Path, compiler: str = "gcc", *options: str) -> Path:
@@ -216,7 +198,10 @@ def _of_the_series(parts: Parts) -> tuple[Parts, Sequence[str]]:
 def _fetch(tree: Path, *packages: str, sources: Sequence[str] = ()) -> None:
     """Unpack the guest's *packages* into *tree*."""
     with tempfile.TemporaryDirectory(dir=tree) as work:
-        first_that_has(Path(work), sources, lambda apt: apt.fetch(tree, *packages))
+        first_that_has(
+            Path(work), sources, lambda apt: apt.fetch(tree, *packages),
+            "run this on Debian, where they are",
+        )  # fmt: skip
 
 
 def _programs_of_the_build(tree: Path, codename: str) -> None:

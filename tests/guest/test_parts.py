@@ -5,26 +5,21 @@ Real apt-get and dpkg-deb read archives made here: as large as needed, and not s
 
 from __future__ import annotations
 
-import hashlib
 import lzma
 import os
 import subprocess
-import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from lab.mounts import PROJECT
+from lab.mounts import PROJECT, command
+from tests.guest.cpio import entries
+from tests.guest.mirror import Mirror
 from vfioccw_fuse.guest import GuestError
 from vfioccw_fuse.guest.archive import Archive
 from vfioccw_fuse.guest.parts import FORMERLY, MODULES, Modules, Parts
 
 RELEASE = {"bookworm": "6.1.0-9-s390x", "trixie": "6.12.3+deb13-s390x", "sid": "7.2.1+deb14-s390x"}
-SUITE = {"bookworm": "oldstable", "trixie": "stable", "sid": "unstable"}
-OWN = subprocess.run(
-    ["dpkg", "--print-architecture"], capture_output=True, text=True, check=True
-).stdout.strip()
 NEEDS = {
     "dasd_fba_mod": "dasd_mod", "dasd_eckd_mod": "dasd_mod", "dasd_mod": "", "virtio_blk": "",
     "ext4": "jbd2,mbcache,crc16", "jbd2": "", "mbcache": "", "crc16": "",
@@ -34,80 +29,6 @@ NEEDS = {
 
 def module(name: str, needs: str) -> bytes:
     return b"\x7fELF" + f"\0license=GPL\0depends={needs}\0name={name}\0".encode()
-
-
-class Mirror:
-    """An archive with several suites."""
-
-    def __init__(self, place: Path, origin: str = "Debian") -> None:
-        self.place = place
-        self.origin = origin
-        self.place.mkdir()
-
-    @property
-    def uri(self) -> str:
-        return f"file:{self.place}"
-
-    def source(self, suite: str) -> str:
-        return f"deb {self.uri} {suite} main"
-
-    def add(self, codename: str, packages: Mapping[str, tuple[str, Mapping[str, bytes]]]) -> None:
-        """A suite, also by its other name; a package is what it depends on, and its files."""
-        lists = self.place / "dists" / codename
-        index = lists / "main" / "binary-s390x"
-        index.mkdir(parents=True)
-        paragraphs = [
-            self._package(codename, name, depends, files)
-            for name, (depends, files) in packages.items()
-        ]
-        own = lists / "main" / f"binary-{OWN}"
-        own.mkdir()
-        (own / "Packages").write_text(f"Package: other\nVersion: 1\nArchitecture: {OWN}\n")
-        if packages:
-            (index / "Packages").write_text("\n".join(paragraphs))
-        (lists / "Release").write_text(self._release(codename, lists))
-        (lists.parent / SUITE[codename]).symlink_to(codename)
-
-    def _package(self, codename: str, name: str, depends: str, files: Mapping[str, bytes]) -> str:
-        tree = self.place / "made" / codename / name
-        control = (
-            f"Package: {name}\nVersion: 1\nArchitecture: s390x\nMaintainer: nobody\n"
-            + (f"Depends: {depends}\n" if depends else "")
-            + "Description: made for a test\n"
-        )
-        for path, data in {**files, "DEBIAN/control": control.encode()}.items():
-            (tree / path).parent.mkdir(parents=True, exist_ok=True)
-            (tree / path).write_bytes(data)
-        pool = self.place / "pool" / codename
-        pool.mkdir(parents=True, exist_ok=True)
-        package = pool / f"{name}_1_s390x.deb"
-        subprocess.run(
-            ["dpkg-deb", "--build", "--root-owner-group", tree, package],
-            check=True, capture_output=True,
-        )  # fmt: skip
-        digest = hashlib.sha256(package.read_bytes()).hexdigest()
-        return (
-            f"{control}Filename: {package.relative_to(self.place)}\n"
-            f"Size: {package.stat().st_size}\nSHA256: {digest}\n"
-        )
-
-    def _release(self, codename: str, lists: Path) -> str:
-        indexes = sorted(lists.glob("main/*/Packages"))
-        sums = [
-            f" {hashlib.sha256(path.read_bytes()).hexdigest()} {path.stat().st_size} "
-            f"{path.relative_to(lists)}\n"
-            for path in indexes
-        ]
-        architectures = " ".join(path.parent.name.removeprefix("binary-") for path in indexes)
-        return (
-            f"Origin: {self.origin}\nSuite: {SUITE[codename]}\nCodename: {codename}\n"
-            f"Architectures: {architectures}\nComponents: main\nSHA256:\n{''.join(sums)}"
-        )
-
-    def spoil(self, codename: str) -> None:
-        """The suite's index is another than its Release file says, as on a mirror in mid-sync."""
-        with (self.place / "dists" / codename / "main/binary-s390x/Packages").open("a") as file:
-            file.write("\n")
 
 
 def kernel_packages(codename: str) -> dict[str, tuple[str, dict[str, bytes]]]:
@@ -148,35 +69,6 @@ def mirror(tmp_path: Path) -> Mirror:
     return made
 
 
-@pytest.fixture
-def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The sources of this system, for apt; empty at first."""
-    (tmp_path / "parts").mkdir()
-    sources = tmp_path / "sources.list"
-    sources.touch()
-    (tmp_path / "apt.conf").write_text(
-        f'Dir::Etc::sourcelist "{sources}";\nDir::Etc::sourceparts "{tmp_path / "parts"}";\n'
-        'Acquire::AllowInsecureRepositories "true";\nAPT::Get::AllowUnauthenticated "true";\n'
-    )
-    monkeypatch.setenv("APT_CONFIG", str(tmp_path / "apt.conf"))
-    return sources
-
-
-def entries(path: Path) -> dict[str, bytes]:
-    """The files of an initramfs archive."""
-    data, at = path.read_bytes(), 0
-    found: dict[str, bytes] = {}
-    while True:
-        head = data[at : at + 110]
-        size, name_size = int(head[54:62], 16), int(head[94:102], 16)
-        name = data[at + 110 : at + 110 + name_size - 1].decode()
-        begin = -(-(at + 110 + name_size) // 4) * 4
-        if name == "TRAILER!!!":
-            return found
-        found[name] = data[begin : begin + size]
-        at = -(-(begin + size) // 4) * 4
-
-
 @pytest.mark.parametrize("codename", RELEASE)
 def test_the_packages_of_each_debian(
     codename: str, tmp_path: Path, mirror: Mirror, system: Path, capsys: pytest.CaptureFixture[str]
@@ -184,8 +76,10 @@ def test_the_packages_of_each_debian(
     system.write_text(mirror.source(codename))
     parts = Parts(tmp_path / "cache")
     assert parts.kernel().read_text() == f"kernel of {codename}"
-    found = entries(parts.base())
-    assert found["bin/busybox"] == f"busybox of {codename}".encode()
+    modules = parts.modules()
+    assert modules is not None
+    found = entries(modules)
+    assert parts.busybox().read_text() == f"busybox of {codename}"
     order = found["modules/order"].decode().split()
     assert order[-1] == "ext4"
     assert set(order) == {*NEEDS, *(FORMERLY if codename == "bookworm" else ())}
@@ -207,11 +101,33 @@ def test_what_was_fetched_is_not_fetched_again(
     system.write_text("")
     again = Parts(tmp_path / "cache")
     assert again.kernel().exists()
-    assert again.base().exists()
+    assert again.busybox().exists()
     assert capsys.readouterr().err == ""
     assert sorted(path.name for path in again.cache.iterdir()) == [
-        ".lock", "base.cpio", "kernel", "kernel-name",
+        ".lock", "busybox", "kernel", "kernel-name", "modules.cpio",
     ]  # fmt: skip
+
+
+def test_busybox_alone_is_fetched_for_a_kernel_of_ones_own(
+    tmp_path: Path, mirror: Mirror, system: Path
+) -> None:
+    system.write_text(mirror.source("trixie"))
+    (tmp_path / "bzImage").write_bytes(bytes(0x10008) + b"S390EP")
+    parts = Parts(tmp_path / "cache", kernel=tmp_path / "bzImage")
+    assert parts.kernel() == tmp_path / "bzImage"
+    assert parts.modules() is None
+    assert parts.busybox().read_text() == "busybox of trixie"
+    assert sorted(path.name for path in parts.cache.iterdir()) == [".lock", "busybox"]
+
+
+def test_what_a_killed_fetch_left_goes_with_the_next(
+    tmp_path: Path, mirror: Mirror, system: Path
+) -> None:
+    system.write_text(mirror.source("trixie"))
+    (tmp_path / "cache" / ".fetch-1" / "tree").mkdir(parents=True)
+    parts = Parts(tmp_path / "cache")
+    assert parts.busybox().exists()
+    assert not list(parts.cache.glob(".fetch-*"))
 
 
 def test_another_suite_serves_where_an_index_cannot_be_read(
@@ -248,6 +164,7 @@ def test_a_system_that_is_not_debian_is_told_what_is_needed(tmp_path: Path, syst
     line = str(caught.value)
     assert "this system's packages are from Ubuntu, not from Debian" in line
     assert "--source" in line
+    assert "--kernel" in line
     assert "debian-archive-keyring" in line
 
 
@@ -303,7 +220,7 @@ def test_an_archive_has_what_was_put_into_it(tmp_path: Path) -> None:
 
 def test_apt_that_is_missing_is_one_line(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "vfioccw_fuse.guest", "--fetch"],
+        command("guest", "fetch"),
         env={
             **os.environ, "PATH": str(tmp_path), "PYTHONPATH": str(PROJECT),
             "XDG_CACHE_HOME": str(tmp_path),
@@ -312,4 +229,6 @@ def test_apt_that_is_missing_is_one_line(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]
-    assert last.startswith("scripts/qemu-guest: apt-get: not found")
+    assert last.startswith("vfioccw: apt-get: not found")
+    assert "give --kernel and --busybox, or copy" in last
+    assert str(tmp_path / "vfioccw") in last

@@ -23,7 +23,8 @@ def make_parts(directory: Path) -> tuple[Path, list[int]]:
     """A disk with kernel and initramfs, one behind the other, and their sizes."""
     parts = Parts()
     initramfs = directory / "initramfs"
-    write_initramfs(initramfs, parts, "driven", tools=False)
+    with initramfs.open("wb") as file:
+        write_initramfs(file, parts, "driven", Options())
     files = [parts.kernel().read_bytes(), initramfs.read_bytes()]
     image = directory / "parts"
     whole = b"".join(files)

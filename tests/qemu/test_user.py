@@ -50,7 +50,8 @@ def place() -> Iterator[Path]:
         path = Path(name)
         own = Parts(path / "cache" / "vfioccw" / parts.cache.name)
         own.cache.mkdir(parents=True)
-        for part in (parts.kernel(), parts.base()):
+        for part in (parts.kernel(), parts.modules(), parts.busybox()):
+            assert part is not None
             shutil.copy(part, own.cache)
         make_fba(path / "fba")
         make_eckd(path / "ckd", 2)

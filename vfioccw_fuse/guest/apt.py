@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ from . import GuestError
 ARCHITECTURE: Final = "s390x"
 SUITES: Final = ("stable", "oldstable", "testing", "unstable")
 """What is tried after this system's sources. The names stay right when Debian is released."""
-REMEDY: Final = (
+MIRROR: Final = (
     "name a Debian mirror with --source 'deb http://MIRROR/debian stable main' (on other systems "
     "install debian-archive-keyring and write deb "
     "[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] ...)"
@@ -83,16 +84,11 @@ class Apt:
         """What apt-get said of sources that it could not read; empty if it read them all."""
 
     def _run(self, tool: str, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        try:
-            done = subprocess.run(
-                [tool, *self._options, *words],
-                stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
-                cwd=self._archives, env={**os.environ, "LC_ALL": "C"},
-            )  # fmt: skip
-        except FileNotFoundError:
-            raise GuestError(
-                f"{tool}: not found; the guest is made of Debian packages, which apt fetches"
-            ) from None
+        done = subprocess.run(
+            [tool, *self._options, *words],
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+            cwd=self._archives, env={**os.environ, "LC_ALL": "C"},
+        )  # fmt: skip
         if check and done.returncode:
             lines = [line[3:] for line in done.stderr.splitlines() if line.startswith("E: ")]
             raise GuestError(self.problem or (lines[0] if lines else f"{tool} failed"))
@@ -155,23 +151,34 @@ def unpack(package: Path, tree: Path) -> None:
         raise GuestError(f"{package.name}: cannot be unpacked")
 
 
-def first_that_has(work: Path, sources: Sequence[str], use: Callable[[Apt], _T]) -> _T:
+def first_that_has(
+    work: Path,
+    sources: Sequence[str],
+    use: Callable[[Apt], _T],
+    otherwise: str,
+    *,
+    mirror: str = MIRROR,
+) -> _T:
     """What *use* makes of the first archive that has all that it wants, in the directory *work*.
 
     *sources* as for `Apt`; if it is empty other suites are tried, too. GuestError says in one line
-    what was wrong with each.
+    what was wrong with each, and what helps: *mirror* if there is apt, or *otherwise*.
     """
+    if shutil.which("apt-get") is None:
+        raise GuestError(f"apt-get: not found, which fetches Debian's packages; {otherwise}")
+    remedy = f"{mirror}, or {otherwise}" if mirror else otherwise
     problems: list[str] = []
-    for apt in _archives(work, sources):
+    for apt in _archives(work, sources, problems):
         try:
             return use(apt)
         except GuestError as error:
             if str(error) not in problems:
                 problems.append(str(error))
-    raise GuestError(f"no packages for {ARCHITECTURE}: {'; '.join(problems)}; {REMEDY}")
+    raise GuestError(f"no packages for {ARCHITECTURE}: {'; '.join(problems)}; {remedy}")
 
 
-def _archives(work: Path, sources: Sequence[str]) -> Iterator[Apt]:
+def _archives(work: Path, sources: Sequence[str], problems: list[str]) -> Iterator[Apt]:
+    """What to look into; if there is nothing more to try why goes to *problems*."""
     yield Apt(work / "given", sources)
     if sources:
         return
@@ -180,7 +187,8 @@ def _archives(work: Path, sources: Sequence[str]) -> Iterator[Apt]:
     mirror = own.debian_mirror()
     if mirror is None:
         whose = " and ".join(own.origins()) or "nobody that apt can reach"
-        raise GuestError(f"this system's packages are from {whose}, not from Debian; {REMEDY}")
+        problems.append(f"this system's packages are from {whose}, not from Debian")
+        return
     for suite in SUITES:
         yield Apt(work / suite, [f"deb {mirror} {suite} main"])
 

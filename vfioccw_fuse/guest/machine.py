@@ -10,29 +10,33 @@ import contextlib
 import json
 import re
 import select
+import shlex
 import shutil
-import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, BinaryIO, Final, Literal
 
 from . import GuestError
 from .archive import Archive
+from .given import GuestFile, read_module
 from .parts import Parts
 
 HERE: Final = Path(__file__).resolve().parent
-VFIOCCW: Final = HERE.parent.parent / ".venv" / "bin" / "vfioccw"
+# Not what lies in the directory where the user is.
+VFIOCCW: Final = (sys.executable, "-P", "-m", "vfioccw_fuse")
+"""The command line of this package, by the Python that runs."""
 QEMU: Final = "qemu-system-s390x"
 CONSOLE: Final = "console=ttysclp0 panic=1"
 BOOT_SECONDS: Final = 120.0
 """A guest that is not up by then has failed; plain boots take 4 to 15."""
 END_SECONDS: Final = 90.0
-Mode = Literal["shell", "driven", "scenario"]
+Mode = Literal["shell", "driven", "script"]
 
 
 @dataclass(frozen=True)
@@ -55,30 +59,59 @@ class Options:
     """Further options of QEMU."""
     kernel: bool = True
     """False: boot from a device instead of our kernel and initramfs."""
+    append: str = ""
+    """Further words for the kernel."""
+    modules: Sequence[Path] = ()
+    """Modules that are loaded after the kernel's own, in this order."""
+    files: Sequence[GuestFile] = ()
+    """Files that are added; later ones go before earlier ones of that name."""
+    bind: str = ""
+    """The driver of bus css that `bound` are given to; empty: they stay with io_subchannel."""
+    bound: Sequence[str] = ()
+    """Bus ids of devices, such as 0.0.1234."""
     quiet: bool = True
     """The kernel's messages stay off the console; dmesg has them."""
     prefix: Sequence[str] = field(default=())
     """A command that runs all of it, such as taskset."""
 
 
-def write_initramfs(path: Path, parts: Parts, mode: Mode, tools: bool, scenario: str = "") -> None:
-    """Put together the initramfs of a guest at *path*."""
-    archives = [parts.base(), *([parts.tools()] if tools else [])]
-    with open(path, "wb") as file:
-        for archive in archives:
-            with open(archive, "rb") as source:
-                shutil.copyfileobj(source, file)
-        with Archive(file) as own:
-            own.file("init", (HERE / "init.sh").read_bytes())
-            own.file("bin/online", (HERE / "online.sh").read_bytes())
-            own.file("bin/offline", (HERE / "offline.sh").read_bytes())
-            own.file("guest-mode", mode.encode(), 0o644)
-            if scenario:
-                own.file("scenario", scenario.encode())
+def write_initramfs(
+    file: BinaryIO, parts: Parts, mode: Mode, options: Options, script: bytes = b"", mark: str = ""
+) -> None:
+    """Write the initramfs of a guest to *file*.
+
+    In *mode* "script" it runs the *script*; what it says of itself on the console then begins with
+    @@ and *mark*.
+    """
+    modules = parts.modules()
+    for archive in ([modules] if modules else []) + ([parts.tools()] if options.tools else []):
+        with open(archive, "rb") as source:
+            shutil.copyfileobj(source, file)
+    said = {
+        "mode": mode, "mark": mark, "verbose": "" if options.quiet else "yes",
+        "driver": options.bind, "bound": " ".join(options.bound),
+    }  # fmt: skip
+    with Archive(file) as own:
+        own.device("dev/console", 5, 1)
+        for name in ("proc", "sys", "tmp", "mnt", "etc"):
+            own.directory(name)
+        own.copy(parts.busybox(), "bin/busybox")
+        own.file("init", (HERE / "init.sh").read_bytes())
+        for name in ("online", "offline", "bind"):
+            own.file(f"bin/{name}", (HERE / f"{name}.sh").read_bytes())
+        settings = "".join(f"{name}={shlex.quote(value)}\n" for name, value in said.items())
+        own.file("guest", settings.encode(), 0o644)
+        for number, path in enumerate(options.modules):
+            name = path.name.partition(".")[0]
+            own.file(f"added/{number:03}-{name}.ko", read_module(path), 0o644)
+        if mode == "script":
+            own.file("script", script)
+        for source_file, place in options.files:
+            own.copy(source_file, place)
 
 
 def qemu_command(
-    options: Options, kernel: Path, initramfs: Path, console: Sequence[str]
+    options: Options, kernel: Path, initramfs: Path | str, console: Sequence[str]
 ) -> list[str]:
     """The command line that starts the guest; *console* makes the chardev named console."""
     machine = [
@@ -87,12 +120,13 @@ def qemu_command(
         *(*console, "-device", "sclpconsole,chardev=console"),
     ]
     if options.kernel:
-        words = f"{CONSOLE} {'quiet loglevel=1' if options.quiet else ''}".strip()
-        machine += ["-kernel", str(kernel), "-initrd", str(initramfs), "-append", words]
+        words = (CONSOLE, "quiet loglevel=1" if options.quiet else "", options.append)
+        machine += ["-kernel", str(kernel), "-initrd", str(initramfs)]
+        machine += ["-append", " ".join(filter(None, words))]
     ours = [word for spec in options.devices for word in ("--device", spec)]
     ours += [word for spec in options.spares for word in ("--spare", spec)]
     ours += ["--iommufd"] if options.iommufd else []
-    return [*options.prefix, str(VFIOCCW), "qemu", *ours, "--", *machine, *options.qemu]
+    return [*options.prefix, *VFIOCCW, "qemu", *ours, "--", *machine, *options.qemu]
 
 
 class Guest:
@@ -108,7 +142,8 @@ class Guest:
         self._errors = place / "stderr"
         initramfs = place / "initramfs"
         if options.kernel:
-            write_initramfs(initramfs, parts, "driven", options.tools)
+            with open(initramfs, "wb") as file:
+                write_initramfs(file, parts, "driven", options)
         else:
             kernel = place
         self.console_text = ""
@@ -188,8 +223,10 @@ class Guest:
             self.console_text += data.decode(errors="replace").replace("\r", "")
 
     def boot(self) -> None:
-        """Wait until the guest takes commands."""
-        self.expect("@@ready@@\n")
+        """Wait until the guest takes commands; GuestError if a module or driver failed."""
+        said = self.expect(r"@@(?:ready|failed ([^\n]*))@@\n")
+        if said[1] is not None:
+            raise GuestError(said[1])
 
     def run(self, command: str, seconds: float = 60.0) -> tuple[int, str]:
         """Run shell lines in the guest; exit status and output."""
@@ -271,48 +308,3 @@ def booted(options: Options, parts: Parts | None = None) -> Iterator[Guest]:
         yield guest
     finally:
         guest.close()
-
-
-def run_scenario(options: Options, scenario: str, parts: Parts | None = None) -> int:
-    """Boot, run the shell script *scenario*, show its output; its exit status."""
-    parts = parts or Parts()
-    with tempfile.TemporaryDirectory(prefix="guest-") as name:
-        initramfs = Path(name) / "initramfs"
-        write_initramfs(initramfs, parts, "scenario", options.tools, scenario)
-        command = qemu_command(options, parts.kernel(), initramfs, ["-chardev", "stdio,id=console"])
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, errors="replace"
-        )
-        assert process.stdout is not None
-        status: int | None = None
-        try:
-            for line in process.stdout:
-                ended = re.search(r"@@ended (\d+)@@", line)
-                if ended:
-                    status = int(ended[1])
-                    print(line[: ended.start()], end="", flush=True)
-                else:
-                    print(line.rstrip("\r\n"), flush=True)
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait()
-        if status is None:
-            raise GuestError("the guest ended before its scenario did")
-        return status
-
-
-def run_shell(options: Options, parts: Parts | None = None) -> int:
-    """Boot with the console on this terminal; QEMU's exit status. Ctrl-A X ends QEMU."""
-    parts = parts or Parts()
-    with tempfile.TemporaryDirectory(prefix="guest-") as name:
-        initramfs = Path(name) / "initramfs"
-        write_initramfs(initramfs, parts, "shell", options.tools)
-        console = ["-chardev", "stdio,id=console,mux=on,signal=off"]
-        console += ["-monitor", "chardev:console"]
-        command = qemu_command(options, parts.kernel(), initramfs, console)
-        process = subprocess.Popen(command)
-        try:
-            return process.wait()
-        finally:
-            process.terminate()
-            process.wait()

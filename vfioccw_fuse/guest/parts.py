@@ -1,14 +1,13 @@
-"""What a guest is made of, from Debian's packages for s390x: kernel, busybox, tools.
+"""What a guest is made of: a kernel, its modules, busybox, tools.
 
-Fetched once and kept in the user's cache directory as the kernel and two archives. Packages of
-Debian 12, of 13 and of later releases serve: their modules are compressed or not, and the kernel is
-one package or several.
+What the user does not give comes from Debian's packages for s390x: fetched once, and kept in the
+user's cache directory. Packages of Debian 12, of 13 and of later releases serve: their modules are
+compressed or not, and the kernel is one package or several.
 """
 
 from __future__ import annotations
 
 import fcntl
-import lzma
 import os
 import re
 import shutil
@@ -22,11 +21,15 @@ from typing import Final
 from . import GuestError
 from .apt import ARCHITECTURE, Apt, first_that_has
 from .archive import Archive
+from .given import check_kernel, check_program, read_module
 
-GENERATION: Final = 3
+GENERATION: Final = 4
 """Part of the cache's name: one more when what is kept here changes."""
 KERNEL_PACKAGE: Final = "linux-image-s390x"
 """The package that depends on the current kernel's."""
+BUSYBOX_PACKAGE: Final = "busybox-static"
+BUSYBOX: Final = "usr/bin/busybox"
+"""In that package."""
 MODULES: Final = ("dasd_fba_mod", "dasd_eckd_mod", "virtio_blk", "ext4")
 """What is loaded, after what each depends on, unless the kernel has it built in."""
 FORMERLY: Final = ("crc32c_generic",)
@@ -38,6 +41,10 @@ TOOLS: Final = (
 )
 """Below /usr, where all of it is since Debian 13."""
 LOADER: Final = "lib/ld64.so.1"
+OTHERWISE: Final = (
+    "give --kernel and --busybox, or copy {cache} from a Debian system after vfioccw guest fetch"
+)
+"""What helps a user who cannot fetch."""
 Builder = Callable[[Apt, Path, Path], str]
 """Makes files in the second directory of packages unpacked in the first; says of what."""
 _LIBRARY_PLACES: Final = (f"usr/lib/{ARCHITECTURE}-linux-gnu", "usr/lib")
@@ -46,33 +53,53 @@ _LIBRARY_PLACES: Final = (f"usr/lib/{ARCHITECTURE}-linux-gnu", "usr/lib")
 class Parts:
     """The files of the cache; each is fetched when it is first asked for."""
 
-    def __init__(self, cache: Path | None = None, sources: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        cache: Path | None = None,
+        sources: Sequence[str] = (),
+        *,
+        kernel: Path | None = None,
+        busybox: Path | None = None,
+    ) -> None:
         """Use *cache*, by default a directory in the user's cache.
 
         *sources*: where packages come from instead of from where this system's do, lines as in
-        sources.list(5).
+        sources.list(5). *kernel* and *busybox* are the user's, and nothing is fetched in their
+        place; GuestError if one of them is not for s390x.
         """
         root = os.environ.get("XDG_CACHE_HOME", "")
         user = Path(root) if root.startswith("/") else Path.home() / ".cache"
         self.cache = cache or user / "vfioccw" / f"guest-{ARCHITECTURE}-{GENERATION}"
         """Where the files lie."""
         self._sources = sources
+        self._kernel = check_kernel(kernel) if kernel else None
+        self._busybox = check_program(busybox) if busybox else None
 
     def kernel(self) -> Path:
         """The kernel image, for QEMU's -kernel."""
-        return self._part("kernel", "kernel and busybox", build_base)
+        return self._kernel or self._part("kernel", "kernel and busybox", build_base)
 
     def kernel_name(self) -> str:
-        """Which kernel that is: its release, and Debian's that it is from."""
+        """Which kernel of Debian that is: its release, and Debian's that it is from."""
         return self._part("kernel-name", "kernel and busybox", build_base).read_text().strip()
 
-    def base(self) -> Path:
-        """An archive of busybox and kernel modules."""
-        return self._part("base.cpio", "kernel and busybox", build_base)
+    def modules(self) -> Path | None:
+        """An archive of the kernel's modules and of their order; a user's kernel has none."""
+        return None if self._kernel else self._part("modules.cpio", "kernel", build_base)
+
+    def busybox(self) -> Path:
+        """The program that is the guest's shell and commands."""
+        return self._busybox or self._part("busybox", "busybox", build_busybox)
 
     def tools(self) -> Path:
         """An archive of `TOOLS` and the libraries that they need."""
         return self._part("tools.cpio", "disk tools", build_tools)
+
+    def fetch(self) -> list[Path]:
+        """Fetch all that is missing; the files."""
+        modules = self.modules()
+        base = [self.kernel(), *([modules] if modules else []), self.busybox()]
+        return [*base, self.tools()]
 
     def _part(self, name: str, what: str, build: Builder) -> Path:
         path = self.cache / name
@@ -81,6 +108,9 @@ class Parts:
         self.cache.mkdir(parents=True, exist_ok=True)
         with open(self.cache / ".lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
+            # Nobody else is here: what lies about is of one that was killed.
+            for left in self.cache.glob(".fetch-*"):
+                shutil.rmtree(left)
             if not path.exists():
                 print(f"fetching {what} from Debian's archive, once", file=sys.stderr, flush=True)
                 with tempfile.TemporaryDirectory(dir=self.cache, prefix=".fetch-") as work:
@@ -101,20 +131,17 @@ class Parts:
                     file.replace(self.cache / file.name)
             return taken
 
-        return first_that_has(work, self._sources, try_one)
+        otherwise = OTHERWISE.format(cache=self.cache)
+        return first_that_has(work, self._sources, try_one, otherwise)
 
 
 def build_base(apt: Apt, tree: Path, made: Path) -> str:
-    """Make kernel, kernel-name and base.cpio in *made*; which kernel it is."""
-    apt.fetch(tree, *_kernel_packages(apt), "busybox-static")
+    """Make kernel, kernel-name, modules.cpio and busybox in *made*; which kernel it is."""
+    apt.fetch(tree, *_kernel_packages(apt), BUSYBOX_PACKAGE)
     [kernel] = [*tree.glob("boot/vmlinuz-*"), *tree.glob("usr/lib/modules/*/vmlinuz")]
     [directory] = (path.parent for path in tree.glob("usr/lib/modules/*/kernel"))
     modules = Modules(directory)
-    with open(made / "base.cpio", "wb") as file, Archive(file) as archive:
-        archive.device("dev/console", 5, 1)
-        for name in ("proc", "sys", "tmp", "mnt", "etc"):
-            archive.directory(name)
-        archive.copy(tree / "usr/bin/busybox", "bin/busybox")
+    with open(made / "modules.cpio", "wb") as file, Archive(file) as archive:
         order = modules.in_order()
         for name in order:
             archive.file(f"modules/{name}.ko", modules.read(name))
@@ -122,7 +149,15 @@ def build_base(apt: Apt, tree: Path, made: Path) -> str:
     taken = f"Linux {directory.name} of Debian {apt.codename()}"
     (made / "kernel-name").write_text(f"{taken}\n")
     shutil.move(kernel, made / "kernel")
+    shutil.move(tree / BUSYBOX, made / "busybox")
     return taken
+
+
+def build_busybox(apt: Apt, tree: Path, made: Path) -> str:
+    """Make busybox in *made*; whose it is."""
+    apt.fetch(tree, BUSYBOX_PACKAGE)
+    shutil.move(tree / BUSYBOX, made / "busybox")
+    return f"busybox of Debian {apt.codename()}"
 
 
 def _kernel_packages(apt: Apt) -> list[str]:
@@ -152,13 +187,7 @@ class Modules:
 
     def read(self, name: str) -> bytes:
         """A module as the kernel takes it: not compressed. GuestError if it cannot be read."""
-        path = self._files[name]
-        data = path.read_bytes()
-        if path.suffix == ".ko":
-            return data
-        if path.suffix == ".xz":
-            return lzma.decompress(data)
-        raise GuestError(f"{path.name}: compressed in a way that is not known here")
+        return read_module(self._files[name])
 
     def in_order(self) -> list[str]:
         """`MODULES` and what they need, each after what it needs."""

@@ -1,43 +1,84 @@
-"""scripts/qemu-guest as people use it: a script in the guest, and a shell on a terminal."""
+"""`vfioccw guest` as people use it: a script in the guest, and a shell on a terminal.
+
+The rules that need no Linux are in `tests/guest/test_run.py`.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import lzma
 import os
 import pty
 import re
 import select
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-from lab.mounts import PROJECT, vfioccw
+from lab.mounts import PROJECT, command, vfioccw
+from tests.guest.cpio import entries
 from tests.qemu.conftest import MIB, Lab, digest, make_fba
+from vfioccw_fuse.guest.parts import Parts
 
-SCRIPT = PROJECT / "scripts" / "qemu-guest"
+VENV = Path(sys.executable).parent
 SCHID = "0.0.0313"
 
 
-def test_a_script_runs_in_the_guest(lab: Lab) -> None:
+def guest(*words: object, script: str) -> subprocess.CompletedProcess[str]:
+    """vfioccw guest run."""
+    return subprocess.run(
+        command("guest", "run", *words),
+        input=script, capture_output=True, text=True, timeout=200, check=False,
+    )  # fmt: skip
+
+
+def module(archive: Path, name: str, place: Path) -> Path:
+    """A module of an archive as a file of its own, compressed."""
+    path = place / f"{name}.ko.xz"
+    path.write_bytes(lzma.compress(entries(archive)[f"modules/{name}.ko"]))
+    return path
+
+
+def test_a_guest_of_files_that_are_given(lab: Lab) -> None:
+    """A kernel of one's own has only the modules that are given, and its devices to be bound."""
     image = make_fba(lab.directory / "disk.img", MIB)
     lab.mount(f"fba@{SCHID}:{image}")
-    done = subprocess.run(
-        [SCRIPT, "--device", lab.device(SCHID, "1234"), "--script", "-"],
-        input="name=$(online 0.0.1234)\nmd5sum /dev/$name\nexit 3\n",
-        capture_output=True, text=True, timeout=200, check=False,
+    parts = Parts()
+    kernel, archive = shutil.copy(parts.kernel(), lab.directory / "bzImage"), parts.modules()
+    assert archive is not None
+    modules = [module(archive, name, lab.directory) for name in ("dasd_mod", "dasd_fba_mod")]
+    (lab.directory / "note").write_text("a note")
+    done = guest(
+        *("--device", lab.device(SCHID, "1234"), "--bind", "io_subchannel"),
+        *("--kernel", kernel, "--busybox", parts.busybox()),
+        *(word for path in modules for word in ("--module", path)),
+        *("--file", lab.directory / "note", "--file", f"{image}:/a/b"),
+        script="cat /sys/bus/css/devices/0.0.0000/driver_override /note\n"
+        "md5sum /a/b /dev/$(online 0.0.1234)\nlsmod | wc -l\nread line || exit 3\n",
     )  # fmt: skip
     assert done.returncode == 3, done.stderr
-    assert f"{digest(image)}  /dev/dasda" in done.stdout
+    same = digest(image)
+    assert done.stdout == f"io_subchannel\na note{same}  /a/b\n{same}  /dev/dasda\n3\n"
+    assert done.stderr == ""
 
 
-def test_a_guest_that_cannot_start_is_one_line(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [SCRIPT, "--device", tmp_path / SCHID, "--script", "/dev/null"],
-        capture_output=True, text=True, timeout=200, check=False,
-    )  # fmt: skip
+def test_a_kernel_that_panics_is_said(lab: Lab) -> None:
+    done = guest(script="echo before\necho c >/proc/sysrq-trigger\n")
     assert done.returncode == 1
-    assert str(tmp_path / SCHID) in done.stderr
+    assert done.stdout.startswith("before\n")
+    assert "Kernel panic - not syncing: sysrq triggered crash" in done.stdout
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("vfioccw: the guest's kernel panicked: sysrq triggered crash; ")
+
+
+def test_a_driver_that_the_kernel_has_not_is_said(lab: Lab) -> None:
+    lab.mount(f"fba@{SCHID}:{make_fba(lab.directory / 'disk.img', MIB)}")
+    done = guest("--device", lab.device(SCHID, "1234"), "--bind", "vfio_ccw", script="echo here\n")
+    assert (done.returncode, done.stdout) == (1, "")
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("vfioccw: bind: no driver vfio_ccw in this kernel; build one with ")
 
 
 class Terminal:
@@ -76,7 +117,8 @@ class Terminal:
 def test_a_shell_on_the_terminal(lab: Lab) -> None:
     image = make_fba(lab.directory / "disk.img", MIB)
     lab.mount(f"fba@{SCHID}:{image}")
-    with contextlib.closing(Terminal(SCRIPT, "--device", lab.device(SCHID, "1234"))) as terminal:
+    words = command("guest", "shell", "--device", lab.device(SCHID, "1234"))
+    with contextlib.closing(Terminal(*words)) as terminal:
         terminal.expect("devices: 0.0.1234")
         terminal.expect("# ")
         terminal.type("online 0.0.1234")
@@ -97,16 +139,16 @@ def blocks_of_the_readme(section: str) -> list[list[str]]:
 def test_the_readme_typed_as_it_is(lab: Lab) -> None:
     outside, inside = blocks_of_the_readme("A Linux guest on your disks")[:2]
     *commands, guest, online = (line.partition(" #")[0].rstrip() for line in outside)
-    assert guest.startswith("scripts/qemu-guest ")
+    assert guest.startswith("vfioccw guest shell ")
     place = lab.directory / "typed"
     place.mkdir()
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    path = f"{VENV}:{os.environ['PATH']}"
     subprocess.run(
         ["bash", "-e"], input="\n".join(commands), text=True, cwd=place,
         env={**os.environ, "PATH": path}, check=True,
     )  # fmt: skip
     try:
-        with contextlib.closing(Terminal(*f"{PROJECT}/{guest}".split(), cwd=place)) as terminal:
+        with contextlib.closing(Terminal(*f"{VENV}/{guest}".split(), cwd=place)) as terminal:
             terminal.expect("# ")
             assert inside[0] == f"# {online}"
             for line in inside:
