@@ -130,7 +130,11 @@ def test_the_wheel_has_regions_below_the_package(built: Built, pattern: str) -> 
 
 
 @pytest.mark.parametrize(
-    "pattern", ["**/*.py", "**/README.md", "py.typed", "qemu/preload/*.[ch]", "guest/*.sh"]
+    "pattern",
+    [
+        *("**/*.py", "**/README.md", "py.typed", "qemu/preload/*.[ch]"),
+        *("guest/*.sh", "guest/*.fragment"),
+    ],
 )
 def test_the_wheel_has_every_file_of_the_package(built: Built, pattern: str) -> None:
     package = built.source / "vfioccw_fuse"

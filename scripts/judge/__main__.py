@@ -17,6 +17,7 @@ from judge.kernel import KERNEL_SERIES, MODULES_SERIES, Driver, debian_modules, 
 from judge.script import read_cases, script_of
 from lab.mounts import PROJECT
 from vfioccw_fuse.guest import GuestError
+from vfioccw_fuse.guest.kernel import BuildError
 from vfioccw_fuse.guest.parts import Parts
 
 DATA: Final = PROJECT / "tests" / "linux"
@@ -103,12 +104,11 @@ def main() -> int:
             return 0
         with tempfile.TemporaryDirectory(prefix="judge-") as directory:
             ours = ask_mount(script, Path(directory), words.interface)
-    except (NotHereError, GuestError) as error:
+    except (JudgeError, GuestError, OSError) as error:
         print(f"scripts/judge-driver: {error}", file=sys.stderr)
-        return NOT_HERE
-    except (JudgeError, OSError) as error:
-        print(f"scripts/judge-driver: {error}", file=sys.stderr)
-        return 2
+        if isinstance(error, BuildError):
+            return 2
+        return NOT_HERE if isinstance(error, NotHereError | GuestError) else 2
     whose = KERNEL_SERIES if words.tree is not None else words.recorded or words.linux
     verdicts = compare(linux, ours, read_kinds(DATA / "differences.toml", whose))
     for verdict in verdicts:

@@ -17,6 +17,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from lab.mounts import PROJECT, command, vfioccw
 from tests.guest.cpio import entries
 from tests.qemu.conftest import MIB, Lab, digest, make_fba
@@ -161,3 +163,21 @@ def test_the_readme_typed_as_it_is(lab: Lab) -> None:
             assert terminal.process.wait(60) == 0
     finally:
         assert vfioccw("umount", place / "m").returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_the_readme_builds_a_kernel_and_tests_its_driver(tmp_path: Path) -> None:
+    [block] = blocks_of_the_readme("Testing the kernel's own driver")
+    try:
+        done = subprocess.run(
+            ["bash", "-e"], input="\n".join(block), text=True, cwd=tmp_path,
+            env={**os.environ, "PATH": f"{VENV}:{os.environ['PATH']}"},
+            capture_output=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    finally:
+        assert vfioccw("umount", tmp_path / "own").returncode == 0
+    shown = done.stdout.splitlines()
+    assert re.fullmatch("[0-9a-f]{32}  /dev/dasda", shown[-4])
+    assert shown[-3:] == ["0", "devices", "vfio"]

@@ -155,6 +155,7 @@ def guest_command() -> None:
     Examples:
       vfioccw guest shell --device /tmp/m/0.0.0313,devno=fe.0.1234
       vfioccw guest run --device /tmp/m/0.0.0313 --script test.sh
+      vfioccw guest kernel --source ~/linux --out bzImage
       vfioccw guest fetch
     """
 
@@ -176,10 +177,11 @@ def guest_command() -> None:
     "if it has begun within 300 s.",
 )
 def run_command(options: "Options", parts: "Parts", script: Any, timeout: float | None) -> int:
-    """Run a script in the guest, print what it prints; the exit status is the script's.
+    """Run a script in the guest.
 
-    Its stdout and its stderr are one, and its stdin is empty. If the kernel panics, or the guest
-    takes too long, the last lines of its console are shown and the exit status is 1.
+    What it prints is printed, stdout and stderr together, and its exit status is the command's. Its
+    stdin is empty. If the kernel panics, or the guest takes too long, the last lines of its console
+    are shown and the exit status is 1.
 
     \b
     Example:
@@ -193,7 +195,9 @@ def run_command(options: "Options", parts: "Parts", script: Any, timeout: float 
 @guest_command.command(name="shell")
 @_boots
 def shell_command(options: "Options", parts: "Parts") -> int:
-    """Boot the guest with a shell on this terminal. exit ends it, Ctrl-A X at any time.
+    """Boot with a shell on this terminal.
+
+    exit ends the guest, and Ctrl-A X at any time.
 
     \b
     Example:
@@ -207,9 +211,10 @@ def shell_command(options: "Options", parts: "Parts") -> int:
 @guest_command.command(name="fetch")
 @_SOURCES
 def fetch_command(sources: tuple[str, ...]) -> None:
-    """Fetch Debian's kernel, busybox and tools for guests, so that run and shell need no network.
+    """Fetch what guests are made of.
 
-    What is there already is not fetched again. Prints the files, and which kernel it is.
+    That is Debian's kernel, busybox and tools; run and shell need no network then. What is there
+    already is not fetched again. Prints the files, and which kernel it is.
 
     \b
     Examples:
@@ -223,3 +228,49 @@ def fetch_command(sources: tuple[str, ...]) -> None:
     for path in parts.fetch():
         click.echo(path)
     click.echo(parts.kernel_name())
+
+
+@guest_command.command(name="kernel")
+@click.option(
+    "--source",
+    metavar="TREE",
+    type=click.Path(path_type=Path),
+    help="A tree of Linux's source, which is left as it is; without it Debian's, fetched.",
+)
+@click.option(
+    "--config",
+    "configs",
+    metavar="FILE",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Lines of a configuration to add, such as CONFIG_PROVE_LOCKING=y.",
+)
+@click.option(
+    "--out",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Copy the kernel there; without it the file in the cache is named.",
+)
+def kernel_command(source: Path | None, configs: tuple[Path, ...], out: Path | None) -> None:
+    """Build a small s390x kernel with vfio_ccw.
+
+    It has dasd, too, and no modules: all is built in. The file's name is printed. A build takes
+    some minutes, less if ccache is installed, and needs a cross compiler. What was built is kept:
+    the same source (a commit and what is changed in it, or the content of all files), configuration
+    and compiler are not built again, and in a tree only what was changed is compiled.
+
+    \b
+    Examples:
+      vfioccw guest kernel --source ~/linux --out bzImage
+      vfioccw guest run --kernel bzImage --bind vfio_ccw --device /tmp/m/0.0.0313 --script test.sh
+    """
+    import shutil
+
+    from ..guest.kernel import build
+    from ..guest.parts import Parts
+
+    _end_on_signals()
+    kernel = build(Parts().cache, source, configs)
+    if out is not None:
+        shutil.copyfile(kernel, out)
+    click.echo(kernel if out is None else out)
