@@ -466,6 +466,21 @@ def test_on_older_interfaces_a_write_into_the_irb_area_lands_until_the_next_irb(
     driver.close()
 
 
+@pytest.mark.parametrize("interface", ["start-only", "scsw", "async"])
+def test_on_older_interfaces_an_irb_ends_before_its_extended_measurement_word(
+    tmp_path: Path, interface: str
+) -> None:
+    driver = Driver(tmp_path, interface)
+    driver.machine.program((NOP, SLI, 1, 0))
+    request = programs.request(START, driver.orb()) + b"\xee" * 96
+    assert driver.write("io_region", 0, request) == 0
+    driver.settle()
+    shown = driver.read("io_region", IRB_AT, 96)
+    assert b"\xee" not in shown[:64]
+    assert shown[64:] == b"\xee" * 32, "as long as the client's"
+    driver.close()
+
+
 def test_a_partial_write_of_fctl_is_a_request_with_the_orb_that_is_there(driver: Driver) -> None:
     driver.machine.program((SENSE_ID, 0, 7, DATA))
     assert driver.write("io_region", 0, driver.orb()) == 0

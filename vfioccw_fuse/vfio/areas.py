@@ -64,8 +64,8 @@ class IoArea:
         return self.data[self._fctl_at] << 8 & c.SCSW_CTRL_MASK_FCTL
 
     def show(self, irb: bytes) -> None:
-        """Put an IRB of 96 bytes into its area."""
-        self.data[IRB_AT:RET_CODE_AT] = irb
+        """Put an IRB, or the beginning of one, into its area; what lies behind it stays."""
+        self.data[IRB_AT : IRB_AT + len(irb)] = irb
 
     def answer(self, result: int) -> None:
         """Put *result*, 0 or an errno, into ret_code."""

@@ -36,6 +36,8 @@ from .areas import IoArea
 from .irq import Irq
 
 NO_IRB: Final = bytes(c.IRB_SIZE)
+SHOWN_BY_LINUX: Final = c.EMW_OFFSET
+"""Bytes of an IRB that Linux puts into the area: struct irb has no extended measurement word."""
 LONGEST_QUEUE: Final = 256
 """IRBs that are kept unread."""
 SPACING_S: Final = 0.05
@@ -181,7 +183,7 @@ class DriverTakes(Taker):
         if irbs and irbs[-1][0] & STCTL == INTERMEDIATE_ONLY and ctrl & FCTL == START:
             irbs[-1] = ctrl, joined(irbs[-1][1], irb)
             if len(irbs) == 1:
-                self._area.show(irbs[0][1])
+                self._area.show(irbs[0][1][:SHOWN_BY_LINUX])
         elif not (ctrl & STCTL == UNSOLICITED and self._coalesce(irb)):
             if len(irbs) == LONGEST_QUEUE:
                 # Nobody reads: the oldest makes way, as in Linux any does.
@@ -206,7 +208,7 @@ class DriverTakes(Taker):
 
     def _show(self) -> None:
         ctrl, irb = self._irbs[0]
-        self._area.show(irb)
+        self._area.show(irb[:SHOWN_BY_LINUX])
         self._signal(ctrl & STCTL)
 
     def read(self) -> None:
