@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import json
 import signal
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from judge import JudgeError, NotHereError
 from judge.answers import Answers, read_answers, write_answers
-from judge.compare import compare, read_kinds, table
+from judge.chance import Chance, asked, shrink
+from judge.changes import changed, written
+from judge.compare import Kind, Verdict, as_data, compare, read_kinds, table
 from judge.ends import ask_driver, ask_mount
 from judge.kernel import KERNEL_SERIES, MODULES_SERIES, Driver, debian_modules, whole_kernel
-from judge.script import read_cases, script_of
+from judge.script import Case, read_cases, script_of
 from lab.mounts import PROJECT
 from vfioccw_fuse.guest import GuestError
 from vfioccw_fuse.guest.kernel import BuildError
@@ -22,6 +26,12 @@ from vfioccw_fuse.guest.parts import Parts
 
 DATA: Final = PROJECT / "tests" / "linux"
 """Where cases, recorded answers and the list of differences are."""
+CHANGES: Final = DATA / "README.md"
+"""Where the table of what changed in Linux is."""
+MOST_SHRUNK: Final = 3
+"""Differences by chance that are made short; each takes some boots of the guest."""
+BATCH: Final = 4000
+"""Requests by chance that are asked in one boot of the guest."""
 NOT_HERE: Final = 3
 """The exit status if what the driver is made of cannot be had."""
 _EXAMPLES: Final = f"""
@@ -31,12 +41,21 @@ examples:
   scripts/judge-driver --tree ~/linux    the vfio_ccw of your source tree
   scripts/judge-driver --recorded {KERNEL_SERIES}   what Linux answered formerly; no guest
   scripts/judge-driver TIC               only cases with TIC in their names
+  scripts/judge-driver --random 20000 --seed 7    requests by chance instead of the cases
 """
 
 
 def recorded(series: str) -> Path:
     """The file with the recorded answers of a Linux."""
     return DATA / f"answers-{series}.txt"
+
+
+def changes() -> str:
+    """The text of `CHANGES`, from the cases and the recorded answers."""
+    older, newer = (read_answers(recorded(series)) for series in (MODULES_SERIES, KERNEL_SERIES))
+    kinds = read_kinds(DATA / "differences.toml", MODULES_SERIES)
+    cases = read_cases(DATA / "cases.toml")
+    return written(changed(cases, older, newer, kinds), (MODULES_SERIES, KERNEL_SERIES))
 
 
 def _driver(words: argparse.Namespace) -> Driver:
@@ -75,11 +94,93 @@ def _parser() -> argparse.ArgumentParser:
                         f"{NOT_HERE}: it cannot be had")  # fmt: skip
     parser.add_argument("--record", action="store_true",
                         help="keep what Linux answers in tests/linux")  # fmt: skip
+    parser.add_argument("--random", type=int, metavar="N",
+                        help="ask N requests by chance instead of the cases, and shorten what "
+                        "differs to a case")  # fmt: skip
+    parser.add_argument("--seed", type=int, default=1,
+                        help="which requests those are (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="say it to programs")
+    parser.add_argument("--changes", action="store_true",
+                        help=f"write {CHANGES.relative_to(PROJECT)}: what changed from Linux "
+                        f"{MODULES_SERIES} to {KERNEL_SERIES}")  # fmt: skip
     parser.add_argument("--interface", default="async", choices=("start-only", "scsw", "async"),
                         help="what is asked of the mount (default: %(default)s)")  # fmt: skip
     parser.add_argument("--all", action="store_true", help="say what is on the list, too")
     parser.add_argument("name", nargs="*", help="only cases whose names have one of these in them")
     return parser
+
+
+def _series(words: argparse.Namespace) -> str:
+    """The Linux as which the answers are compared."""
+    if words.tree is not None:
+        return KERNEL_SERIES
+    series: str = words.recorded or words.linux
+    return series
+
+
+def _ask_both(
+    words: argparse.Namespace, cases: Sequence[Case], driver: Driver | None = None
+) -> tuple[str, Answers, Answers]:
+    """Which Linux it is, and what both ends answer."""
+    script = script_of(cases)
+    if driver is None:
+        release, linux = _answers_of_linux(words, script, [case.name for case in cases])
+    else:
+        release, linux = ask_driver(script, driver)
+    with tempfile.TemporaryDirectory(prefix="judge-") as directory:
+        return release, linux, ask_mount(script, Path(directory), words.interface)
+
+
+def _say(
+    words: argparse.Namespace,
+    verdicts: Sequence[Verdict],
+    release: str,
+    both: tuple[Answers, Answers],
+) -> int:
+    """Print what the comparison says; the exit status."""
+    if words.json:
+        cases = [as_data(verdict, *both) for verdict in verdicts]
+        print(json.dumps({"linux": release, "cases": cases}, indent=1))
+    else:
+        for verdict in verdicts:
+            if verdict.problem:
+                print(f"{verdict.case}: {verdict.problem}")
+            elif verdict.kind and words.all:
+                print(f"{verdict.case}: on the list: {verdict.kind}")
+        print("\n".join(table(verdicts)), flush=True)
+    return int(any(verdict.problem for verdict in verdicts))
+
+
+def _by_chance(words: argparse.Namespace, kinds: Sequence[Kind]) -> int:
+    """Ask requests by chance; what differs is made short and printed as a case."""
+    driver = _driver(words)
+    cases = list(Chance(words.seed, older=_series(words) == MODULES_SERIES).cases(words.random))
+    linux: Answers = {}
+    ours: Answers = {}
+    release = ""
+    batch: list[Case] = []
+    for number, case in enumerate(cases, 1):
+        batch.append(case)
+        if number == len(cases) or sum(map(asked, batch)) >= BATCH:
+            release, one, two = _ask_both(words, batch, driver)
+            linux |= one
+            ours |= two
+            batch = []
+    verdicts = compare(linux, ours, kinds)
+
+    def differ(tried: Sequence[Case]) -> list[bool]:
+        if not tried:
+            return []
+        _, one, two = _ask_both(words, tried, driver)
+        return [verdict.problem != "" for verdict in compare(one, two, kinds)]
+
+    status = _say(words, verdicts, release, (linux, ours))
+    if not words.json:
+        print(f"{sum(map(asked, cases))} requests by chance, seed {words.seed}, Linux {release}")
+        wrong = {verdict.case for verdict in verdicts if verdict.problem}
+        for case in [case for case in cases if case.name in wrong][:MOST_SHRUNK]:
+            print(shrink(case, differ).text(), flush=True)
+    return status
 
 
 def main() -> int:
@@ -91,33 +192,30 @@ def main() -> int:
         case for case in read_cases(DATA / "cases.toml")
         if not words.name or any(part in case.name for part in words.name)
     ]  # fmt: skip
-    script = script_of(cases)
+    kinds = read_kinds(DATA / "differences.toml", _series(words))
     try:
         if words.build:
             print(_driver(words).kernel)
             return 0
-        release, linux = _answers_of_linux(words, script, [case.name for case in cases])
+        if words.changes:
+            CHANGES.write_text(changes())
+            return 0
+        if words.random is not None:
+            return _by_chance(words, kinds)
         if words.record:
+            release, linux = ask_driver(script_of(cases), _driver(words))
             write_answers(
                 recorded(words.linux), linux, f"What vfio_ccw of Linux {release} answers."
             )
             return 0
-        with tempfile.TemporaryDirectory(prefix="judge-") as directory:
-            ours = ask_mount(script, Path(directory), words.interface)
-    except (JudgeError, GuestError, OSError) as error:
+        release, linux, ours = _ask_both(words, cases)
+    except (NotHereError, GuestError) as error:
         print(f"scripts/judge-driver: {error}", file=sys.stderr)
-        if isinstance(error, BuildError):
-            return 2
-        return NOT_HERE if isinstance(error, NotHereError | GuestError) else 2
-    whose = KERNEL_SERIES if words.tree is not None else words.recorded or words.linux
-    verdicts = compare(linux, ours, read_kinds(DATA / "differences.toml", whose))
-    for verdict in verdicts:
-        if verdict.problem:
-            print(f"{verdict.case}: {verdict.problem}")
-        elif verdict.kind and words.all:
-            print(f"{verdict.case}: on the list: {verdict.kind}")
-    print("\n".join(table(verdicts)))
-    return int(any(verdict.problem for verdict in verdicts))
+        return 2 if isinstance(error, BuildError) else NOT_HERE
+    except (JudgeError, OSError) as error:
+        print(f"scripts/judge-driver: {error}", file=sys.stderr)
+        return 2
+    return _say(words, compare(linux, ours, kinds), release, (linux, ours))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,15 @@ HOST: Final = "--host--"
 """What stands for such an address."""
 _IRB: Final = re.compile(r"events (\d+) irb ([0-9a-f]{192})")
 _SHOWN: Final = re.compile(r"events (\d+) irb (\S{8}(?: \S{8})*)")
+_CPA: Final = re.compile(r"(?:events \d+ irb|read 96) \S{8} (\S{8})(?: \S{8})*")
+_AREA: Final = re.compile(r"read 96 ([0-9a-f]{192})")
 _SCHIB: Final = re.compile(r"read 52 ([0-9a-f]{104})")
+
+
+def shown_address(line: str) -> str:
+    """The CCW address of the IRB that an answer shows, or `HOST`; empty if it shows none."""
+    found = _CPA.fullmatch(line)
+    return found[1] if found else ""
 
 
 def sort(lines: Iterable[str]) -> Answers:
@@ -37,9 +45,11 @@ def sort(lines: Iterable[str]) -> Answers:
 
 
 def _plain(line: str) -> str:
-    irb, schib = _IRB.fullmatch(line), _SCHIB.fullmatch(line)
+    irb, area, schib = (kind.fullmatch(line) for kind in (_IRB, _AREA, _SCHIB))
     if irb:
         return f"events {irb[1]} irb {_words(irb[2], 1)}"
+    if area:
+        return f"read 96 {_words(area[1], 1)}".rstrip()
     if schib:
         # The interruption parameter, and the SCSW's address.
         return f"read 52 {_words(schib[1], 0, 8)}"

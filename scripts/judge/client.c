@@ -18,14 +18,20 @@
  *   read REGION OFFSET LENGTH    one pread
  *   event                        wait for the event
  *   wait                         wait for the event, then read the IRB
- *   final                        the same until an IRB ends the start function
+ *   final                        the same until an IRB ends the start function, if the last write was
+ *                                accepted; nothing if it was refused
+ *   told                         wait for the event if the last write was accepted
+ *   poll                         read the IRB until it has status, without the event
  *   quiet                        whether an event comes; looks for QUIET_MS only
+ *   report                       wait for the event of channel reports, then read one
+ *   irq INDEX WHAT               VFIO_DEVICE_SET_IRQS: `attach`, `detach`, or, to trigger it, `none`,
+ *                                `bool0`, `bool1`
  *   reset                        VFIO_DEVICE_RESET
  *   reopen                       close the device and open it again
  *   unmap, map                   take the storage away, and give it back
  *   info                         what VFIO_DEVICE_GET_*_INFO say
- *   control WORDS                have the device's faults switched: whoever reads this program's output
- *                                does it, and then writes a line to its input
+ *   control WORDS, chp ID STATE  have the device's faults, a channel path, switched: whoever reads this
+ *                                program's output does it, and then writes a line to its input
  *
  * Each request but `store` prints one line or more; errnos are printed by name.
  */
@@ -46,21 +52,22 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { STORAGE = 1 << 20, SHIFT = 10, IO = 0, CMD = 1, IO_SIZE = 124, IRB = 24, IRB_SIZE = 96, CLEAR = 2 };
-enum { WAIT_MS = 20000, QUIET_MS = 50 };
+enum { STORAGE = 1 << 20, SHIFT = 10, IO = 0, CMD = 1, CRW = 3, IO_SIZE = 124, CODE = 120, IRB = 24, IRB_SIZE = 96, CLEAR = 2 };
+enum { WAIT_MS = 20000, QUIET_MS = 50, IRQS = 2 };
 
 struct end {
 	int (*open)(void);
 	int (*reset)(void);
 	int (*map)(void);
 	int (*unmap)(void);
+	int (*irq)(unsigned int index, const char *what);
 	void (*info)(void);
 	void (*close)(void);
 };
 
 static const char *first, *second;	/* operands of the command line */
 static unsigned char *storage;
-static int device = -1, event = -1;
+static int device = -1, event = -1, report_event = -1;
 
 static void die(const char *what)
 {
@@ -78,10 +85,26 @@ static const char *outcome(long result)
 	return text;
 }
 
+static int event_of(unsigned int index)
+{
+	return index == VFIO_CCW_IO_IRQ_INDEX ? event : report_event;
+}
+
+static int attach_all(void);
+
 static void print_hex(const unsigned char *bytes, size_t length)
 {
 	while (length--)
 		printf("%02x", *bytes++);
+}
+
+static void print_region(unsigned int index, const struct vfio_region_info *info,
+			 const struct vfio_region_info_cap_type *type)
+{
+	printf("region %u index %u flags %x size %llu offset %llx caps at %u: id %u version %u next %u "
+	       "type %x subtype %x\n", index, info->index, info->flags, (unsigned long long)info->size,
+	       (unsigned long long)info->offset, info->cap_offset, type->header.id, type->header.version,
+	       type->header.next, type->type, type->subtype);
 }
 
 /* --- Linux's own ------------------------------------------------------------------------------ */
@@ -105,6 +128,28 @@ static int driver_unmap(void)
 	return ioctl(container, VFIO_IOMMU_UNMAP_DMA, &unmap);
 }
 
+static int driver_irq(unsigned int index, const char *what)
+{
+	union {
+		struct vfio_irq_set set;
+		char room[sizeof(struct vfio_irq_set) + sizeof(int)];
+	} irqs = { .set = {
+		.argsz = sizeof irqs, .index = index, .count = 1, .flags = VFIO_IRQ_SET_ACTION_TRIGGER,
+	} };
+	int fd = strcmp(what, "attach") ? -1 : event_of(index);
+
+	if (!strncmp(what, "bool", 4)) {
+		irqs.set.flags |= VFIO_IRQ_SET_DATA_BOOL;
+		irqs.set.data[0] = what[4] - '0';
+	} else if (!strcmp(what, "none")) {
+		irqs.set.flags |= VFIO_IRQ_SET_DATA_NONE;
+	} else {
+		irqs.set.flags |= VFIO_IRQ_SET_DATA_EVENTFD;
+		memcpy(irqs.set.data, &fd, sizeof fd);
+	}
+	return ioctl(device, VFIO_DEVICE_SET_IRQS, &irqs);
+}
+
 static int driver_open(void)
 {
 	char path[64];
@@ -121,18 +166,7 @@ static int driver_open(void)
 	if (device < 0)
 		return -1;
 
-	struct {
-		struct vfio_irq_set set;
-		int event;
-	} irqs = {
-		.set = {
-			.argsz = sizeof irqs, .index = VFIO_CCW_IO_IRQ_INDEX, .count = 1,
-			.flags = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER,
-		},
-		.event = event,
-	};
-
-	return ioctl(device, VFIO_DEVICE_SET_IRQS, &irqs);
+	return attach_all();
 }
 
 static int driver_reset(void)
@@ -153,15 +187,13 @@ static void driver_info(void)
 		} region = { .info = { .argsz = sizeof region, .index = i } };
 
 		ioctl(device, VFIO_DEVICE_GET_REGION_INFO, &region);
-		printf("region %u flags %x size %llu offset %llx type %x subtype %x\n", i, region.info.flags,
-		       (unsigned long long)region.info.size, (unsigned long long)region.info.offset,
-		       region.type.type, region.type.subtype);
+		print_region(i, &region.info, &region.type);
 	}
 	for (unsigned int i = 0; i < all.num_irqs; i++) {
 		struct vfio_irq_info irq = { .argsz = sizeof irq, .index = i };
 
 		ioctl(device, VFIO_DEVICE_GET_IRQ_INFO, &irq);
-		printf("irq %u flags %x count %u\n", i, irq.flags, irq.count);
+		printf("irq %u index %u flags %x count %u\n", i, irq.index, irq.flags, irq.count);
 	}
 }
 
@@ -170,8 +202,8 @@ static void driver_close(void)
 	close(device);
 }
 
-static const struct end driver = { driver_open, driver_reset, driver_map, driver_unmap, driver_info,
-				   driver_close };
+static const struct end driver = { driver_open, driver_reset, driver_map, driver_unmap, driver_irq,
+				   driver_info, driver_close };
 
 /* --- a mount's -------------------------------------------------------------------------------- */
 
@@ -236,11 +268,25 @@ static int mount_open(void)
 		if (readlink(path, address.sun_path, sizeof address.sun_path - 1) < 0 ||
 		    connect(irqfd, (struct sockaddr *)&address, sizeof address))
 			die(path);
-		if (say(event, "\"irq\": 0"))
-			return -1;
 	}
 	device = open(file("device"), O_RDWR);
-	return device;
+	return device < 0 ? -1 : attach_all();
+}
+
+static int mount_irq(unsigned int index, const char *what)
+{
+	static const char *const names[] = { "io_irq", "crw_irq", "req_irq" };
+	uint64_t one = 1;
+	int fd, result;
+
+	if (!strcmp(what, "attach") || !strcmp(what, "detach"))
+		return say(strcmp(what, "attach") ? -1 : event_of(index), "\"irq\": %u", index);
+	if (!strcmp(what, "bool0"))
+		return 0;
+	fd = open(file(names[index]), O_WRONLY);
+	result = write(fd, &one, sizeof one) < 0 ? -1 : 0;
+	close(fd);
+	return result;
 }
 
 static int mount_reset(void)
@@ -274,14 +320,12 @@ static void mount_info(void)
 	take("region_info", room, sizeof room);
 	for (unsigned int i = 0; i < all.num_regions; i++) {
 		struct vfio_region_info info;
-		struct vfio_region_info_cap_type type = { .type = 0 };
+		struct vfio_region_info_cap_type type = { .header.id = 0 };
 
 		memcpy(&info, room + at, sizeof info);
 		if (info.cap_offset)
 			memcpy(&type, room + at + info.cap_offset, sizeof type);
-		printf("region %u flags %x size %llu offset %llx type %x subtype %x\n", i, info.flags,
-		       (unsigned long long)info.size, (unsigned long long)info.offset, type.type,
-		       type.subtype);
+		print_region(i, &info, &type);
 		at += info.argsz;
 	}
 	take("irq_info", room, sizeof room);
@@ -289,7 +333,7 @@ static void mount_info(void)
 		struct vfio_irq_info irq;
 
 		memcpy(&irq, room + i * sizeof irq, sizeof irq);
-		printf("irq %u flags %x count %u\n", i, irq.flags, irq.count);
+		printf("irq %u index %u flags %x count %u\n", i, irq.index, irq.flags, irq.count);
 	}
 }
 
@@ -314,12 +358,23 @@ static void mount_close(void)
 		usleep(1000);
 }
 
-static const struct end mount = { mount_open, mount_reset, mount_map, mount_unmap, mount_info,
-				  mount_close };
+static const struct end mount = { mount_open, mount_reset, mount_map, mount_unmap, mount_irq,
+				  mount_info, mount_close };
 
 /* --- requests --------------------------------------------------------------------------------- */
 
 static const struct end *end;
+static int accepted;	/* whether the last write was */
+static int loose;	/* whether an eventfd was detached */
+
+static int attach_all(void)
+{
+	loose = 0;
+	for (unsigned int index = 0; index < IRQS; index++)
+		if (end->irq(index, "attach") < 0)
+			return -1;
+	return 0;
+}
 
 /* DATA as bytes; their number. */
 static size_t bytes(char *data, unsigned char *room)
@@ -348,12 +403,38 @@ static off_t at(unsigned int region, unsigned int offset)
 	return ((off_t)region << SHIFT) + offset;
 }
 
+/* Bytes of a region; what is a number in this host's byte order, as a number. */
+static void print_bytes(unsigned int region, unsigned int offset, const unsigned char *bytes, size_t length)
+{
+	while (length) {
+		size_t size = region == CRW && offset < 4 ? 2 : 4;
+		uint16_t half;
+		uint32_t word;
+
+		if ((region != CMD && region != CRW && (region != IO || offset != CODE)) || offset % size ||
+		    length < size)
+			size = 1;
+		if (size == 4) {
+			memcpy(&word, bytes, size);
+			printf("%08x", word);
+		} else if (size == 2) {
+			memcpy(&half, bytes, size);
+			printf("%04x", half);
+		} else {
+			printf("%02x", *bytes);
+		}
+		bytes += size;
+		offset += size;
+		length -= size;
+	}
+}
+
 /* The return code of a region that has one. */
 static void print_code(unsigned int region)
 {
 	int32_t code;
 
-	if (pread(device, &code, sizeof code, at(region, region == IO ? 120 : 4)) != sizeof code)
+	if (pread(device, &code, sizeof code, at(region, region == IO ? CODE : 4)) != sizeof code)
 		printf(" ret_code %s", strerrorname_np(errno));
 	else if (code < 0 && strerrorname_np(-code))
 		printf(" ret_code -%s", strerrorname_np(-code));
@@ -365,8 +446,10 @@ static void write_region(unsigned int region, unsigned int offset, char *data)
 {
 	static unsigned char room[4096];
 	size_t length = bytes(data, room);
+	ssize_t done = pwrite(device, room, length, at(region, offset));
 
-	printf("write %s", outcome(pwrite(device, room, length, at(region, offset))));
+	accepted = done >= 0;
+	printf("write %s", outcome(done));
 	if (region == IO || region == CMD)
 		print_code(region);
 	putchar('\n');
@@ -378,18 +461,52 @@ static void read_region(unsigned int region, unsigned int offset, unsigned int l
 	ssize_t got = pread(device, room, length, at(region, offset));
 
 	printf("read %s ", outcome(got));
-	print_hex(room, got > 0 ? got : 0);
+	print_bytes(region, offset, room, got > 0 ? got : 0);
 	putchar('\n');
+}
+
+static unsigned long long counted(int fd, int milliseconds)
+{
+	struct pollfd poll_for = { .fd = fd, .events = POLLIN };
+	uint64_t count = 0;
+
+	if (poll(&poll_for, 1, milliseconds) == 1 && read(fd, &count, sizeof count) < 0)
+		die("eventfd");
+	return count;
 }
 
 static unsigned long long events(int milliseconds)
 {
-	struct pollfd poll_for = { .fd = event, .events = POLLIN };
-	uint64_t count = 0;
+	return counted(event, milliseconds);
+}
 
-	if (poll(&poll_for, 1, milliseconds) == 1 && read(event, &count, sizeof count) < 0)
-		die("eventfd");
-	return count;
+/* Waits until the IRB has status, as who has no event must. */
+static void poll_irb(void)
+{
+	unsigned char irb[IRB_SIZE] = { 0 };
+
+	for (int left = WAIT_MS; left && !(irb[3] & 1); left--) {
+		if (pread(device, irb, sizeof irb, at(IO, IRB)) != sizeof irb)
+			die("IRB");
+		usleep(irb[3] & 1 ? 0 : 1000);
+	}
+	printf("events 0 irb ");
+	print_hex(irb, sizeof irb);
+	putchar('\n');
+}
+
+/* Waits for a channel report: how many events told of it depends on who is faster. */
+static void take_report(void)
+{
+	unsigned char crw[8];
+
+	if (!counted(report_event, WAIT_MS)) {
+		puts("no report");
+		return;
+	}
+	printf("report %s ", outcome(pread(device, crw, sizeof crw, at(CRW, 0))));
+	print_bytes(CRW, 0, crw, sizeof crw);
+	putchar('\n');
 }
 
 /* Waits for the event and reads the IRB: whether it ends the start function, or none came. */
@@ -421,6 +538,8 @@ static void begin_case(const char *name)
 	uint32_t clear[2] = { CLEAR, 0 };
 
 	printf("case %s\n", name);
+	if (loose && attach_all() < 0)
+		printf("not attached %s\n", strerrorname_np(errno));
 	/* What the case before has left running ends, wherever it runs, and no SCSW remembers it. */
 	if (end->reset() < 0)
 		printf("reset %s\n", strerrorname_np(errno));
@@ -435,6 +554,7 @@ static void begin_case(const char *name)
 	pwrite(device, zero, sizeof clear, at(CMD, 0));
 	memset(storage, 0, STORAGE);
 	events(0);
+	counted(report_event, 0);
 }
 
 static void run(char *line)
@@ -464,8 +584,18 @@ static void run(char *line)
 	} else if (!strcmp(word, "wait")) {
 		take_irb();
 	} else if (!strcmp(word, "final")) {
-		while (!take_irb())
+		while (accepted && !take_irb())
 			;
+	} else if (!strcmp(word, "told")) {
+		if (accepted)
+			printf("events %llu\n", events(WAIT_MS));
+	} else if (!strcmp(word, "poll")) {
+		poll_irb();
+	} else if (!strcmp(word, "report")) {
+		take_report();
+	} else if (!strcmp(word, "irq") && sscanf(line, "%x %n", &a, &rest) == 1) {
+		loose |= !strcmp(line + rest, "detach");
+		printf("irq %s\n", outcome(end->irq(a, line + rest)));
 	} else if (!strcmp(word, "quiet")) {
 		printf("events %llu\n", events(QUIET_MS));
 	} else if (!strcmp(word, "reset")) {
@@ -479,8 +609,8 @@ static void run(char *line)
 		printf("map %s\n", outcome(end->map()));
 	} else if (!strcmp(word, "info")) {
 		end->info();
-	} else if (!strcmp(word, "control")) {
-		printf("control %s\n", line);
+	} else if (!strcmp(word, "control") || !strcmp(word, "chp")) {
+		printf("%s %s\n", word, line);
 		fflush(stdout);
 		while ((rest = getchar()) != '\n' && rest != EOF)
 			;
@@ -507,9 +637,10 @@ int main(int argc, char **argv)
 	if (!script)
 		die(argv[4]);
 	event = eventfd(0, EFD_CLOEXEC);
+	report_event = eventfd(0, EFD_CLOEXEC);
 	/* A file, so that the mount sees what is written here. */
 	backing = memfd_create("storage", MFD_CLOEXEC);
-	if (event < 0 || backing < 0 || ftruncate(backing, STORAGE))
+	if (event < 0 || report_event < 0 || backing < 0 || ftruncate(backing, STORAGE))
 		die("storage");
 	storage = mmap(NULL, STORAGE, PROT_READ | PROT_WRITE, MAP_SHARED, backing, 0);
 	if (storage == MAP_FAILED || end->open() < 0 || end->map() < 0)

@@ -5,6 +5,8 @@ driver would accept, and the cases that it covers:
 
 - `ours`: what a mount answers there instead, which must then differ from Linux;
 - `either`: answers that depend on who is faster: each end may give any of them;
+- `rule`: one of `RULES`, which says of any two answers whether they are explained, in random
+  requests, too; `cases` are where it is known to count;
 - `cases` with `only`: what an older driver alone does otherwise. The newer one's answers hold.
 """
 
@@ -12,12 +14,23 @@ from __future__ import annotations
 
 import itertools
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Final
 
 from judge import JudgeError
-from judge.answers import Answers, in_words
+from judge.answers import HOST, Answers, in_words, shown_address
+
+
+def _host_address(linux: str, ours: str) -> bool:
+    """Linux shows where its copy lay, in an IRB that is the same otherwise."""
+    address = shown_address(ours)
+    return address != "" and linux == ours.replace(f" {address}", f" {HOST}", 1)
+
+
+RULES: Final[Mapping[str, Callable[[str, str], bool]]] = {"an address of the host's": _host_address}
+"""Rules by name; each takes an answer of Linux and ours, which differ."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +44,7 @@ class Kind:
     ours: Mapping[str, list[str]] = field(default_factory=dict)
     either: Mapping[str, list[list[str]]] = field(default_factory=dict)
     cases: Sequence[str] = ()
+    rule: str = ""
 
     def covered(self) -> set[str]:
         """The cases that it is about."""
@@ -69,15 +83,21 @@ class Verdict:
 def compare(linux: Answers, ours: Answers, kinds: Sequence[Kind]) -> list[Verdict]:
     """A verdict for each case that Linux answered."""
     by_case = {case: kind for kind in kinds for case in kind.covered()}
+    rules = [kind for kind in kinds if kind.rule]
     return [
-        _verdict(case, lines, ours.get(case, []), by_case.get(case))
+        _verdict(case, lines, ours.get(case, []), by_case.get(case), rules)
         for case, lines in linux.items()
     ]
 
 
-def _verdict(case: str, linux: list[str], ours: list[str], kind: Kind | None) -> Verdict:
-    if kind is None:
-        return Verdict(case, problem="" if linux == ours else first_difference(linux, ours))
+def _verdict(
+    case: str, linux: list[str], ours: list[str], kind: Kind | None, rules: Sequence[Kind]
+) -> Verdict:
+    if kind is None or (kind.rule and case in kind.cases):
+        found = _by_rules(linux, ours, [kind] if kind else rules)
+        if kind and linux == ours:
+            return Verdict(case, kind.name, "it is on the list and does not differ")
+        return Verdict(case, found, "" if found or linux == ours else first_difference(linux, ours))
     if case in kind.either:
         for whose, answer in (("Linux", linux), ("ours", ours)):
             if answer not in kind.either[case]:
@@ -90,12 +110,41 @@ def _verdict(case: str, linux: list[str], ours: list[str], kind: Kind | None) ->
     return Verdict(case, kind.name)
 
 
+def _by_rules(linux: list[str], ours: list[str], kinds: Sequence[Kind]) -> str:
+    """The kind of which a rule explains each difference; empty if none does."""
+    if linux == ours or len(linux) != len(ours):
+        return ""
+    different = [(one, two) for one, two in zip(linux, ours, strict=True) if one != two]
+    for kind in kinds:
+        if all(RULES[kind.rule](one, two) for one, two in different):
+            return kind.name
+    return ""
+
+
 def first_difference(linux: list[str], ours: list[str]) -> str:
     """The first answer that differs, in words; empty if none does."""
+    return next(differences(linux, ours), "")
+
+
+def as_data(verdict: Verdict, linux: Answers, ours: Answers) -> dict[str, Any]:
+    """A verdict for programs: the case, what it is, both ends' answers, differences in words."""
+    one, two = linux[verdict.case], ours.get(verdict.case, [])
+    return {
+        "case": verdict.case,
+        "verdict": "problem" if verdict.problem else "listed" if verdict.kind else "equal",
+        "kind": verdict.kind,
+        "problem": verdict.problem,
+        "linux": one,
+        "ours": two,
+        "differences": list(differences(one, two)),
+    }
+
+
+def differences(linux: Sequence[str], ours: Sequence[str]) -> Iterator[str]:
+    """Each answer that differs, in words."""
     for number, (one, two) in enumerate(itertools.zip_longest(linux, ours), 1):
         if one != two:
-            return f"answer {number}: {in_words(one, two)}"
-    return ""
+            yield f"answer {number}: {in_words(one, two)}"
 
 
 def table(verdicts: Sequence[Verdict]) -> Iterator[str]:

@@ -17,6 +17,7 @@ from judge import JudgeError
 from judge.answers import Answers, sort
 from judge.kernel import CLIENT_IN_GUEST, Driver, build_client, guest_of
 from lab.mounts import SCHID, Mount, mounted_at
+from vfioccw_fuse.cli.asking import ask
 from vfioccw_fuse.devices.eckd.volume import create
 from vfioccw_fuse.guest.machine import booted
 
@@ -24,6 +25,8 @@ DEVICE_NUMBER: Final = "0313"
 """The same on both ends, so that the subchannels say the same of it."""
 UUID: Final = "5d7d3a4e-0000-4000-8000-000000000313"
 """The name of the guest's device."""
+_ASKED: Final = r"(?m)(.*?)^(?:((?:control|chp) [^\n]*)|@@(\d+)@@)\n"
+"""What the client prints up to what its host shall do, or its end."""
 
 
 @contextmanager
@@ -53,10 +56,20 @@ def ask_mount(script: str, directory: Path, interface: str = "async") -> Answers
     return answers
 
 
+def _switch(system: Mount, asked: str) -> None:
+    """Do what the client asks of its host: `control WORDS`, or `chp ID STATE`."""
+    word, _, rest = asked.strip().partition(" ")
+    if word == "control":
+        system.control(rest)
+    else:
+        chpid, state = rest.split()
+        ask(str(system.path), {"do": "chp", "chpid": chpid, "state": state})
+
+
 def _switching(output: Iterable[str], to_client: IO[str], system: Mount) -> Iterator[str]:
     for line in output:
-        if line.startswith("control "):
-            system.control(line.removeprefix("control "))
+        if line.startswith(("control ", "chp ")):
+            _switch(system, line)
             to_client.write("\n")
             to_client.flush()
         else:
@@ -78,11 +91,11 @@ def ask_driver(script: str, driver: Driver, seconds: float = 600.0) -> tuple[str
                 group = guest.check(f"create-mdev $(bind vfio_ccw 0.0.{DEVICE_NUMBER}) {UUID}")
                 guest.send(f"{CLIENT_IN_GUEST} driver {group} {UUID} /script </dev/console")
                 while True:
-                    found = guest.expect(r"(?m)(.*?)^(?:control ([^\n]*)|@@(\d+)@@)\n", seconds)
+                    found = guest.expect(_ASKED, seconds)
                     lines += found[1].splitlines()
                     if found[2] is None:
                         break
-                    system.control(found[2])
+                    _switch(system, found[2])
                     guest.type("\n")
                 if found[3] != "0":
                     raise JudgeError(f"the client ended with {found[3]}: {lines[-3:]}")

@@ -8,6 +8,7 @@ and lengths decimal. What is laid down in storage:
 | `ADDRESS: CODE/FLAGS/COUNT@DATA*TIMES ...` | CCWs of format 1; @DATA and *TIMES may be missing |
 | `format0 ADDRESS: ...` | the same in format 0 |
 | `idal ADDRESS: WORD ...`, `idal31 ...` | words of 64 bits, of 32 bits |
+| `bytes ADDRESS: DATA*TIMES` | hexadecimal bytes |
 | `chain N` | N segments from 1000 on, each a no-operation and a TIC to the next |
 
 What is asked of the device:
@@ -18,7 +19,7 @@ What is asked of the device:
 | `run NAME=VALUE ...` | the same, then `final` |
 | `hsch`, `csch`, `command N` | eight bytes to the command region |
 | `write REGION OFFSET: DATA*TIMES`, `read REGION OFFSET LENGTH` | a region is `io`, `cmd`, `schib`, `crw` or an index |
-| `event`, `wait`, `final`, `quiet`, `reset`, `reopen`, `unmap`, `map`, `info`, `load ADDRESS LENGTH`, `control WORDS` | as in `client.c` |
+| `event`, `wait`, `final`, `told`, `poll`, `quiet`, `report`, `reset`, `reopen`, `unmap`, `map`, `info`, `irq INDEX WHAT`, `load ADDRESS LENGTH`, `control WORDS`, `chp ID STATE` | as in `client.c` |
 """  # noqa: E501  # rows of a table are one line
 
 from __future__ import annotations
@@ -41,7 +42,10 @@ DEFAULTS: Final = {
 }  # fmt: skip
 """What a `start` says unless told otherwise."""
 AS_THEY_ARE: Final = frozenset(
-    {"event", "wait", "final", "quiet", "reset", "reopen", "unmap", "map", "info", "control"}
+    {
+        *("event", "wait", "final", "told", "poll", "quiet", "report", "reset", "reopen"),
+        *("unmap", "map", "info", "irq", "control", "chp"),
+    }
 )
 """Requests that `client.c` takes as they are written."""
 GOOD: Final = "fault=none delay=0s csense=off"
@@ -57,6 +61,10 @@ class Case(NamedTuple):
     name: str
     do: str
     why: str
+
+    def text(self) -> str:
+        """As a file of cases has it."""
+        return f'[[case]]\nname = "{self.name}"\nwhy = "{self.why}"\ndo = "{self.do}"\n'
 
 
 def read_cases(path: Path) -> list[Case]:
@@ -117,6 +125,9 @@ def _lines(request: str) -> Iterator[str]:
             layout = ">Q" if name == "idal" else ">I"
             listed = b"".join(struct.pack(layout, int(one, 16)) for one in words.split())
             yield f"store {address} {listed.hex()}"
+        case "bytes":
+            address, _, data = rest.partition(":")
+            yield f"store {address} {_times(data.strip())}"
         case "format0":
             address, _, ccws = rest.partition(":")
             yield f"store {address} {_ccws(ccws, format1=False).hex()}"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from judge.__main__ import DATA, NOT_HERE, recorded
+from judge.__main__ import CHANGES, DATA, NOT_HERE, changes, recorded
 from judge.answers import Answers, read_answers
 from judge.compare import Kind, compare, read_kinds
 from judge.ends import ask_driver, ask_mount
@@ -29,7 +29,7 @@ SERIES = (MODULES_SERIES, KERNEL_SERIES)
 BUILD_SECONDS = 120
 """How long to try for what the driver is made of."""
 FROM_THE_START = {
-    "a return code that the client wrote or left there", "writes of no byte",
+    "a return code that the client wrote or left there", "accesses of no byte",
     "modified indirect addressing", "the address of a driver's copy", "who is faster",
 }  # fmt: skip
 """The kinds that were on the list before anybody compared."""
@@ -108,13 +108,17 @@ def test_the_list_is_short() -> None:
 
 
 def test_there_are_many_cases_and_each_says_why() -> None:
-    assert len(CASES) >= 200
+    assert len(CASES) >= 600
     assert all(case.why.endswith(".") for case in CASES)
 
 
 def test_no_case_is_another_one_again() -> None:
     asked = [case.do for case in CASES]
     assert len(asked) == len(set(asked))
+
+
+def test_the_table_of_what_changed_is_that_of_the_recorded_answers() -> None:
+    assert CHANGES.read_text() == changes(), "scripts/judge-driver --changes writes it"
 
 
 @pytest.mark.parametrize("name", ["answers-6.1.txt", "answers-6.12.txt"])

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from judge import JudgeError
 from judge.answers import HOST, in_words, read_answers, sort, write_answers
-from judge.compare import Kind, compare, read_kinds
+from judge.chance import Chance, asked, shrink
+from judge.changes import changed, written
+from judge.compare import Kind, as_data, compare, read_kinds
 from judge.script import GOOD, Case, read_cases, script_of
 from lab import programs
 
@@ -49,6 +52,9 @@ def test_a_short_start_is_cut() -> None:
         ("command 40", "write 1 0 =40.=0"),
         ("load 2000 20", "load 2000 14"),
         ("reset", "reset"),
+        ("bytes 2000: 0a0b*2", "store 2000 0a0b0a0b"),
+        ("irq 0 bool1", "irq 0 bool1"),
+        ("chp 41 off", "chp 41 off"),
     ],
 )  # fmt: skip
 def test_requests_as_the_client_takes_them(do: str, line: str) -> None:
@@ -158,3 +164,91 @@ def test_a_case_is_in_one_kind(tmp_path: Path) -> None:
     path.write_text(kind.format("k") + kind.format("l"))
     with pytest.raises(JudgeError, match="'c' is in 'k' and 'l'"):
         read_kinds(path)
+
+
+def test_an_irb_area_that_is_read_is_kept_as_an_irb_is() -> None:
+    digits = IRB.replace("00001008", "01ab2008")
+    [read] = sort(["case c", f"read 96 {digits}"])["c"]
+    assert read == f"read 96 00c04007 {HOST} 0c00002c 00800000"
+
+
+OWN_COPY = Kind("copy", "reason", rule="an address of the host's", cases=["c"])
+
+
+def test_an_address_of_the_hosts_is_explained_by_its_rule_in_any_case() -> None:
+    linux, ours = f"read 96 00c02001 {HOST} 00000000", "read 96 00c02001 00001008 00000000"
+    assert verdict([linux], [ours], OWN_COPY) == "copy"
+    [other] = compare({"d": [linux]}, {"d": [ours]}, [OWN_COPY])
+    assert (other.kind, other.problem) == ("copy", "")
+
+
+def test_a_rule_explains_nothing_else() -> None:
+    linux, ours = f"read 96 00c02001 {HOST} 00000000", "read 96 00c02011 00001008 00000000"
+    assert "answer 1" in verdict([linux], [ours], OWN_COPY)
+    assert "answer 1" in verdict([ours], [linux], OWN_COPY)
+    assert "answer 2" in verdict(["a"], ["a", "b"], OWN_COPY)
+
+
+def test_a_case_of_a_rule_must_differ() -> None:
+    assert verdict(["a"], ["a"], OWN_COPY) == "it is on the list and does not differ"
+
+
+def test_a_verdict_for_programs_has_both_answers_and_each_difference_in_words() -> None:
+    linux, ours = {"c": ["a", "b", "c"]}, {"c": ["x", "b", "z"]}
+    [one] = compare(linux, ours, [])
+    data = as_data(one, linux, ours)
+    assert data["verdict"] == "problem"
+    assert (data["linux"], data["ours"]) == (["a", "b", "c"], ["x", "b", "z"])
+    assert [words.split(":")[0] for words in data["differences"]] == ["answer 1", "answer 3"]
+
+
+def test_requests_by_chance_are_those_of_their_seed() -> None:
+    assert list(Chance(7).cases(500)) == list(Chance(7).cases(500))
+    assert list(Chance(7).cases(500)) != list(Chance(8).cases(500))
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_requests_by_chance_can_all_be_asked_and_are_as_many_as_wanted(older: bool) -> None:
+    cases = list(Chance(1, older=older).cases(3000))
+    assert 3000 <= sum(map(asked, cases)) < 3200
+    assert len({case.name for case in cases}) == len(cases)
+
+
+def test_a_request_by_chance_that_is_asked_of_an_older_driver_has_its_idaws_of_4k() -> None:
+    assert not any("idal31" in case.do for case in Chance(1, older=True).cases(3000))
+
+
+def test_what_differs_is_made_as_short_as_it_can_be() -> None:
+    def differ(tried: Sequence[Case]) -> list[bool]:
+        return ["hsch" in one.do and "reset" in one.do for one in tried]
+
+    found = shrink(Case("c", "csch; wait; hsch; wait; start; reset; quiet; event", "x"), differ)
+    assert found.do == "hsch; reset"
+
+
+def test_what_cannot_be_made_shorter_stays() -> None:
+    case = Case("c", "csch; wait", "x")
+    assert shrink(case, lambda tried: [False] * len(tried)) == case
+
+
+def test_a_case_is_printed_as_a_file_has_it(tmp_path: Path) -> None:
+    path = tmp_path / "cases.toml"
+    case = Case("a name", "1000: 03/20/1; run", "What it says.")
+    path.write_text(case.text())
+    assert read_cases(path) == [case]
+
+
+def test_what_changed_between_two_drivers_is_a_table() -> None:
+    cases = [Case(name, f"do {name}", "x") for name in ("same", "other", "fast")]
+    older = {"same": ["a"], "other": ["write 8 ret_code 0"], "fast": ["a"]}
+    newer = {"same": ["a"], "other": ["write EINVAL ret_code -EINVAL"], "fast": ["b"]}
+    kinds = [
+        Kind("who is faster", "r", either={"fast": [["a"], ["b"]]}),
+        Kind("the rule", "r", only="6.1", cases=["other"]),
+    ]
+    text = written(changed(cases, older, newer, kinds), ("6.1", "6.12"))
+    rows = [line for line in text.splitlines() if line.startswith("| ")][1:]
+    assert rows == [
+        "| other | the rule | `do other` | answer 1: 6.1: write 8 ret_code 0; "
+        "6.12: write EINVAL ret_code -EINVAL |"
+    ]
