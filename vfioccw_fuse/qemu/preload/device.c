@@ -138,11 +138,16 @@ static int give_region_info(struct device *device, struct vfio_region_info *aske
     const struct vfio_region_info *found =
         entry(&device->region_info, offsetof(struct vfio_region_info, index), asked->index);
     uint32_t room = asked->argsz;
+    bool fits;
 
-    if (!found || give_info(found, found->argsz, asked, sizeof(*asked)))
+    if (!found || room < sizeof(*asked))
         return refuse(EINVAL);
     /* No room for the capabilities: the caller learns how much there must be, and asks again. */
-    if (room < found->argsz)
+    fits = room >= found->argsz;
+    memcpy(asked, found, fits ? found->argsz : sizeof(*asked));
+    if (fits)
+        asked->argsz = room;
+    else
         asked->cap_offset = 0;
     return 0;
 }
@@ -155,50 +160,78 @@ static int give_irq_info(struct device *device, struct vfio_irq_info *asked)
     return found ? give_info(found, found->argsz, asked, sizeof(*asked)) : refuse(EINVAL);
 }
 
-static int set_irqs(struct device *device, const struct vfio_irq_set *set)
+/* Writes DATA into the file NAME of the mount. */
+static int put(const struct device *device, const char *name, const void *data, size_t size)
 {
-    uint32_t kind = set->flags & VFIO_IRQ_SET_DATA_TYPE_MASK;
-    int fd = -1;
+    char path[PATH_MAX];
+    ssize_t done;
+    int fd;
 
-    if ((set->flags & VFIO_IRQ_SET_ACTION_TYPE_MASK) != VFIO_IRQ_SET_ACTION_TRIGGER || set->start)
+    snprintf(path, sizeof(path), "%s/%s", device->directory, name);
+    fd = real.open64(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -1;
+    done = write(fd, data, size);
+    real.close(fd);
+    return done == (ssize_t)size ? 0 : -1;
+}
+
+static int trigger(const struct device *device, uint32_t index)
+{
+    static const char *const names[] = {"io_irq", "crw_irq", "req_irq"};
+    static const uint64_t one = 1;
+
+    return put(device, names[index], &one, sizeof(one));
+}
+
+static int attach(struct device *device, uint32_t index, int fd)
+{
+    if (fd < -1)
         return refuse(EINVAL);
-    if (kind == VFIO_IRQ_SET_DATA_EVENTFD && set->count == 1)
-        memcpy(&fd, set->data, sizeof(fd));
-    else if (kind != VFIO_IRQ_SET_DATA_NONE || set->count)
-        return refuse(EINVAL);
-    if (set->index == VFIO_CCW_IO_IRQ_INDEX) {
+    if (index == VFIO_CCW_IO_IRQ_INDEX) {
         pthread_mutex_lock(&device->lock);
         if (device->io_event >= 0)
             real.close(device->io_event);
         device->io_event = fd >= 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
         pthread_mutex_unlock(&device->lock);
     }
-    if (fd < 0 && is_gone(device))
-        return 0;
-    return ask(device, fd, "\"irq\": %u}", set->index);
+    return fd < 0 && is_gone(device) ? 0 : ask(device, fd, "\"irq\": %u}", index);
 }
 
-static int reset_device(struct device *device)
+/* What is refused: vfio_set_irqs_validate_and_prepare; what is done: vfio_ccw_mdev_set_irqs. */
+static int set_irqs(struct device *device, const struct vfio_irq_set *set)
 {
-    char path[PATH_MAX];
-    ssize_t done;
+    const uint32_t known = VFIO_IRQ_SET_DATA_TYPE_MASK | VFIO_IRQ_SET_ACTION_TYPE_MASK;
+    uint32_t type = set->flags & VFIO_IRQ_SET_DATA_TYPE_MASK;
+    size_t size = type == VFIO_IRQ_SET_DATA_EVENTFD ? sizeof(int) : type == VFIO_IRQ_SET_DATA_BOOL;
     int fd;
 
-    snprintf(path, sizeof(path), "%s/reset", device->directory);
-    fd = real.open64(path, O_WRONLY | O_CLOEXEC);
-    if (fd < 0)
-        return -1;
-    done = write(fd, "1", 1);
-    real.close(fd);
-    return done == 1 ? 0 : -1;
+    if (set->argsz < sizeof(*set) || set->flags & ~known || set->start || set->count > 1 ||
+        !(set->flags & VFIO_IRQ_SET_ACTION_TRIGGER) ||
+        !entry(&device->irq_info, offsetof(struct vfio_irq_info, index), set->index))
+        return refuse(EINVAL);
+    if (type == VFIO_IRQ_SET_DATA_NONE)
+        return trigger(device, set->index);
+    if (!size || !set->count || set->argsz - sizeof(*set) < size)
+        return refuse(EINVAL);
+    if (type == VFIO_IRQ_SET_DATA_BOOL)
+        return set->data[0] ? trigger(device, set->index) : 0;
+    memcpy(&fd, set->data, sizeof(fd));
+    return attach(device, set->index, fd);
+}
+
+static int reset_device(const struct device *device)
+{
+    return put(device, "reset", "1", 1);
 }
 
 int device_ioctl(struct device *device, unsigned long request, void *argument)
 {
     switch (request) {
     case VFIO_DEVICE_GET_INFO:
-        return give_info(device->device_info.bytes, (uint32_t)device->device_info.size, argument,
-                         offsetof(struct vfio_device_info, cap_offset));
+        /* Without cap_offset, which Linux's driver leaves as it is. */
+        return give_info(device->device_info.bytes, offsetof(struct vfio_device_info, cap_offset),
+                         argument, offsetof(struct vfio_device_info, cap_offset));
     case VFIO_DEVICE_GET_REGION_INFO:
         return give_region_info(device, argument);
     case VFIO_DEVICE_GET_IRQ_INFO:
