@@ -1,9 +1,9 @@
 """Linux's own vfio_ccw as a judge of `--interface async`: the same requests to both.
 
-`script` has the requests, `client.c` asks them at either end, `kernel` brings the driver, `ends`
-runs both, `answers` keeps what they say, and `compare` says what differs. The cases, what Linux
-answered and the list of what may differ are data in `tests/linux`. A guest is `guest`'s, a mount is
-`lab`'s.
+`script` has the requests, `chance` makes others from a seed, `client.c` asks them at either end,
+`kernel` brings the driver, `ends` runs both, `answers` keeps what they say, `compare` says what
+differs, and `changes` what did so between two Linuxes. The cases, what Linux answered and the list
+of what may differ are data in `tests/linux`. A guest is `guest`'s, a mount is `lab`'s.
 """
 
 from __future__ import annotations

@@ -13,8 +13,8 @@ from typing import Final
 
 from judge import JudgeError, NotHereError
 from judge.answers import Answers, read_answers, write_answers
-from judge.chance import Chance, asked, shrink
-from judge.changes import changed, written
+from judge.chance import FIRST, Chance, asked, shrink
+from judge.changes import written
 from judge.compare import Kind, Verdict, as_data, compare, read_kinds, table
 from judge.ends import ask_driver, ask_mount
 from judge.kernel import KERNEL_SERIES, MODULES_SERIES, Driver, debian_modules, whole_kernel
@@ -55,7 +55,7 @@ def changes() -> str:
     older, newer = (read_answers(recorded(series)) for series in (MODULES_SERIES, KERNEL_SERIES))
     kinds = read_kinds(DATA / "differences.toml", MODULES_SERIES)
     cases = read_cases(DATA / "cases.toml")
-    return written(changed(cases, older, newer, kinds), (MODULES_SERIES, KERNEL_SERIES))
+    return written(cases, older, newer, kinds, (MODULES_SERIES, KERNEL_SERIES))
 
 
 def _driver(words: argparse.Namespace) -> Driver:
@@ -121,7 +121,10 @@ def _series(words: argparse.Namespace) -> str:
 def _ask_both(
     words: argparse.Namespace, cases: Sequence[Case], driver: Driver | None = None
 ) -> tuple[str, Answers, Answers]:
-    """Which Linux it is, and what both ends answer."""
+    """Which Linux it is, and what both ends answer.
+
+    *driver*: asked instead of what the command line says.
+    """
     script = script_of(cases)
     if driver is None:
         release, linux = _answers_of_linux(words, script, [case.name for case in cases])
@@ -162,7 +165,7 @@ def _by_chance(words: argparse.Namespace, kinds: Sequence[Kind]) -> int:
     for number, case in enumerate(cases, 1):
         batch.append(case)
         if number == len(cases) or sum(map(asked, batch)) >= BATCH:
-            release, one, two = _ask_both(words, batch, driver)
+            release, one, two = _ask_both(words, [FIRST, *batch], driver)
             linux |= one
             ours |= two
             batch = []
@@ -171,8 +174,8 @@ def _by_chance(words: argparse.Namespace, kinds: Sequence[Kind]) -> int:
     def differ(tried: Sequence[Case]) -> list[bool]:
         if not tried:
             return []
-        _, one, two = _ask_both(words, tried, driver)
-        return [verdict.problem != "" for verdict in compare(one, two, kinds)]
+        _, one, two = _ask_both(words, [FIRST, *tried], driver)
+        return [verdict.problem != "" for verdict in compare(one, two, kinds)][1:]
 
     status = _say(words, verdicts, release, (linux, ours))
     if not words.json:

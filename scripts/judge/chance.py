@@ -1,8 +1,9 @@
 """Requests by chance, and the shortest that still shows a difference.
 
-What is asked is such that one answer alone is right: who asks waits for what was accepted, no
-program runs for ever, and nothing that depends on who is faster is asked for (program-controlled
-and initial-status interruptions, a reset while a start runs). The cases of `tests/linux` have that.
+What is asked is such that one answer alone is right: who asks waits for what was accepted, of early
+interruptions (program-controlled, initial status) only the ending is looked at, no program runs for
+ever, and nothing is asked for that is on the list, such as a reset while a start runs. The cases of
+`tests/linux` have that.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from judge.script import Case, script_of
 _T = TypeVar("_T")
 NOT_ASKED: Final = ("store ", "case ")
 """Lines of a script that ask nothing."""
-STORAGE: Final = 1 << 20
+FIRST: Final = Case("the first path", "1000: 03/20/1; run lpm=80", "Where a guest has been before.")
+"""What is asked before all others, so that both ends have used the same path last."""
 _CODES: Final = (
     "03", "03", "03", "e4", "e4", "e4", "64", "04", "02", "07", "12", "16", "1a", "ff", "01", "0c",
     "1c", "10", "7f", "14", "18", "00", "f0",
@@ -49,7 +51,7 @@ class Chance:
         # Whether the SCSW area asks for a start, and whether sense data may wait.
         self._asks = self._sense = False
         self._steps = (
-            *(6 * (self._run,)), *(3 * (self._again,)), *(3 * (self._part,)),
+            *(6 * (self._run,)), *(3 * (self._again,)), *(3 * (self._part,)), self._early,
             *(3 * (self._access,)), *(2 * (self._halt_or_clear,)), *(2 * (self._pending,)),
             self._active, self._ending, self._command, self._reset, self._storage,
             self._attention, self._trigger,
@@ -88,9 +90,13 @@ class Chance:
         word = "" if format1 else "format0 "
         lists = 0
         for number, head in enumerate(heads):
-            ccws = []
-            for _ in range(self._random.randint(1, 5)):
-                ccw, idal = self._ccw(format1, control, 0x3000 + 0x100 * lists)
+            ccws: list[str] = []
+            most = self._random.randint(1, 5)
+            for _ in range(most):
+                before = ccws[-1] if ccws else ""
+                ccw, idal = self._ccw(format1, control, 0x3000 + 0x100 * lists, before)
+                if len(ccws) == most - 1:
+                    ccw = _without_data_chaining(ccw)
                 lists += bool(idal)
                 ccws.append(ccw)
                 if idal:
@@ -106,15 +112,18 @@ class Chance:
             ccws.append("03/20/1")
             yield f"{word}{head:x}: {' '.join(ccws)}"
 
-    def _ccw(self, format1: bool, control: int, at: int) -> tuple[str, str]:
-        """A CCW, mostly chained to the next, and its list if it has one."""
-        code = self._one(_CODES)
-        if code == "00" and not self._seldom(4):
-            code = "03"
+    def _ccw(self, format1: bool, control: int, at: int, before: str) -> tuple[str, str]:
+        """A CCW, mostly chained to the next, and its list if it has one.
+
+        A chain of data has one code: by another one Linux takes no page for what the device moves.
+        """
+        code = before[:2] if _chains_data(before) else self._one(_CODES)
         self._sense |= code not in ("03", "e4", "64")
         flags = self._one((0x60, 0x60, 0x60, 0x60, 0x40, 0x20, 0x00, 0xA0, 0x80, 0xE0))
         flags |= self._one((0, 0, 0, 0, 0, 0x10)) | (0x02 if self._seldom(40) else 0)
         flags |= 0x01 if self._seldom(60) else 0
+        if control & 0x0020:
+            flags |= self._one((0, 0x08))
         if control & 0x0800:
             flags &= ~0x02
         address, idal, count = self._address(), "", self._one(_COUNTS)
@@ -142,14 +151,18 @@ class Chance:
             return self._one((0x100000, 0xFFFFC, 0xFFFF8)), ""
         return address, f"{word} {address:x}: {' '.join(f'{one:x}' for one in blocks)}"
 
-    def _started(self) -> Iterator[str]:
-        """A program, and a request to start it, good or bad."""
+    def _started(self, early: int = 0) -> Iterator[str]:
+        """A program, and a request to start it, good or bad.
+
+        *early*: the ORB's bit for initial status, if it may interrupt before its end.
+        """
         format1 = not self._seldom(5)
         control = 0x80 if format1 else 0
         control |= self._one((0x40, 0x40, 0x40, 0)) | self._one((0x2, 0x2, 0x3, 0, 0x1))
         control |= self._one((0, 0, 0, 0x0800, 0x0400, 0x0200, 0x0100, 0x0010, 0x0008))
         if not self._older:
             control |= self._one((0, 0, 0x3000, 0xF000))
+        control |= early
         cpa = self._one((0x1000, 0x1000, 0x1000, 0x1004, 0x1001, 0x1FF8, 0xFF800, 0x0))
         yield from self._program(format1, cpa, control)
         if self._seldom(25):
@@ -172,6 +185,13 @@ class Chance:
             yield self._one(("final", "final", "told"))
             if self._seldom(3):
                 yield self._one(("load 8000 64", "load 3000 32", "load ffff0 16", "read io 24 96"))
+
+    def _early(self) -> Iterator[str]:
+        yield from self._started(0x0020)
+        if self._asks:
+            yield from ("ending", "load 8000 32")
+            # What is there would interrupt early again.
+            self._asks = False
 
     def _again(self) -> Iterator[str]:
         yield _SENSE_ID
@@ -237,10 +257,11 @@ class Chance:
         yield "read cmd 0 8"
 
     def _reset(self) -> Iterator[str]:
-        # That sense data outlive Linux's is on the list.
+        # Sense data and the subchannel's status outlive Linux's, which is on the list.
         if not self._sense:
             yield self._one(("reset", "reset", "reopen"))
             yield "read io 0 24"
+            yield from self._again()
 
     def _storage(self) -> Iterator[str]:
         yield from ("unmap", "map")
@@ -254,6 +275,14 @@ class Chance:
 
     def _trigger(self) -> Iterator[str]:
         yield from self._one((("irq 0 none", "event"), ("irq 0 bool1", "event"), ("irq 0 bool0",)))
+
+
+def _chains_data(ccw: str) -> bool:
+    return ccw != "" and int(ccw[3:5], 16) & 0x80 != 0
+
+
+def _without_data_chaining(ccw: str) -> str:
+    return f"{ccw[:3]}{int(ccw[3:5], 16) & 0x7F | 0x40:02x}{ccw[5:]}" if _chains_data(ccw) else ccw
 
 
 def asked(case: Case) -> int:

@@ -4,6 +4,8 @@
  *   client driver GROUP DEVICE SCRIPT       Linux's own: VFIO group number and device name (a UUID)
  *   client mount MNT SUBCHANNEL SCRIPT      a mount's: its files and its socket
  *
+ * With the library that `vfioccw qemu` loads into QEMU the first is the way to a mount, too.
+ *
  * Both have the regions behind one descriptor, region n at offset n << 10, take an eventfd, and see
  * 1 MiB of this process as the guest's storage from address 0 on. What differs is `struct end` below.
  *
@@ -20,6 +22,8 @@
  *   wait                         wait for the event, then read the IRB
  *   final                        the same until an IRB ends the start function, if the last write was
  *                                accepted; nothing if it was refused
+ *   ending                       the same, and only what does not depend on who is faster: the last IRB
+ *                                without program-controlled interruption and initial status
  *   told                         wait for the event if the last write was accepted
  *   poll                         read the IRB until it has status, without the event
  *   quiet                        whether an event comes; looks for QUIET_MS only
@@ -30,6 +34,8 @@
  *   reopen                       close the device and open it again
  *   unmap, map                   take the storage away, and give it back
  *   info                         what VFIO_DEVICE_GET_*_INFO say
+ *   ioctl NUMBER WORD...         the ioctl VFIO_BASE + NUMBER with a struct that begins with these 32-bit
+ *                                numbers of the host's, @ for that of the eventfd; ee behind them
  *   control WORDS, chp ID STATE  have the device's faults, a channel path, switched: whoever reads this
  *                                program's output does it, and then writes a line to its input
  *
@@ -465,6 +471,50 @@ static void read_region(unsigned int region, unsigned int offset, unsigned int l
 	putchar('\n');
 }
 
+/* An ioctl of any shape, and the struct as it is then. */
+static void call(unsigned int number, char *words)
+{
+	union {
+		uint32_t words[64];
+		struct vfio_device_info all;
+		struct vfio_irq_info irq;
+		struct {
+			struct vfio_region_info info;
+			struct vfio_region_info_cap_type type;
+		} region;
+	} room;
+	int result;
+
+	memset(&room, 0xee, sizeof room);
+	for (size_t i = 0; *words; i++) {
+		if (*words == '@') {
+			room.words[i] = event;
+			words++;
+		} else {
+			room.words[i] = strtoul(words, &words, 16);
+		}
+		words += strspn(words, " ");
+	}
+	result = ioctl(device, _IO(VFIO_TYPE, VFIO_BASE + number), &room);
+	printf("ioctl %s", outcome(result));
+	if (result < 0) {
+		putchar('\n');
+		return;
+	}
+	if (number == 7)
+		printf(" argsz %u flags %x regions %u irqs %u behind %x", room.all.argsz, room.all.flags,
+		       room.all.num_regions, room.all.num_irqs, room.all.cap_offset);
+	if (number == 9)
+		printf(" argsz %u index %u flags %x count %u behind %x", room.irq.argsz, room.irq.index,
+		       room.irq.flags, room.irq.count, room.words[4]);
+	if (number == 8) {
+		printf(" argsz %u ", room.region.info.argsz);
+		print_region(room.region.info.index, &room.region.info, &room.region.type);
+	} else {
+		putchar('\n');
+	}
+}
+
 static unsigned long long counted(int fd, int milliseconds)
 {
 	struct pollfd poll_for = { .fd = fd, .events = POLLIN };
@@ -478,6 +528,30 @@ static unsigned long long counted(int fd, int milliseconds)
 static unsigned long long events(int milliseconds)
 {
 	return counted(event, milliseconds);
+}
+
+/* Reads IRBs until one ends the start function; shows that one without what may have come before. */
+static void take_ending(void)
+{
+	unsigned char irb[IRB_SIZE] = { 0 };
+	int ended = 0;
+
+	while (!ended) {
+		if (!events(WAIT_MS)) {
+			puts("no event");
+			return;
+		}
+		if (pread(device, irb, sizeof irb, at(IO, IRB)) != sizeof irb)
+			die("IRB");
+		ended = !(irb[3] & 0xe0);
+	}
+	irb[1] &= ~0x04;	/* zero condition code */
+	irb[3] &= ~0x08;	/* intermediate status */
+	irb[9] &= ~0x80;	/* program-controlled interruption */
+	printf("events 0 irb ");
+	print_hex(irb, sizeof irb);
+	putchar('\n');
+	events(QUIET_MS);
 }
 
 /* Waits until the IRB has status, as who has no event must. */
@@ -586,6 +660,9 @@ static void run(char *line)
 	} else if (!strcmp(word, "final")) {
 		while (accepted && !take_irb())
 			;
+	} else if (!strcmp(word, "ending")) {
+		if (accepted)
+			take_ending();
 	} else if (!strcmp(word, "told")) {
 		if (accepted)
 			printf("events %llu\n", events(WAIT_MS));
@@ -607,6 +684,8 @@ static void run(char *line)
 		printf("unmap %s\n", outcome(end->unmap()));
 	} else if (!strcmp(word, "map")) {
 		printf("map %s\n", outcome(end->map()));
+	} else if (!strcmp(word, "ioctl") && sscanf(line, "%x %n", &a, &rest) == 1) {
+		call(a, line + rest);
 	} else if (!strcmp(word, "info")) {
 		end->info();
 	} else if (!strcmp(word, "control") || !strcmp(word, "chp")) {
@@ -649,5 +728,7 @@ int main(int argc, char **argv)
 		run(line);
 		fflush(stdout);
 	}
+	/* Before the next client comes. */
+	end->close();
 	return 0;
 }

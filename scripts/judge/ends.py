@@ -1,11 +1,14 @@
 """The two ends that are asked: Linux's driver in a guest, and a mount.
 
 Each gives its answers by case. At both ends the device is a 3390 of a mount that the host can
-switch to faults meanwhile: directly, or below QEMU and the guest's driver.
+switch to faults meanwhile: directly, or below QEMU and the guest's driver. The mount is asked by
+its files, and by the ioctls of the library that QEMU has.
 """
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -20,11 +23,15 @@ from lab.mounts import SCHID, Mount, mounted_at
 from vfioccw_fuse.cli.asking import ask
 from vfioccw_fuse.devices.eckd.volume import create
 from vfioccw_fuse.guest.machine import booted
+from vfioccw_fuse.qemu.build import library
 
 DEVICE_NUMBER: Final = "0313"
 """The same on both ends, so that the subchannels say the same of it."""
 UUID: Final = "5d7d3a4e-0000-4000-8000-000000000313"
 """The name of the guest's device."""
+GROUP: Final = "5"
+"""The number of its group where the library shows a mount's device; any would do."""
+_CALLS: Final = re.compile(r"(?m)^ioctl ")
 _ASKED: Final = r"(?m)(.*?)^(?:((?:control|chp) [^\n]*)|@@(\d+)@@)\n"
 """What the client prints up to what its host shall do, or its end."""
 
@@ -40,19 +47,40 @@ def volume(directory: Path, interface: str) -> Iterator[Mount]:
 
 
 def ask_mount(script: str, directory: Path, interface: str = "async") -> Answers:
-    """What a mount below *directory* answers to *script*."""
+    """What a mount below *directory* answers to *script*.
+
+    A case that asks by ioctls of its own shape goes through the library for QEMU, which has a
+    device to call; the others to the mount's files.
+    """
+    cases = [case for case in re.split(r"(?m)^(?=case )", script) if case]
+    calls = [case for case in cases if _CALLS.search(case)]
+    client = build_client(directory, "gcc", "-D_FILE_OFFSET_BITS=64")
+    path = directory / "script"
+    answers: Answers = {}
     with volume(directory, interface) as system:
-        path = directory / "script"
-        path.write_text(script)
-        with subprocess.Popen(
-            [build_client(directory), "mount", system.path, SCHID, path],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        ) as client:  # fmt: skip
-            assert client.stdin is not None
-            assert client.stdout is not None
-            answers = sort(_switching(client.stdout, client.stdin, system))
-        if client.returncode:
-            raise JudgeError(f"the client ended with {client.returncode}")
+        path.write_text("".join(case for case in cases if case not in calls))
+        answers |= _ask(system, {}, client, "mount", system.path, SCHID, path)
+        if calls:
+            # The library takes no device that somebody has.
+            system.until_nobody_is_connected()
+            path.write_text("".join(calls))
+            answers |= _ask(system, {
+                "LD_PRELOAD": f"{library()}", "VFIOCCW_DEVICES": f"{system.path / SCHID}\t{GROUP}",
+            }, client, "driver", GROUP, SCHID, path)  # fmt: skip
+    return {name: answers[name] for name in sort(case.split("\n")[0] for case in cases)}
+
+
+def _ask(system: Mount, environment: dict[str, str], *words: str | Path) -> Answers:
+    """What the client of the command line *words* prints, with its additions to the environment."""
+    with subprocess.Popen(
+        words, env={**os.environ, **environment},
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as client:  # fmt: skip
+        assert client.stdin is not None
+        assert client.stdout is not None
+        answers = sort(_switching(client.stdout, client.stdin, system))
+    if client.returncode:
+        raise JudgeError(f"the client ended with {client.returncode}")
     return answers
 
 

@@ -19,7 +19,7 @@ What is asked of the device:
 | `run NAME=VALUE ...` | the same, then `final` |
 | `hsch`, `csch`, `command N` | eight bytes to the command region |
 | `write REGION OFFSET: DATA*TIMES`, `read REGION OFFSET LENGTH` | a region is `io`, `cmd`, `schib`, `crw` or an index |
-| `event`, `wait`, `final`, `told`, `poll`, `quiet`, `report`, `reset`, `reopen`, `unmap`, `map`, `info`, `irq INDEX WHAT`, `load ADDRESS LENGTH`, `control WORDS`, `chp ID STATE` | as in `client.c` |
+| `event`, `wait`, `final`, `ending`, `told`, `poll`, `quiet`, `report`, `reset`, `reopen`, `unmap`, `map`, `info`, `ioctl NUMBER WORD ...`, `irq INDEX WHAT`, `load ADDRESS LENGTH`, `control WORDS`, `chp ID STATE` | as in `client.c` |
 """  # noqa: E501  # rows of a table are one line
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ DEFAULTS: Final = {
 """What a `start` says unless told otherwise."""
 AS_THEY_ARE: Final = frozenset(
     {
-        *("event", "wait", "final", "told", "poll", "quiet", "report", "reset", "reopen"),
-        *("unmap", "map", "info", "irq", "control", "chp"),
+        *("event", "wait", "final", "ending", "told", "poll", "quiet", "report", "reset", "reopen"),
+        *("unmap", "map", "info", "ioctl", "irq", "control", "chp"),
     }
 )
 """Requests that `client.c` takes as they are written."""

@@ -1,7 +1,7 @@
 """The driver that Linux has, and a mount that shows a subchannel as it does: the same answers.
 
-A guest asks the driver itself, if what it is made of can be had; what it answered formerly is
-recorded beside this, and judges the mount in any case.
+What it answered formerly is recorded beside this and judges the mount in any case; with `--slow` a
+guest asks the driver itself, if what it is made of can be had, the same and requests by chance.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ import pytest
 
 from judge.__main__ import CHANGES, DATA, NOT_HERE, changes, recorded
 from judge.answers import Answers, read_answers
+from judge.chance import FIRST, Chance
 from judge.compare import Kind, compare, read_kinds
 from judge.ends import ask_driver, ask_mount
 from judge.kernel import KERNEL_SERIES, MODULES_SERIES, debian_modules
 from judge.script import read_cases, script_of
-from lab.mounts import IMPORTS
+from lab.mounts import IMPORTS, PROJECT
 from vfioccw_fuse.guest.parts import Parts
 
 CASES = read_cases(DATA / "cases.toml")
@@ -31,6 +32,7 @@ BUILD_SECONDS = 120
 FROM_THE_START = {
     "a return code that the client wrote or left there", "accesses of no byte",
     "modified indirect addressing", "the address of a driver's copy", "who is faster",
+    "the halt of what has ended",
 }  # fmt: skip
 """The kinds that were on the list before anybody compared."""
 
@@ -67,6 +69,7 @@ def test_a_mount_answers_as_the_driver_did_when_it_was_asked(ours: Answers, seri
     assert problems(read_answers(recorded(series)), ours, read_kinds(LIST, series)) == []
 
 
+@pytest.mark.slow
 def test_a_mount_answers_as_the_driver_does(
     ours: Answers, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -81,6 +84,16 @@ def test_a_mount_answers_as_the_driver_does(
     assert list(linux) == [case.name for case in CASES]
     assert problems(linux, ours, kinds) == []
     assert changed(linux, read_answers(recorded(MODULES_SERIES)), kinds) == []
+
+
+@pytest.mark.slow
+@pytest.mark.random
+def test_a_mount_answers_requests_by_chance_as_the_driver_does(tmp_path: Path, seed: int) -> None:
+    if not built():
+        pytest.skip("the driver's parts cannot be had here")
+    script = script_of([FIRST, *Chance(seed, older=True).cases(2000)])
+    _, linux = ask_driver(script, debian_modules(Parts()))
+    assert problems(linux, ask_mount(script, tmp_path), read_kinds(LIST, MODULES_SERIES)) == []
 
 
 def changed(now: Answers, formerly: Answers, kinds: list[Kind]) -> list[str]:
@@ -110,6 +123,10 @@ def test_the_list_is_short() -> None:
 def test_there_are_many_cases_and_each_says_why() -> None:
     assert len(CASES) >= 600
     assert all(case.why.endswith(".") for case in CASES)
+
+
+def test_the_readme_says_how_many() -> None:
+    assert f"{len(CASES)} cases" in (PROJECT / "README.md").read_text()
 
 
 def test_no_case_is_another_one_again() -> None:

@@ -10,7 +10,7 @@ import pytest
 from judge import JudgeError
 from judge.answers import HOST, in_words, read_answers, sort, write_answers
 from judge.chance import Chance, asked, shrink
-from judge.changes import changed, written
+from judge.changes import written
 from judge.compare import Kind, as_data, compare, read_kinds
 from judge.script import GOOD, Case, read_cases, script_of
 from lab import programs
@@ -246,9 +246,18 @@ def test_what_changed_between_two_drivers_is_a_table() -> None:
         Kind("who is faster", "r", either={"fast": [["a"], ["b"]]}),
         Kind("the rule", "r", only="6.1", cases=["other"]),
     ]
-    text = written(changed(cases, older, newer, kinds), ("6.1", "6.12"))
-    rows = [line for line in text.splitlines() if line.startswith("| ")][1:]
+    text = written(cases, older, newer, kinds, ("6.1", "6.12"))
+    rows = [line for line in text.splitlines() if line.startswith(("| ", "## "))]
     assert rows == [
-        "| other | the rule | `do other` | answer 1: 6.1: write 8 ret_code 0; "
-        "6.12: write EINVAL ret_code -EINVAL |"
+        "## The rule",
+        "| case | requests | 6.1, then 6.12 |",
+        "| other | `do other` | answer 1: 6.1: write 8 ret_code 0; "
+        "6.12: write EINVAL ret_code -EINVAL |",
     ]
+
+
+def test_what_changed_and_no_kind_explains_is_in_the_table_too() -> None:
+    cases = [Case("c", "do c", "x")]
+    text = written(cases, {"c": ["a"]}, {"c": ["b"]}, [], ("6.1", "6.12"))
+    assert "## What no kind explains" in text
+    assert "| c | `do c` | answer 1: 6.1: a; 6.12: b |" in text
