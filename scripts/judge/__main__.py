@@ -41,7 +41,7 @@ examples:
   scripts/judge-driver --tree ~/linux    the vfio_ccw of your source tree
   scripts/judge-driver --recorded {KERNEL_SERIES}   what Linux answered formerly; no guest
   scripts/judge-driver TIC               only cases with TIC in their names
-  scripts/judge-driver --random 20000 --seed 7    requests by chance instead of the cases
+  scripts/judge-driver --linux {KERNEL_SERIES} --random 20000 --seed 7    requests by chance
 """
 
 
@@ -96,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
                         help="keep what Linux answers in tests/linux")  # fmt: skip
     parser.add_argument("--random", type=int, metavar="N",
                         help="ask N requests by chance instead of the cases, and shorten what "
-                        "differs to a case")  # fmt: skip
+                        f"differs to a case; Linux {KERNEL_SERIES} or a tree")  # fmt: skip
     parser.add_argument("--seed", type=int, default=1,
                         help="which requests those are (default: %(default)s)")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="say it to programs")
@@ -157,7 +157,7 @@ def _say(
 def _by_chance(words: argparse.Namespace, kinds: Sequence[Kind]) -> int:
     """Ask requests by chance; what differs is made short and printed as a case."""
     driver = _driver(words)
-    cases = list(Chance(words.seed, older=_series(words) == MODULES_SERIES).cases(words.random))
+    cases = list(Chance(words.seed).cases(words.random))
     linux: Answers = {}
     ours: Answers = {}
     release = ""
@@ -204,6 +204,8 @@ def main() -> int:
             CHANGES.write_text(changes())
             return 0
         if words.random is not None:
+            if _series(words) != KERNEL_SERIES or words.recorded:
+                raise JudgeError(f"--random wants --linux {KERNEL_SERIES} or --tree")
             return _by_chance(words, kinds)
         if words.record:
             release, linux = ask_driver(script_of(cases), _driver(words))

@@ -42,11 +42,9 @@ _SENSE_ID: Final = "1000: e4/20/64@2000"
 class Chance:
     """Makes cases from a seed."""
 
-    def __init__(self, seed: int, *, older: bool = False) -> None:
-        """*older*: nothing that Linux 6.1 does otherwise is asked for."""
+    def __init__(self, seed: int) -> None:
         self._seed = seed
         self._random = random.Random(seed)
-        self._older = older
         self._number = 0
         # Whether the SCSW area asks for a start, and whether sense data may wait.
         self._asks = self._sense = False
@@ -68,7 +66,8 @@ class Chance:
         self._number += 1
         self._asks = self._sense = False
         steps = [self._one(self._steps)() for _ in range(self._random.randint(3, 12))]
-        do = "; ".join(request for step in steps for request in step)
+        # Some steps have nothing to ask.
+        do = "; ".join(request for step in steps for request in step) or "quiet"
         return Case(f"seed {self._seed}, {self._number}", do, "By chance.")
 
     def _one(self, choices: Sequence[_T]) -> _T:
@@ -127,7 +126,7 @@ class Chance:
         if control & 0x0800:
             flags &= ~0x02
         address, idal, count = self._address(), "", self._one(_COUNTS)
-        if self._seldom(5) and not (self._older and control & 0x3 != 0x2):
+        if self._seldom(5):
             flags |= 0x04
             count = self._one(_IDA_COUNTS)
             address, idal = self._list(control, at)
@@ -142,11 +141,11 @@ class Chance:
         blocks = [self._address()]
         blocks += [
             self._random.randrange(0x8000 // block, 0xC000 // block) * block
-            if self._older or not self._seldom(8)
+            if not self._seldom(8)
             else self._address()
             for _ in range(7)
         ]
-        address = at + (self._one((0, 0, 4)) if not self._older else 0)
+        address = at + self._one((0, 0, 4))
         if self._seldom(20):
             return self._one((0x100000, 0xFFFFC, 0xFFFF8)), ""
         return address, f"{word} {address:x}: {' '.join(f'{one:x}' for one in blocks)}"
@@ -160,8 +159,7 @@ class Chance:
         control = 0x80 if format1 else 0
         control |= self._one((0x40, 0x40, 0x40, 0)) | self._one((0x2, 0x2, 0x3, 0, 0x1))
         control |= self._one((0, 0, 0, 0x0800, 0x0400, 0x0200, 0x0100, 0x0010, 0x0008))
-        if not self._older:
-            control |= self._one((0, 0, 0x3000, 0xF000))
+        control |= self._one((0, 0, 0x3000, 0xF000))
         control |= early
         cpa = self._one((0x1000, 0x1000, 0x1000, 0x1004, 0x1001, 0x1FF8, 0xFF800, 0x0))
         yield from self._program(format1, cpa, control)

@@ -1,7 +1,7 @@
 """The driver that Linux has, and a mount that shows a subchannel as it does: the same answers.
 
 What it answered formerly is recorded beside this and judges the mount in any case; with `--slow` a
-guest asks the driver itself, if what it is made of can be had, the same and requests by chance.
+guest asks the driver itself, if what it is made of can be had.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import pytest
 
 from judge.__main__ import CHANGES, DATA, NOT_HERE, changes, recorded
 from judge.answers import Answers, read_answers
-from judge.chance import FIRST, Chance
 from judge.compare import Kind, compare, read_kinds
 from judge.ends import ask_driver, ask_mount
 from judge.kernel import KERNEL_SERIES, MODULES_SERIES, debian_modules
@@ -84,16 +83,6 @@ def test_a_mount_answers_as_the_driver_does(
     assert list(linux) == [case.name for case in CASES]
     assert problems(linux, ours, kinds) == []
     assert changed(linux, read_answers(recorded(MODULES_SERIES)), kinds) == []
-
-
-@pytest.mark.slow
-@pytest.mark.random
-def test_a_mount_answers_requests_by_chance_as_the_driver_does(tmp_path: Path, seed: int) -> None:
-    if not built():
-        pytest.skip("the driver's parts cannot be had here")
-    script = script_of([FIRST, *Chance(seed, older=True).cases(2000)])
-    _, linux = ask_driver(script, debian_modules(Parts()))
-    assert problems(linux, ask_mount(script, tmp_path), read_kinds(LIST, MODULES_SERIES)) == []
 
 
 def changed(now: Answers, formerly: Answers, kinds: list[Kind]) -> list[str]:
