@@ -15,6 +15,8 @@ from typing import Final, TypeVar
 from judge.script import Case, script_of
 
 _T = TypeVar("_T")
+WAITS: Final = ("event", "wait", "final", "ending", "told", "quiet")
+"""Requests that wait for what the one before has set off."""
 NOT_ASKED: Final = ("store ", "case ")
 """Lines of a script that ask nothing."""
 FIRST: Final = Case("the first path", "1000: 03/20/1; run lpm=80", "Where a guest has been before.")
@@ -288,6 +290,17 @@ def asked(case: Case) -> int:
     return sum(not line.startswith(NOT_ASKED) for line in script_of([case]).splitlines())
 
 
+def _with_waits(do: str) -> list[str]:
+    """The requests of a case, each with what waits for it: without, who is faster would count."""
+    found: list[str] = []
+    for request in do.split("; "):
+        if request in WAITS and found:
+            found[-1] += f"; {request}"
+        else:
+            found.append(request)
+    return found
+
+
 def shrink(
     case: Case, differ: Callable[[Sequence[Case]], Sequence[bool]], rounds: int = 12
 ) -> Case:
@@ -295,7 +308,7 @@ def shrink(
 
     *differ* says of many cases at once which of them show a difference.
     """
-    requests = case.do.split("; ")
+    requests = _with_waits(case.do)
     piece = max(len(requests) // 2, 1)
     for _ in range(rounds):
         shorter = [
@@ -306,7 +319,7 @@ def shrink(
             for number, one in enumerate(shorter) if one
         ]  # fmt: skip
         verdicts = zip(tried, differ(tried), strict=True)
-        left = [one.do.split("; ") for one, still in verdicts if still]
+        left = [_with_waits(one.do) for one, still in verdicts if still]
         if left:
             requests = min(left, key=len)
         elif piece == 1:
