@@ -96,6 +96,16 @@ class Builder:
         [line] = done.stdout.splitlines()
         return Path(line)
 
+    def running(self, program: str = "") -> list[int]:
+        """What runs with the name of the place in its command."""
+        pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+        found = ((pid, command_of(pid)) for pid in pids)
+        return [
+            pid
+            for pid, words in found
+            if program in ("", *words[:1]) and any(str(self.place) in word for word in words)
+        ]
+
     @property
     def builds(self) -> int:
         path = self.place / "builds"
@@ -268,23 +278,27 @@ def test_a_build_that_is_ended_leaves_nothing_running(
 ) -> None:
     (tree / "endless").touch()
 
-    def running() -> list[int]:
-        found = (int(name) for name in os.listdir("/proc") if name.isdigit())
-        own = str(builder.place)
-        return [pid for pid in found if any(own in word for word in command_of(pid))]
-
-    def compiling() -> bool:
-        return any(command_of(pid)[:1] == ["tail"] for pid in running())
-
     with subprocess.Popen(
         command("guest", "kernel", "--source", tree), env=builder.env, stderr=subprocess.DEVNULL
     ) as process:
-        until(compiling, "the build runs")
+        until(lambda: builder.running("tail"), "the build runs")
         process.send_signal(number)
-    until(lambda: not running(), "nothing runs any more")
+    until(lambda: not builder.running(), "nothing runs any more")
     # What was killed could not tidy up; the next one does.
     (tree / "endless").unlink()
     builder.built("--source", tree)
+
+
+def test_nobody_waits_for_the_build_of_another_kernel(builder: Builder, tree: Path) -> None:
+    (tree / "endless").touch()
+    other = write_tree(builder.place / "other")
+    with subprocess.Popen(
+        command("guest", "kernel", "--source", tree), env=builder.env, stderr=subprocess.DEVNULL
+    ) as process:
+        until(lambda: builder.running("tail"), "the build runs")
+        assert "a driver" in builder.built("--source", other).read_text()
+        process.terminate()
+    until(lambda: not builder.running("tail"), "nothing runs any more")
 
 
 def test_the_configuration_has_what_guests_need() -> None:

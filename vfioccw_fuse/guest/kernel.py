@@ -82,8 +82,9 @@ def build(cache: Path, tree: Path | None = None, configs: Sequence[Path] = ()) -
         # Objects stay, so that make has little to do after a change.
         output = cache / f"tree-{digest(os.fsencode(tree), *made_by)}"
         output.mkdir(exist_ok=True)
-        _build(tree, output, fragments)
-        shutil.copyfile(output / IMAGE, made / "bzImage")
+        with _locked(cache / f".{output.name}.lock"):
+            _build(tree, output, fragments)
+            shutil.copyfile(output / IMAGE, made / "bzImage")
 
     name = f"linux-{digest(_identity(tree), *made_by)}"
     return kept(cache, name, from_tree, f"the kernel of {tree}") / "bzImage"
@@ -165,19 +166,26 @@ def kept(cache: Path, name: str, make: Callable[[Path, Path], None], what: str) 
     if place.exists():
         return place
     cache.mkdir(parents=True, exist_ok=True)
-    with _locked(cache / ".driver-lock"):
-        # Nobody else is here: what lies about is of one that was killed.
-        for left in cache.glob(".build-*"):
-            shutil.rmtree(left)
+    _tidy(cache)
+    with _locked(cache / f".{name}.lock"):
         if not place.exists():
             print(f"building {what}, once", file=sys.stderr, flush=True)
-            with tempfile.TemporaryDirectory(dir=cache, prefix=".build-") as directory:
+            with tempfile.TemporaryDirectory(dir=cache, prefix=f".build-{name}-") as directory:
                 work, made = Path(directory) / "work", Path(directory) / "made"
                 work.mkdir()
                 made.mkdir()
                 make(work, made)
                 made.replace(place)
     return place
+
+
+def _tidy(cache: Path) -> None:
+    """Remove what builds that were killed left in *cache*: nobody holds their locks."""
+    for left in cache.glob(".build-*"):
+        name = left.name.removeprefix(".build-").rpartition("-")[0]
+        with open(cache / f".{name}.lock", "w") as lock, contextlib.suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(left)
 
 
 @contextlib.contextmanager
