@@ -235,7 +235,11 @@ def run_tool(*words: str | Path, cwd: Path | None = None) -> None:
         process_group=0, preexec_fn=ending_with_us(),
     ) as process:  # fmt: skip
         try:
-            said, _ = process.communicate()
+            while True:
+                # A signal that comes right before a wait begins is seen after it.
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    said, _ = process.communicate(timeout=1)
+                    break
         except BaseException:
             os.killpg(process.pid, signal.SIGTERM)
             process.wait()

@@ -181,7 +181,7 @@ def _follow(process: subprocess.Popen[bytes], follower: _Follower, seconds: floa
             deadline = None if follower.begun else begin + UP_SECONDS
         left = None if deadline is None else deadline - time.monotonic()
         # Also a guest that never stops to say something has its limit.
-        if (left is not None and left <= 0) or not select.select([process.stdout], [], [], left)[0]:
+        if left is not None and left <= 0:
             if follower.status is not None:
                 return
             what = "script did not end" if follower.begun else "script did not even begin"
@@ -191,6 +191,10 @@ def _follow(process: subprocess.Popen[bytes], follower: _Follower, seconds: floa
                 or f"the guest's {what} within {limit:g} s; look at its console above, or give it "
                 "longer by --timeout"
             )
+        # A signal that comes right before a wait begins is seen after it.
+        wait = 1 if left is None else min(left, 1)
+        if not select.select([process.stdout], [], [], wait)[0]:
+            continue
         data = os.read(process.stdout.fileno(), 65536)
         follower.take(data)
         if not data:
