@@ -21,6 +21,7 @@ FLOORS = (
     (f"{PACKAGE}.css",),
     (f"{PACKAGE}.vfio", f"{PACKAGE}.scenario"),
     (f"{PACKAGE}.fuse", f"{PACKAGE}.qemu", f"{PACKAGE}.guest"),
+    (f"{PACKAGE}.conform",),
     (f"{PACKAGE}.cli",),
     (f"{PACKAGE}.__main__",),
 )

@@ -134,6 +134,7 @@ def test_the_wheel_has_regions_below_the_package(built: Built, pattern: str) -> 
     [
         *("**/*.py", "**/README.md", "py.typed", "qemu/preload/*.[ch]"),
         *("guest/*.sh", "guest/*.fragment"),
+        *("conform/*.c", "conform/*.sh", "conform/*.mk", "conform/*.toml", "conform/*.txt"),
     ],
 )
 def test_the_wheel_has_every_file_of_the_package(built: Built, pattern: str) -> None:

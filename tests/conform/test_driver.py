@@ -14,17 +14,18 @@ from pathlib import Path
 
 import pytest
 
-from judge.__main__ import CHANGES, DATA, NOT_HERE, changes, recorded
-from judge.answers import Answers, read_answers
-from judge.compare import Kind, compare, read_kinds
-from judge.ends import ask_driver, ask_mount
-from judge.kernel import KERNEL_SERIES, MODULES_SERIES, debian_modules
-from judge.script import read_cases, script_of
 from lab.mounts import IMPORTS, PROJECT
+from vfioccw_fuse.conform import HERE
+from vfioccw_fuse.conform.__main__ import CHANGES, NOT_HERE, changes, recorded
+from vfioccw_fuse.conform.answers import Answers, read_answers
+from vfioccw_fuse.conform.compare import Kind, compare, read_kinds
+from vfioccw_fuse.conform.ends import ask_driver, ask_mount
+from vfioccw_fuse.conform.kernel import KERNEL_SERIES, MODULES_SERIES, debian_modules
+from vfioccw_fuse.conform.script import read_cases, script_of
 from vfioccw_fuse.guest.parts import Parts
 
-CASES = read_cases(DATA / "cases.toml")
-LIST = DATA / "differences.toml"
+CASES = read_cases(HERE / "cases.toml")
+LIST = HERE / "differences.toml"
 SERIES = (MODULES_SERIES, KERNEL_SERIES)
 BUILD_SECONDS = 120
 """How long to try for what the driver is made of."""
@@ -49,7 +50,7 @@ def problems(linux: Answers, ours: Answers, kinds: list[Kind]) -> list[str]:
 def built() -> bool:
     """Whether the guest's modules are there or can be made here in time; fails if they break."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "judge", "--build"],
+        [sys.executable, "-m", "vfioccw_fuse.conform", "--build"],
         env={**os.environ, "PYTHONPATH": IMPORTS}, start_new_session=True, text=True,
         stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
     )  # fmt: skip
@@ -129,5 +130,5 @@ def test_the_table_of_what_changed_is_that_of_the_recorded_answers() -> None:
 
 @pytest.mark.parametrize("name", ["answers-6.1.txt", "answers-6.12.txt"])
 def test_a_recording_says_whose_answers_it_has(name: str) -> None:
-    first = Path(DATA / name).read_text().splitlines()[0]
+    first = Path(HERE / name).read_text().splitlines()[0]
     assert first.startswith(f"# What vfio_ccw of Linux {name.split('-')[1].removesuffix('.txt')}.")

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
-from judge.answers import Answers
-from judge.compare import Kind, first_difference
-from judge.script import Case
+from .answers import Answers
+from .compare import Kind, first_difference
+from .script import Case
 
 HEAD: Final = """# How vfio-ccw changed: Linux {0} and {1}
 
 Of {2} cases these are the {3} that the drivers of the two answer in two ways, by what changed; what
 depends on who is faster is left out. The requests are those of [cases.toml](cases.toml), whose
-language [script.py](../../scripts/judge/script.py) describes. A mount answers as Linux {1} does;
+language [script.py](script.py) describes. A mount answers as Linux {1} does;
 where it does not, [differences.toml](differences.toml) says why. `scripts/judge-driver --changes`
 makes this of the recorded answers.
 """

@@ -1,4 +1,4 @@
-"""What differs between two ends, and which of it may: the list in `tests/linux/differences.toml`.
+"""What differs between two ends, and which of it may: the list in `differences.toml`.
 
 The list has kinds of difference, each with a reason that whoever uses the mount instead of the
 driver would accept, and the cases that it covers:
@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from judge import JudgeError
-from judge.answers import HOST, Answers, in_words, shown_address
+from . import ConformError
+from .answers import HOST, Answers, in_words, shown_address
 
 
 def _host_address(linux: str, ours: str) -> bool:
@@ -54,13 +54,13 @@ class Kind:
 def read_kinds(path: Path, series: str = "") -> list[Kind]:
     """The kinds of a list that count for Linux *series*; all if it is empty.
 
-    JudgeError if a case is in two of them that may count together.
+    ConformError if a case is in two of them that may count together.
     """
     kinds = [Kind(**table) for table in tomllib.loads(path.read_text())["kind"]]
     for one, two in itertools.combinations(kinds, 2):
         twice = one.covered() & two.covered()
         if twice and (one.only == two.only or not (one.only and two.only)):
-            raise JudgeError(f"{path.name}: {min(twice)!r} is in {one.name!r} and {two.name!r}")
+            raise ConformError(f"{path.name}: {min(twice)!r} is in {one.name!r} and {two.name!r}")
     return [kind for kind in kinds if not series or kind.only in ("", series)]
 
 

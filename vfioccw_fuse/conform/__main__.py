@@ -11,22 +11,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from judge import JudgeError, NotHereError
-from judge.answers import Answers, read_answers, write_answers
-from judge.chance import FIRST, Chance, asked, shrink
-from judge.changes import written
-from judge.compare import Kind, Verdict, as_data, compare, read_kinds, table
-from judge.ends import ask_driver, ask_mount
-from judge.kernel import KERNEL_SERIES, MODULES_SERIES, Driver, debian_modules, whole_kernel
-from judge.script import Case, read_cases, script_of
-from lab.mounts import PROJECT
+from vfioccw_fuse.conform import HERE, ConformError, NotHereError
+from vfioccw_fuse.conform.answers import Answers, read_answers, write_answers
+from vfioccw_fuse.conform.chance import FIRST, Chance, asked, shrink
+from vfioccw_fuse.conform.changes import written
+from vfioccw_fuse.conform.compare import Kind, Verdict, as_data, compare, read_kinds, table
+from vfioccw_fuse.conform.ends import ask_driver, ask_mount
+from vfioccw_fuse.conform.kernel import (
+    KERNEL_SERIES,
+    MODULES_SERIES,
+    Driver,
+    debian_modules,
+    whole_kernel,
+)
+from vfioccw_fuse.conform.script import Case, read_cases, script_of
 from vfioccw_fuse.guest import GuestError
 from vfioccw_fuse.guest.kernel import BuildError
 from vfioccw_fuse.guest.parts import Parts
 
-DATA: Final = PROJECT / "tests" / "linux"
-"""Where cases, recorded answers and the list of differences are."""
-CHANGES: Final = DATA / "README.md"
+CHANGES: Final = HERE / "LINUX.md"
 """Where the table of what changed in Linux is."""
 MOST_SHRUNK: Final = 3
 """Differences by chance that are made short; each takes some boots of the guest."""
@@ -47,14 +50,14 @@ examples:
 
 def recorded(series: str) -> Path:
     """The file with the recorded answers of a Linux."""
-    return DATA / f"answers-{series}.txt"
+    return HERE / f"answers-{series}.txt"
 
 
 def changes() -> str:
     """The text of `CHANGES`, from the cases and the recorded answers."""
     older, newer = (read_answers(recorded(series)) for series in (MODULES_SERIES, KERNEL_SERIES))
-    kinds = read_kinds(DATA / "differences.toml", MODULES_SERIES)
-    cases = read_cases(DATA / "cases.toml")
+    kinds = read_kinds(HERE / "differences.toml", MODULES_SERIES)
+    cases = read_cases(HERE / "cases.toml")
     return written(cases, older, newer, kinds, (MODULES_SERIES, KERNEL_SERIES))
 
 
@@ -93,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
                         help="only build what the guest needs, if it is missing; exit status "
                         f"{NOT_HERE}: it cannot be had")  # fmt: skip
     parser.add_argument("--record", action="store_true",
-                        help="keep what Linux answers in tests/linux")  # fmt: skip
+                        help="keep what Linux answers in the package")  # fmt: skip
     parser.add_argument("--random", type=int, metavar="N",
                         help="ask N requests by chance instead of the cases, and shorten what "
                         f"differs to a case; Linux {KERNEL_SERIES} or a tree")  # fmt: skip
@@ -101,7 +104,7 @@ def _parser() -> argparse.ArgumentParser:
                         help="which requests those are (default: %(default)s)")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="say it to programs")
     parser.add_argument("--changes", action="store_true",
-                        help=f"write {CHANGES.relative_to(PROJECT)}: what changed from Linux "
+                        help=f"write {CHANGES.name}: what changed from Linux "
                         f"{MODULES_SERIES} to {KERNEL_SERIES}")  # fmt: skip
     parser.add_argument("--interface", default="async", choices=("start-only", "scsw", "async"),
                         help="what is asked of the mount (default: %(default)s)")  # fmt: skip
@@ -192,10 +195,10 @@ def main() -> int:
     # So that what was started ends, too.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     cases = [
-        case for case in read_cases(DATA / "cases.toml")
+        case for case in read_cases(HERE / "cases.toml")
         if not words.name or any(part in case.name for part in words.name)
     ]  # fmt: skip
-    kinds = read_kinds(DATA / "differences.toml", _series(words))
+    kinds = read_kinds(HERE / "differences.toml", _series(words))
     try:
         if words.build:
             print(_driver(words).kernel)
@@ -205,7 +208,7 @@ def main() -> int:
             return 0
         if words.random is not None:
             if _series(words) != KERNEL_SERIES or words.recorded:
-                raise JudgeError(f"--random wants --linux {KERNEL_SERIES} or --tree")
+                raise ConformError(f"--random wants --linux {KERNEL_SERIES} or --tree")
             return _by_chance(words, kinds)
         if words.record:
             release, linux = ask_driver(script_of(cases), _driver(words))
@@ -217,7 +220,7 @@ def main() -> int:
     except (NotHereError, GuestError) as error:
         print(f"scripts/judge-driver: {error}", file=sys.stderr)
         return 2 if isinstance(error, BuildError) else NOT_HERE
-    except (JudgeError, OSError) as error:
+    except (ConformError, OSError) as error:
         print(f"scripts/judge-driver: {error}", file=sys.stderr)
         return 2
     return _say(words, compare(linux, ours, kinds), release, (linux, ours))

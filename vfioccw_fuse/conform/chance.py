@@ -2,8 +2,8 @@
 
 What is asked is such that one answer alone is right: who asks waits for what was accepted, of early
 interruptions (program-controlled, initial status) only the ending is looked at, no program runs for
-ever, and nothing is asked for that is on the list, such as a reset while a start runs. The cases of
-`tests/linux` have that.
+ever, and nothing is asked for that is on the list, such as a reset while a start runs. The cases
+have that.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, TypeVar
 
-from judge.script import Case, script_of
+from .script import Case, script_of
 
 _T = TypeVar("_T")
 WAITS: Final = ("event", "wait", "final", "ending", "told", "quiet")

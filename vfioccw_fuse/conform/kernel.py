@@ -13,10 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from judge import NotHereError
-from vfioccw_fuse.guest.apt import Apt, first_that_has, own_architecture
-from vfioccw_fuse.guest.given import GuestFile
-from vfioccw_fuse.guest.kernel import (
+from ..guest.apt import Apt, first_that_has, own_architecture
+from ..guest.given import GuestFile
+from ..guest.kernel import (
     COMPILER,
     CROSS,
     SERIES,
@@ -28,10 +27,10 @@ from vfioccw_fuse.guest.kernel import (
     unpack_source,
     want,
 )
-from vfioccw_fuse.guest.machine import Options
-from vfioccw_fuse.guest.parts import Parts
+from ..guest.machine import Options
+from ..guest.parts import Parts
+from . import HERE, NotHereError
 
-HERE: Final = Path(__file__).resolve().parent
 MODULES: Final = ("vfio", "vfio_iommu_type1", "mdev", "vfio_ccw")
 """In the order in which they are loaded."""
 MODULES_SERIES: Final = "6.1"

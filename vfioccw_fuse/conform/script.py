@@ -31,8 +31,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from judge import JudgeError
-from lab import programs
+from ..regions import constants as c
+from . import ConformError
 
 REGIONS: Final = {"io": 0, "cmd": 1, "schib": 2, "crw": 3}
 """Indexes of the regions on `async`."""
@@ -68,17 +68,17 @@ class Case(NamedTuple):
 
 
 def read_cases(path: Path) -> list[Case]:
-    """The cases of a file; JudgeError if it has two of one name."""
+    """The cases of a file; ConformError if it has two of one name."""
     cases = [Case(**table) for table in tomllib.loads(path.read_text())["case"]]
     names = [case.name for case in cases]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise JudgeError(f"{path.name}: two cases are named {', '.join(twice)}")
+        raise ConformError(f"{path.name}: two cases are named {', '.join(twice)}")
     return cases
 
 
 def script_of(cases: Iterable[Case]) -> str:
-    """The script for `client.c`; JudgeError names the case that cannot be read."""
+    """The script for `client.c`; ConformError names the case that cannot be read."""
     lines: list[str] = []
     switched = False
     for case in cases:
@@ -88,7 +88,7 @@ def script_of(cases: Iterable[Case]) -> str:
         try:
             asked = [line for request in case.do.split(";") for line in _lines(request.strip())]
         except (ValueError, KeyError, struct.error) as error:
-            raise JudgeError(f"case {case.name!r}: {error}") from None
+            raise ConformError(f"case {case.name!r}: {error}") from None
         lines += asked
         switched = any(line.startswith("control ") for line in asked)
     return "".join(f"{line}\n" for line in lines)
@@ -152,15 +152,13 @@ def _start(words: str) -> str:
         raise ValueError(f"start has no {', '.join(sorted(given.keys() - DEFAULTS.keys()))}")
     values = {name: int(text, 10 if name == "size" else 16) for name, text in DEFAULTS.items()}
     values |= {name: int(text, 10 if name == "size" else 16) for name, text in given.items()}
-    orb = programs.orb(
-        values["cpa"], values["ctrl0"], lpm=values["lpm"], ctrl1=values["ctrl1"],
-        intparm=values["parm"],
-    )  # fmt: skip
+    # An ORB, and a SCSW that has a function control alone.
+    orb = (values[name] for name in ("parm", "ctrl0", "lpm", "ctrl1", "cpa"))
+    request = struct.pack(">IHBBI2xH8x", *orb, values["fctl"])
     size = values["size"]
-    if size == programs.IO_REGION:
-        request = programs.request(values["fctl"], orb, size - 4).hex()
-        return f"write 0 0 {request}.={values['ret']:x}"
-    return f"write 0 0 {programs.request(values['fctl'], orb)[:size].hex()}"
+    if size == c.IO_REGION_SIZE:
+        return f"write 0 0 {request.ljust(c.RET_CODE_OFFSET, bytes(1)).hex()}.={values['ret']:x}"
+    return f"write 0 0 {request[:size].hex()}"
 
 
 def _ccws(text: str, *, format1: bool) -> bytes:
@@ -170,11 +168,15 @@ def _ccws(text: str, *, format1: bool) -> bytes:
         if found is None:
             raise ValueError(f"{word!r} is no CCW")
         code, flags, count, address, times = found.groups()
-        one = programs.ccw(
-            int(code, 16), int(flags, 16), int(count), int(address or "0", 16), format1=format1
-        )
-        data += one * int(times or 1)
+        numbers = (int(code, 16), int(flags, 16), int(count), int(address or "0", 16))
+        data += _ccw(*numbers, format1=format1) * int(times or 1)
     return data
+
+
+def _ccw(code: int, flags: int, count: int, address: int, *, format1: bool) -> bytes:
+    if format1:
+        return struct.pack(">BBHI", code, flags, count, address)
+    return struct.pack(">BBHBxH", code, address >> 16, address & 0xFFFF, flags, count)
 
 
 def _chain(segments: int) -> Iterator[str]:

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from vfioccw_fuse.regions import constants as c
-from vfioccw_fuse.regions.descriptions import Row, describe_irb
+from ..regions import constants as c
+from ..regions.descriptions import Row, describe_irb
 
 Answers = dict[str, list[str]]
 """The lines that a case got for its answers, by its name, in the order of the cases."""

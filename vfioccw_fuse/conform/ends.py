@@ -12,18 +12,15 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final
 
-from judge import JudgeError
-from judge.answers import Answers, sort
-from judge.kernel import CLIENT_IN_GUEST, Driver, build_client, guest_of
-from lab.mounts import SCHID, Mount, mounted_at
-from vfioccw_fuse.cli.asking import ask
-from vfioccw_fuse.devices.eckd.volume import create
-from vfioccw_fuse.guest.machine import booted
-from vfioccw_fuse.qemu.build import library
+from ..guest.machine import booted
+from ..qemu.build import library
+from . import ConformError
+from .answers import Answers, sort
+from .kernel import CLIENT_IN_GUEST, Driver, build_client, guest_of
+from .mounts import SCHID, Subchannel, volume
 
 DEVICE_NUMBER: Final = "0313"
 """The same on both ends, so that the subchannels say the same of it."""
@@ -34,16 +31,6 @@ GROUP: Final = "5"
 _CALLS: Final = re.compile(r"(?m)^ioctl ")
 _ASKED: Final = r"(?m)(.*?)^(?:((?:control|chp) [^\n]*)|@@(\d+)@@)\n"
 """What the client prints up to what its host shall do, or its end."""
-
-
-@contextmanager
-def volume(directory: Path, interface: str) -> Iterator[Mount]:
-    """A mount below *directory* with a 3390."""
-    image = directory / "volume.ckd"
-    create(image, 5, volser="VFC001")
-    spec = f"3390@{SCHID}:{image}"
-    with mounted_at(directory / "mnt", "--device", spec, "--interface", interface) as system:
-        yield system
 
 
 def ask_mount(script: str, directory: Path, interface: str = "async") -> Answers:
@@ -57,20 +44,20 @@ def ask_mount(script: str, directory: Path, interface: str = "async") -> Answers
     client = build_client(directory, "gcc", "-D_FILE_OFFSET_BITS=64")
     path = directory / "script"
     answers: Answers = {}
-    with volume(directory, interface) as system:
+    with volume(directory, interface) as subchannel:
         path.write_text("".join(case for case in cases if case not in calls))
-        answers |= _ask(system, {}, client, "mount", system.path, SCHID, path)
+        answers |= _ask(subchannel, {}, client, "mount", subchannel.mount, SCHID, path)
         if calls:
             # The library takes no device that somebody has.
-            system.until_nobody_is_connected()
+            subchannel.until_free()
             path.write_text("".join(calls))
-            answers |= _ask(system, {
-                "LD_PRELOAD": f"{library()}", "VFIOCCW_DEVICES": f"{system.path / SCHID}\t{GROUP}",
+            answers |= _ask(subchannel, {
+                "LD_PRELOAD": f"{library()}", "VFIOCCW_DEVICES": f"{subchannel.directory}\t{GROUP}",
             }, client, "driver", GROUP, SCHID, path)  # fmt: skip
     return {name: answers[name] for name in sort(case.split("\n")[0] for case in cases)}
 
 
-def _ask(system: Mount, environment: dict[str, str], *words: str | Path) -> Answers:
+def _ask(subchannel: Subchannel, environment: dict[str, str], *words: str | Path) -> Answers:
     """What the client of the command line *words* prints, with its additions to the environment."""
     with subprocess.Popen(
         words, env={**os.environ, **environment},
@@ -78,26 +65,18 @@ def _ask(system: Mount, environment: dict[str, str], *words: str | Path) -> Answ
     ) as client:  # fmt: skip
         assert client.stdin is not None
         assert client.stdout is not None
-        answers = sort(_switching(client.stdout, client.stdin, system))
+        answers = sort(_switching(client.stdout, client.stdin, subchannel))
     if client.returncode:
-        raise JudgeError(f"the client ended with {client.returncode}")
+        raise ConformError(f"the client ended with {client.returncode}")
     return answers
 
 
-def _switch(system: Mount, asked: str) -> None:
-    """Do what the client asks of its host: `control WORDS`, or `chp ID STATE`."""
-    word, _, rest = asked.strip().partition(" ")
-    if word == "control":
-        system.control(rest)
-    else:
-        chpid, state = rest.split()
-        ask(str(system.path), {"do": "chp", "chpid": chpid, "state": state})
-
-
-def _switching(output: Iterable[str], to_client: IO[str], system: Mount) -> Iterator[str]:
+def _switching(
+    output: Iterable[str], to_client: IO[str], subchannel: Subchannel
+) -> Iterator[str]:
     for line in output:
         if line.startswith(("control ", "chp ")):
-            _switch(system, line)
+            subchannel.switch(line)
             to_client.write("\n")
             to_client.flush()
         else:
@@ -112,8 +91,8 @@ def ask_driver(script: str, driver: Driver, seconds: float = 600.0) -> tuple[str
     lines: list[str] = []
     with tempfile.TemporaryDirectory(prefix="judge-") as name:
         directory = Path(name)
-        with volume(directory, "full") as system:
-            device = f"{system.path / SCHID},devno=fe.0.{DEVICE_NUMBER}"
+        with volume(directory, "full") as subchannel:
+            device = f"{subchannel.directory},devno=fe.0.{DEVICE_NUMBER}"
             with booted(*guest_of(driver, device, directory, script)) as guest:
                 release = guest.check("uname -r")
                 group = guest.check(f"create-mdev $(bind vfio_ccw 0.0.{DEVICE_NUMBER}) {UUID}")
@@ -123,9 +102,9 @@ def ask_driver(script: str, driver: Driver, seconds: float = 600.0) -> tuple[str
                     lines += found[1].splitlines()
                     if found[2] is None:
                         break
-                    _switch(system, found[2])
+                    subchannel.switch(found[2])
                     guest.type("\n")
                 if found[3] != "0":
-                    raise JudgeError(f"the client ended with {found[3]}: {lines[-3:]}")
+                    raise ConformError(f"the client ended with {found[3]}: {lines[-3:]}")
                 guest.power_off()
     return release, sort(lines)
