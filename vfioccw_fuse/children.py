@@ -1,12 +1,20 @@
-"""Processes that this one starts and that must not outlive it, however it ends."""
+"""Processes that this one starts and that must not outlive it, however it ends.
+
+Who waits for them waits here: a signal's handler has its turn at once, also if the signal comes right
+before the wait.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import os
+import select
 import signal
-from collections.abc import Callable
-from typing import Final
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final, Protocol
 
 _PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 
@@ -25,3 +33,49 @@ def ending_with_us() -> Callable[[], None]:
             os.kill(os.getpid(), signal.SIGTERM)
 
     return end_with_us
+
+
+class Readable(Protocol):
+    """What has a descriptor."""
+
+    def fileno(self) -> int:
+        """The descriptor."""
+
+
+def ready(file: Readable | int, seconds: float | None = None) -> bool:
+    """Wait until *file* can be read, a signal has come, or *seconds* are over; whether it can.
+
+    Python runs handlers between two of its instructions: one whose signal comes after the last look
+    and before the system call would wait as long as that. The byte that the signal leaves in a pipe
+    (signal.set_wakeup_fd) ends it.
+    """
+    with _woken() as also:
+        found, _, _ = select.select([file, *also], [], [], seconds)
+    return file in found
+
+
+def wait(process: subprocess.Popen[Any]) -> int:
+    """Wait for the end of a child; its exit status, -n after signal n."""
+    pidfd = os.pidfd_open(process.pid)
+    try:
+        while not ready(pidfd):
+            pass
+    finally:
+        os.close(pidfd)
+    return process.wait()
+
+
+@contextmanager
+def _woken() -> Iterator[list[int]]:
+    """What can be read when a signal comes; nothing where none is handled: not in other threads."""
+    if threading.current_thread() is not threading.main_thread():
+        yield []
+        return
+    reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    try:
+        yield [reader]
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(reader)
+        os.close(writer)

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Literal
 
+from ..children import ready
 from . import GuestError
 from .archive import Archive
 from .given import GuestFile, read_module
@@ -215,7 +216,7 @@ class Guest:
                 raise GuestError(
                     f"not within {seconds:g} s: {pattern!r}; the console shows {shown!r}"
                 )
-            if not select.select([self._console], [], [], left)[0]:
+            if not ready(self._console, left):
                 continue
             data = self._console.recv(65536)
             if not data:
@@ -283,7 +284,7 @@ class Guest:
             left = deadline - time.monotonic()
             if left <= 0:
                 raise GuestError(f"no {name} within {seconds:g} s; {self.errors()!r}")
-            if b"\n" in self._monitor_rest or select.select([self._monitor], [], [], left)[0]:
+            if b"\n" in self._monitor_rest or ready(self._monitor, left):
                 self._events.append(self._message())
 
     def _message(self) -> dict[str, Any]:

@@ -10,7 +10,6 @@ import contextlib
 import os
 import re
 import secrets
-import select
 import subprocess
 import sys
 import time
@@ -19,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
-from ..children import ending_with_us
+from ..children import ending_with_us, ready, wait
 from . import GuestError
 from .machine import END_SECONDS, Mode, Options, qemu_command, write_initramfs
 from .parts import Parts
@@ -64,7 +63,7 @@ def run_shell(options: Options, parts: Parts) -> int:
         raise GuestError("no terminal; for commands from a file or a pipe take vfioccw guest run")
     console = ["-chardev", "stdio,id=console,mux=on,signal=off", "-monitor", "chardev:console"]
     with _started(options, parts, "shell", console) as process:
-        return process.wait()
+        return wait(process)
 
 
 @contextlib.contextmanager
@@ -191,9 +190,7 @@ def _follow(process: subprocess.Popen[bytes], follower: _Follower, seconds: floa
                 or f"the guest's {what} within {limit:g} s; look at its console above, or give it "
                 "longer by --timeout"
             )
-        # A signal that comes right before a wait begins is seen after it.
-        wait = 1 if left is None else min(left, 1)
-        if not select.select([process.stdout], [], [], wait)[0]:
+        if not ready(process.stdout, left):
             continue
         data = os.read(process.stdout.fileno(), 65536)
         follower.take(data)
@@ -207,7 +204,7 @@ def _status(process: subprocess.Popen[bytes], follower: _Follower) -> int:
         return follower.status
     if follower.problem:
         raise GuestError(follower.problem)
-    status = process.wait()
+    status = wait(process)
     if follower.silent and status:
         return status
     raise GuestError(

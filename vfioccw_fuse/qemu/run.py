@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
-from ..children import ending_with_us
+from ..children import ending_with_us, wait
 from ..errors import UserError
 from ..regions.state import is_attached, parse_state
 from .build import library
@@ -181,7 +181,7 @@ def _wait(arguments: Sequence[str], program: str, environment: dict[str, str]) -
         )
         for number in early:
             process.send_signal(number)
-        status = process.wait()
+        status = wait(process)
     except OSError as error:
         raise UserError(f"{program}: cannot be run: {error.strerror}") from None
     finally:
