@@ -65,6 +65,18 @@ def wait(process: subprocess.Popen[Any]) -> int:
     return process.wait()
 
 
+def read(process: subprocess.Popen[bytes]) -> bytes:
+    """All that a child, and what it starts, writes to its stdout, which is a pipe."""
+    assert process.stdout is not None
+    whole = b""
+    while True:
+        if ready(process.stdout):
+            part = os.read(process.stdout.fileno(), 1 << 16)
+            if not part:
+                return whole
+            whole += part
+
+
 @contextmanager
 def _woken() -> Iterator[list[int]]:
     """What can be read when a signal comes; nothing where none is handled: not in other threads."""

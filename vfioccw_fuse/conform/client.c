@@ -1,13 +1,15 @@
 /*
- * client: asks a vfio-ccw device what a script says and prints what it answers. One program, two ends:
+ * client: asks a vfio-ccw device what a script says and prints what it answers. One program, three ways:
  *
- *   client driver GROUP DEVICE SCRIPT       Linux's own: VFIO group number and device name (a UUID)
- *   client mount MNT SUBCHANNEL SCRIPT      a mount's: its files and its socket
+ *   client container GROUP DEVICE SCRIPT   Linux's own: number of the VFIO group, name of the device (a UUID)
+ *   client iommufd NODE SCRIPT             the same by iommufd: /dev/vfio/devices/vfio0 or another
+ *   client mount MNT SUBCHANNEL SCRIPT     a mount's: its files and its socket
  *
- * With the library that `vfioccw qemu` loads into QEMU the first is the way to a mount, too.
+ * With the library that `vfioccw qemu` loads into QEMU the first two are ways to a mount, too.
  *
- * Both have the regions behind one descriptor, region n at offset n << 10, take an eventfd, and see
+ * All have the regions behind one descriptor, region n at offset n << 10, take an eventfd, and see
  * 1 MiB of this process as the guest's storage from address 0 on. What differs is `struct end` below.
+ * The first line that it prints is `asked`, the way, and the kernel's release.
  *
  * A script is lines of a word and its operands; addresses and lengths are hexadecimal, a region is its
  * index, and DATA is hexadecimal bytes and =N, a 32-bit number in this host's byte order, with points
@@ -56,12 +58,15 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 enum { STORAGE = 1 << 20, SHIFT = 10, IO = 0, CMD = 1, CRW = 3, IO_SIZE = 124, CODE = 120, IRB = 24, IRB_SIZE = 96, CLEAR = 2 };
 enum { WAIT_MS = 20000, QUIET_MS = 50, IRQS = 2 };
 
 struct end {
+	const char *name;
+	int operands;
 	int (*open)(void);
 	int (*reset)(void);
 	int (*map)(void);
@@ -71,7 +76,7 @@ struct end {
 	void (*close)(void);
 };
 
-static const char *first, *second;	/* operands of the command line */
+static const char *first, *second;	/* operands of the command line, without the script */
 static unsigned char *storage;
 static int device = -1, event = -1, report_event = -1;
 
@@ -113,11 +118,11 @@ static void print_region(unsigned int index, const struct vfio_region_info *info
 	       type->header.next, type->type, type->subtype);
 }
 
-/* --- Linux's own ------------------------------------------------------------------------------ */
+/* --- Linux's own, by group and container ------------------------------------------------------ */
 
 static int group, container;
 
-static int driver_map(void)
+static int container_map(void)
 {
 	struct vfio_iommu_type1_dma_map map = {
 		.argsz = sizeof map, .flags = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE,
@@ -127,7 +132,7 @@ static int driver_map(void)
 	return ioctl(container, VFIO_IOMMU_MAP_DMA, &map);
 }
 
-static int driver_unmap(void)
+static int container_unmap(void)
 {
 	struct vfio_iommu_type1_dma_unmap unmap = { .argsz = sizeof unmap, .iova = 0, .size = STORAGE };
 
@@ -156,7 +161,7 @@ static int driver_irq(unsigned int index, const char *what)
 	return ioctl(device, VFIO_DEVICE_SET_IRQS, &irqs);
 }
 
-static int driver_open(void)
+static int container_open(void)
 {
 	char path[64];
 
@@ -208,8 +213,74 @@ static void driver_close(void)
 	close(device);
 }
 
-static const struct end driver = { driver_open, driver_reset, driver_map, driver_unmap, driver_irq,
-				   driver_info, driver_close };
+static const struct end by_container = {
+	"container", 2, container_open, driver_reset, container_map, container_unmap, driver_irq, driver_info,
+	driver_close,
+};
+
+/* --- Linux's own, by iommufd ------------------------------------------------------------------ */
+
+/* linux/iommufd.h and linux/vfio.h have these since 6.2 and 6.6; headers may be older. */
+struct ioas_alloc { uint32_t size, flags, ioas; };
+struct ioas_map { uint32_t size, flags, ioas, reserved; uint64_t vaddr, length, iova; };
+struct ioas_unmap { uint32_t size, ioas; uint64_t iova, length; };
+struct bind { uint32_t argsz, flags; int32_t iommufd; uint32_t id; };
+struct attach { uint32_t argsz, flags, ioas; };
+
+#define IOAS_ALLOC _IO(';', 0x81)
+#define IOAS_MAP _IO(';', 0x85)
+#define IOAS_UNMAP _IO(';', 0x86)
+#define BIND_IOMMUFD _IO(VFIO_TYPE, VFIO_BASE + 18)
+#define ATTACH_IOAS _IO(VFIO_TYPE, VFIO_BASE + 19)
+enum { MAP_FIXED_IOVA = 1, MAP_WRITEABLE = 2, MAP_READABLE = 4 };
+
+static int iommufd;
+static uint32_t ioas;
+
+static int iommufd_map(void)
+{
+	struct ioas_map map = {
+		.size = sizeof map, .flags = MAP_FIXED_IOVA | MAP_WRITEABLE | MAP_READABLE, .ioas = ioas,
+		.vaddr = (uintptr_t)storage, .length = STORAGE,
+	};
+
+	return ioctl(iommufd, IOAS_MAP, &map);
+}
+
+static int iommufd_unmap(void)
+{
+	struct ioas_unmap unmap = { .size = sizeof unmap, .ioas = ioas, .length = STORAGE };
+
+	return ioctl(iommufd, IOAS_UNMAP, &unmap);
+}
+
+static int iommufd_open(void)
+{
+	struct bind bind = { .argsz = sizeof bind };
+	struct attach attach = { .argsz = sizeof attach };
+
+	if (!iommufd) {
+		struct ioas_alloc alloc = { .size = sizeof alloc };
+
+		iommufd = open("/dev/iommu", O_RDWR);
+		if (iommufd < 0 || ioctl(iommufd, IOAS_ALLOC, &alloc))
+			die("/dev/iommu");
+		ioas = alloc.ioas;
+	}
+	device = open(first, O_RDWR);
+	if (device < 0)
+		return -1;
+	bind.iommufd = iommufd;
+	attach.ioas = ioas;
+	if (ioctl(device, BIND_IOMMUFD, &bind) || ioctl(device, ATTACH_IOAS, &attach))
+		return -1;
+	return attach_all();
+}
+
+static const struct end by_iommufd = {
+	"iommufd", 1, iommufd_open, driver_reset, iommufd_map, iommufd_unmap, driver_irq, driver_info,
+	driver_close,
+};
 
 /* --- a mount's -------------------------------------------------------------------------------- */
 
@@ -248,7 +319,6 @@ static int say(int descriptor, const char *format, ...)
 		die("irqfd");
 	if (!strncmp(answer, "{\"ok\": true", 11))
 		return 0;
-	fprintf(stderr, "client: %s: %s\n", rest, answer);
 	errno = EINVAL;
 	return -1;
 }
@@ -367,8 +437,9 @@ static void mount_close(void)
 		usleep(1000);
 }
 
-static const struct end mount = { mount_open, mount_reset, mount_map, mount_unmap, mount_irq,
-				  mount_info, mount_close };
+static const struct end by_mount = {
+	"mount", 2, mount_open, mount_reset, mount_map, mount_unmap, mount_irq, mount_info, mount_close,
+};
 
 /* --- requests --------------------------------------------------------------------------------- */
 
@@ -706,22 +777,31 @@ static void run(char *line)
 	}
 }
 
+static const struct end *end_of(int argc, char **argv)
+{
+	static const struct end *const ends[] = { &by_container, &by_iommufd, &by_mount };
+
+	for (size_t i = 0; argc > 1 && i < sizeof ends / sizeof *ends; i++)
+		if (!strcmp(argv[1], ends[i]->name) && argc == ends[i]->operands + 3)
+			return ends[i];
+	fputs("usage: client container GROUP DEVICE SCRIPT | client iommufd NODE SCRIPT |"
+	      " client mount MNT SUBCHANNEL SCRIPT\n", stderr);
+	exit(2);
+}
+
 int main(int argc, char **argv)
 {
+	struct utsname system;
 	char *line = NULL;
 	size_t room = 0;
 	FILE *script;
 
-	if (argc != 5 || (strcmp(argv[1], "driver") && strcmp(argv[1], "mount"))) {
-		fputs("usage: client driver GROUP DEVICE SCRIPT | client mount MNT SUBCHANNEL SCRIPT\n", stderr);
-		return 2;
-	}
-	end = strcmp(argv[1], "mount") ? &driver : &mount;
+	end = end_of(argc, argv);
 	first = argv[2];
-	second = argv[3];
-	script = fopen(argv[4], "r");
+	second = argv[argc - 2];	/* what an error names */
+	script = fopen(argv[argc - 1], "r");
 	if (!script)
-		die(argv[4]);
+		die(argv[argc - 1]);
 	event = eventfd(0, EFD_CLOEXEC);
 	report_event = eventfd(0, EFD_CLOEXEC);
 	/* A file, so that the mount sees what is written here. */
@@ -731,6 +811,8 @@ int main(int argc, char **argv)
 	storage = mmap(NULL, STORAGE, PROT_READ | PROT_WRITE, MAP_SHARED, backing, 0);
 	if (storage == MAP_FAILED || end->open() < 0 || end->map() < 0)
 		die(second);
+	uname(&system);
+	printf("asked %s %s\n", end->name, system.release);
 	while (getline(&line, &room, script) > 0) {
 		run(line);
 		fflush(stdout);

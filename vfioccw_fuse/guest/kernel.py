@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from ..children import ending_with_us, wait
+from ..children import ending_with_us, read, wait
 from . import GuestError
 from .apt import Apt, first_that_has, own_architecture
 
@@ -229,19 +229,20 @@ def run_tool(*words: str | Path, cwd: Path | None = None) -> None:
 
     BuildError with the first error that it says; the last lines are on stderr.
     """
-    with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen(
-            words, cwd=cwd, env={**os.environ, "LC_ALL": "C"}, stdin=subprocess.DEVNULL,
-            stdout=output, stderr=subprocess.STDOUT, process_group=0, preexec_fn=ending_with_us(),
-        )  # fmt: skip
+    # A pipe, as a file would not tell grandchildren that we are gone.
+    with subprocess.Popen(
+        words, cwd=cwd, env={**os.environ, "LC_ALL": "C"}, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        process_group=0, preexec_fn=ending_with_us(),
+    ) as process:  # fmt: skip
         try:
+            output = read(process)
             wait(process)
         except BaseException:
             os.killpg(process.pid, signal.SIGTERM)
             process.wait()
             raise
-        output.seek(0)
-        said = output.read().decode(errors="replace")
+    said = output.decode(errors="replace")
     if process.returncode:
         lines = said.strip().splitlines() or ["it says nothing"]
         errors = [line for line in lines if "error:" in line or "***" in line] or lines
