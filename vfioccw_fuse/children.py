@@ -1,7 +1,7 @@
 """Processes that this one starts and that must not outlive it, however it ends.
 
-Who waits for them waits here: a signal's handler has its turn at once, also if the signal comes right
-before the wait.
+Who waits for them waits here: the handler of a signal has its turn at once, also if the signal
+comes right before the wait.
 """
 
 from __future__ import annotations
@@ -65,16 +65,20 @@ def wait(process: subprocess.Popen[Any]) -> int:
     return process.wait()
 
 
-def read(process: subprocess.Popen[bytes]) -> bytes:
-    """All that a child, and what it starts, writes to its stdout, which is a pipe."""
+def lines(process: subprocess.Popen[bytes]) -> Iterator[bytes]:
+    """What a child, and whatever it starts, writes to its stdout, which is a pipe, line by line.
+
+    Each line has its end; the last may be without.
+    """
     assert process.stdout is not None
-    whole = b""
-    while True:
+    rest, part = b"", b" "
+    while part:
         if ready(process.stdout):
             part = os.read(process.stdout.fileno(), 1 << 16)
-            if not part:
-                return whole
-            whole += part
+            *whole, rest = (rest + part).split(b"\n")
+            yield from (line + b"\n" for line in whole)
+    if rest:
+        yield rest
 
 
 @contextmanager

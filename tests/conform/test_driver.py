@@ -1,34 +1,28 @@
 """The driver that Linux has, and a mount that shows a subchannel as it does: the same answers.
 
-What it answered formerly is recorded beside this and judges the mount in any case; with `--slow` a
-guest asks the driver itself, if what it is made of can be had.
+What it answered formerly is recorded in the package and judges the mount in any case. A guest asks
+the driver itself some cases, with `--slow` all of them and others by chance.
 """
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from lab.mounts import IMPORTS, PROJECT
-from vfioccw_fuse.conform import HERE
-from vfioccw_fuse.conform.__main__ import CHANGES, NOT_HERE, changes, recorded
-from vfioccw_fuse.conform.answers import Answers, read_answers
-from vfioccw_fuse.conform.compare import Kind, compare, read_kinds
-from vfioccw_fuse.conform.ends import ask_driver, ask_mount
-from vfioccw_fuse.conform.kernel import KERNEL_SERIES, MODULES_SERIES, debian_modules
-from vfioccw_fuse.conform.script import read_cases, script_of
-from vfioccw_fuse.guest.parts import Parts
+from lab.mounts import PROJECT
+from vfioccw_fuse.conform import HERE, judge
+from vfioccw_fuse.conform.answers import Answers, Told, read_answers
+from vfioccw_fuse.conform.compare import Kind, read_kinds
+from vfioccw_fuse.conform.ends import ask_mount
+from vfioccw_fuse.conform.judge import SERIES, recorded, series_of
+from vfioccw_fuse.conform.kernel import KERNEL_SERIES, MODULES_SERIES, driver_of
+from vfioccw_fuse.conform.script import script_of
 
-CASES = read_cases(HERE / "cases.toml")
+CASES = judge.all_cases()
 LIST = HERE / "differences.toml"
-SERIES = (MODULES_SERIES, KERNEL_SERIES)
-BUILD_SECONDS = 120
-"""How long to try for what the driver is made of."""
+FEW = 17
+"""Of so many cases one is asked each time: some dozens, of all kinds, in a few seconds."""
 FROM_THE_START = {
     "a return code that the client wrote or left there", "accesses of no byte",
     "modified indirect addressing", "the address of a driver's copy", "who is faster",
@@ -38,52 +32,49 @@ FROM_THE_START = {
 
 
 @pytest.fixture(scope="module")
-def ours(tmp_path_factory: pytest.TempPathFactory) -> Answers:
-    """What a mount answers."""
-    return ask_mount(script_of(CASES), tmp_path_factory.mktemp("mount"))
+def ours(tmp_path_factory: pytest.TempPathFactory) -> judge.Ask:
+    """What a mount answers; it is asked once."""
+    answers = ask_mount(script_of(CASES), tmp_path_factory.mktemp("mount"))
+    return lambda cases: Told("", {case.name: answers[case.name] for case in cases})
 
 
-def problems(linux: Answers, ours: Answers, kinds: list[Kind]) -> list[str]:
-    return [f"{one.case}: {one.problem}" for one in compare(linux, ours, kinds) if one.problem]
-
-
-def built() -> bool:
-    """Whether the guest's modules are there or can be made here in time; fails if they break."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "vfioccw_fuse.conform", "--build"],
-        env={**os.environ, "PYTHONPATH": IMPORTS}, start_new_session=True, text=True,
-        stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        _, said = process.communicate(timeout=BUILD_SECONDS)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.communicate()
-        return False
-    assert process.returncode in (0, NOT_HERE), said
-    return process.returncode == 0
+def problems(judgement: judge.Judgement) -> list[str]:
+    return [f"{one.case}: {one.problem}" for one in judgement.verdicts if one.problem]
 
 
 @pytest.mark.parametrize("series", SERIES)
-def test_a_mount_answers_as_the_driver_did_when_it_was_asked(ours: Answers, series: str) -> None:
-    assert problems(read_answers(recorded(series)), ours, read_kinds(LIST, series)) == []
+def test_a_mount_answers_as_the_driver_did_when_it_was_asked(ours: judge.Ask, series: str) -> None:
+    assert problems(judge.judge(CASES, judge.by_record(series), ours)) == []
+
+
+def test_a_mount_answers_some_cases_as_the_driver_does(ours: judge.Ask) -> None:
+    some = CASES[::FEW]
+    found = judge.judge(some, judge.by_guest(driver_of(MODULES_SERIES)), ours)
+    assert series_of(found.release) == MODULES_SERIES
+    assert list(found.linux) == [case.name for case in some]
+    assert problems(found) == []
 
 
 @pytest.mark.slow
-def test_a_mount_answers_as_the_driver_does(
-    ours: Answers, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("series", "iommufd"), [(MODULES_SERIES, False), (KERNEL_SERIES, False), (KERNEL_SERIES, True)]
+)
+def test_a_mount_answers_all_cases_as_the_driver_does(
+    ours: judge.Ask, series: str, iommufd: bool
 ) -> None:
-    kinds = read_kinds(LIST, MODULES_SERIES)
-    linux = read_answers(recorded(MODULES_SERIES))
-    by = f"what Linux {MODULES_SERIES} answered formerly: its parts cannot be had here"
-    if built():
-        release, linux = ask_driver(script_of(CASES), debian_modules(Parts()))
-        by = f"vfio_ccw of Linux {release} in a guest"
-    with capsys.disabled():
-        print(f"\n{len(linux)} cases judged by {by}")
-    assert list(linux) == [case.name for case in CASES]
-    assert problems(linux, ours, kinds) == []
-    assert changed(linux, read_answers(recorded(MODULES_SERIES)), kinds) == []
+    found = judge.judge(CASES, judge.by_guest(driver_of(series), iommufd=iommufd), ours)
+    assert list(found.linux) == [case.name for case in CASES]
+    assert problems(found) == []
+    kinds = read_kinds(LIST, series)
+    assert changed(found.linux, read_answers(recorded(series)), kinds) == []
+
+
+@pytest.mark.slow
+@pytest.mark.random
+def test_a_mount_answers_requests_by_chance_as_the_driver_does(seed: int) -> None:
+    cases = judge.by_chance(seed, 4000)
+    linux, ours = judge.by_guest(driver_of(KERNEL_SERIES)), judge.by_mount(None)
+    assert problems(judge.judge_by_chance(cases, linux, ours)) == []
 
 
 def changed(now: Answers, formerly: Answers, kinds: list[Kind]) -> list[str]:
@@ -125,7 +116,7 @@ def test_no_case_is_another_one_again() -> None:
 
 
 def test_the_table_of_what_changed_is_that_of_the_recorded_answers() -> None:
-    assert CHANGES.read_text() == changes(), "scripts/judge-driver --changes writes it"
+    assert judge.CHANGES.read_text() == judge.changes(), "vfioccw conform --record writes it"
 
 
 @pytest.mark.parametrize("name", ["answers-6.1.txt", "answers-6.12.txt"])

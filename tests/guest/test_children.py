@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,7 @@ class Came(Exception):
 
 @pytest.fixture
 def heard() -> Iterator[list[int]]:
-    """The signals that came; SIGUSR1 raises `Came`, SIGUSR2 is noted."""
+    """Which signals a handler of SIGUSR2 notes; SIGUSR1 raises `Came`."""
     numbers: list[int] = []
 
     def raises(number: int, frame: object) -> None:
@@ -49,7 +50,7 @@ def coming_right_before_the_wait(number: int, monkeypatch: pytest.MonkeyPatch) -
     """Let a signal come once, where Python looks no more: C calls C, no instruction between."""
     left = [functools.partial(LIBC["raise"], number)]
 
-    def late(*words: object) -> object:
+    def late(*words: Any) -> Any:
         calls = [*left, functools.partial(SELECT, *words)]
         left.clear()
         [found] = collections.deque(map(operator.call, calls), maxlen=1)
@@ -79,7 +80,11 @@ def test_a_handler_that_raises_right_before_a_wait_ends_it(
 def test_a_handler_that_returns_has_its_turn_and_the_wait_goes_on(
     sleeper: subprocess.Popen[bytes], heard: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    signal.signal(signal.SIGUSR2, lambda number, _: (heard.append(number), sleeper.kill()))
+    def ends(number: int, frame: object) -> None:
+        heard.append(number)
+        sleeper.kill()
+
+    signal.signal(signal.SIGUSR2, ends)
     coming_right_before_the_wait(signal.SIGUSR2, monkeypatch)
     assert children.wait(sleeper) == -signal.SIGKILL
     assert heard == [signal.SIGUSR2]

@@ -71,6 +71,7 @@ COMMANDS: dict[str, Entry] = {
     "image": Entry("Blocks and media", "image", "Make and inspect media."),
     "qemu": Entry("A guest", "qemu", "Boot s390x Linux in QEMU on subchannels of a mount."),
     "guest": Entry("A guest", "guest", "Run a script or a shell in an s390x Linux, for tests."),
+    "conform": Entry("A guest", "conform", "Compare a mount with Linux's own vfio_ccw."),
     "run": Entry("Without a mount", "run", "Run a scenario on the channel subsystem."),
     "fsm": Entry("Without a mount", "fsm", "Draw the state machine of a subchannel."),
     "bench": Entry("Speed", "bench", "Measure the requests of one subchannel."),

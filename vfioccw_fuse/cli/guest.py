@@ -2,14 +2,13 @@
 
 import functools
 import re
-import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from .signals import end_on_signals
 from .sizes import SECONDS
 
 if TYPE_CHECKING:
@@ -85,7 +84,7 @@ def _boots(command: Callable[..., int]) -> Callable[..., int]:
     @functools.wraps(command)
     def boot(**words: Any) -> int:
         made = {name: words.pop(name) for name in (*_GUEST, *_PARTS)}
-        _end_on_signals()
+        end_on_signals()
         return command(_options(made), _parts(made), **words)
 
     for option in reversed(_OPTIONS):
@@ -130,17 +129,6 @@ def _parts(words: dict[str, Any]) -> "Parts":
 
     given = {name: Path(words[name]) for name in ("kernel", "busybox") if words[name] is not None}
     return Parts(sources=words["sources"], **given)
-
-
-def _end_on_signals() -> None:
-    """Let SIGTERM and SIGHUP end this process as Ctrl-C does: with what it started."""
-
-    def end(number: int, frame: object) -> NoReturn:
-        sys.exit(128 + number)
-
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, end)
 
 
 @click.group(name="guest")
@@ -223,7 +211,7 @@ def fetch_command(sources: tuple[str, ...]) -> None:
     """
     from ..guest.parts import Parts
 
-    _end_on_signals()
+    end_on_signals()
     parts = Parts(sources=sources)
     for path in parts.fetch():
         click.echo(path)
@@ -269,7 +257,7 @@ def kernel_command(source: Path | None, configs: tuple[Path, ...], out: Path | N
     from ..guest.kernel import build
     from ..guest.parts import Parts
 
-    _end_on_signals()
+    end_on_signals()
     kernel = build(Parts().cache, source, configs)
     if out is not None:
         shutil.copyfile(kernel, out)

@@ -8,17 +8,31 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from ..regions import constants as c
 from ..regions.descriptions import Row, describe_irb
+from . import ConformError
 
 Answers = dict[str, list[str]]
 """The lines that a case got for its answers, by its name, in the order of the cases."""
+
+
+class Told(NamedTuple):
+    """What an end said, and who it is."""
+
+    release: str
+    """The kernel's release, such as 6.12.95."""
+    answers: Answers
+
+
 STORAGE: Final = 1 << 20
 """Bytes of the client's storage; a CCW address beyond is none of the client's."""
 HOST: Final = "--host--"
 """What stands for such an address."""
+_ASKED: Final = re.compile(r"asked (container|iommufd|mount) (\S+)\s*")
+_NOT_MAPPED: Final = ("write ENOENT ret_code -ENOENT", "write EINVAL ret_code -EINVAL")
+"""What says that an address is not mapped: by iommufd, by a container."""
 _IRB: Final = re.compile(r"events (\d+) irb ([0-9a-f]{192})")
 _SHOWN: Final = re.compile(r"events (\d+) irb (\S{8}(?: \S{8})*)")
 _CPA: Final = re.compile(r"(?:events \d+ irb|read 96) \S{8} (\S{8})(?: \S{8})*")
@@ -32,9 +46,26 @@ def shown_address(line: str) -> str:
     return found[1] if found else ""
 
 
+def heard(lines: Iterable[str]) -> Told:
+    """What `client.c` printed; ConformError if it did not print that.
+
+    Where iommufd has ENOENT for an address that is not mapped it becomes the container's EINVAL.
+    """
+    rest = iter(lines)
+    found = _ASKED.fullmatch(next(rest, ""))
+    if found is None:
+        raise ConformError("no answers of the client: they begin with a line asked WAY RELEASE")
+    answers = sort(rest)
+    if found[1] == "iommufd":
+        for told in answers.values():
+            told[:] = [_NOT_MAPPED[1] if line == _NOT_MAPPED[0] else line for line in told]
+    return Told(found[2], answers)
+
+
 def sort(lines: Iterable[str]) -> Answers:
     """The lines that `client.c` printed by case, an IRB without the zeros at its end."""
     answers: Answers = {}
+    mine: list[str] = []
     for line in lines:
         found = re.fullmatch(r"case (.*?)\s*", line)
         if found:

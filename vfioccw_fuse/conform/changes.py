@@ -14,8 +14,8 @@ HEAD: Final = """# How vfio-ccw changed: Linux {0} and {1}
 Of {2} cases these are the {3} that the drivers of the two answer in two ways, by what changed; what
 depends on who is faster is left out. The requests are those of [cases.toml](cases.toml), whose
 language [script.py](script.py) describes. A mount answers as Linux {1} does;
-where it does not, [differences.toml](differences.toml) says why. `scripts/judge-driver --changes`
-makes this of the recorded answers.
+where it does not, [differences.toml](differences.toml) says why. `vfioccw conform --record` makes
+this of the recorded answers.
 """
 """What is in front of the tables."""
 SECTION: Final = """

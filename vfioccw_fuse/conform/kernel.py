@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from ..guest.apt import Apt, first_that_has, own_architecture
-from ..guest.given import GuestFile
+from ..guest.given import GuestFile, check_kernel
 from ..guest.kernel import (
     COMPILER,
     CROSS,
@@ -40,6 +40,8 @@ MODULES_SUITE: Final = "bookworm"
 KERNEL_SERIES: Final = SERIES
 """The Linux whose whole kernel is built."""
 CLIENT_IN_GUEST: Final = "/bin/client"
+DEVICE: Final = "0.0.0313"
+"""The guest's bus id of the device: as on the mount, so that the subchannels say the same of it."""
 FOR_MODULES: Final = {
     COMPILER: "gcc-s390x-linux-gnu libc6-dev-s390x-cross", "make": "make",
     "xz": "xz-utils",
@@ -50,8 +52,6 @@ FOR_MODULES: Final = {
 class Driver(NamedTuple):
     """A kernel for the guest, and the modules that bring it vfio_ccw."""
 
-    series: str
-    """6.1, 6.12: whose answers these are."""
     kernel: Path
     modules: Sequence[Path] = ()
 
@@ -66,7 +66,9 @@ def guest_of(driver: Driver, device: str, directory: Path, script: str) -> tuple
         GuestFile(HERE / "create-mdev.sh", "bin/create-mdev"),
         GuestFile(path, "script"),
     ]
-    options = Options(devices=[device], modules=driver.modules, files=files)
+    options = Options(
+        devices=[device], modules=driver.modules, files=files, bind="vfio_ccw", bound=[DEVICE]
+    )
     # As a kernel of one's own it is without the modules that it has otherwise: nothing else may
     # take the device.
     return options, Parts(kernel=driver.kernel)
@@ -75,6 +77,9 @@ def guest_of(driver: Driver, device: str, directory: Path, script: str) -> tuple
 def build_client(directory: Path, compiler: str = "gcc", *options: str) -> Path:
     """Compile `client.c` into *directory*; the program."""
     program = directory / f"client-{compiler}"
+    if shutil.which(compiler) is None:
+        package = FOR_MODULES.get(compiler, "gcc libc6-dev")
+        raise NotHereError(f"{compiler}: not found; apt-get install {package}")
     run_tool(compiler, "-O2", "-Wall", "-Wextra", *options, HERE / "client.c", "-o", program)
     return program
 
@@ -111,15 +116,27 @@ def debian_modules(parts: Parts) -> Driver:
     want(FOR_MODULES)
     name = f"modules-{release}-{digest((HERE / 'modules.mk').read_bytes())}"
     place = kept(parts.cache, name, make_modules, "vfio_ccw's modules")
-    return Driver(MODULES_SERIES, parts.kernel(), [place / f"{name}.ko" for name in MODULES])
+    return Driver(parts.kernel(), [place / f"{name}.ko" for name in MODULES])
 
 
-def whole_kernel(parts: Parts, tree: Path | None = None) -> Driver:
-    """A kernel of `KERNEL_SERIES` from Debian's source, or of a source *tree* as it is now.
+def whole_kernel(parts: Parts) -> Driver:
+    """A kernel of `KERNEL_SERIES` from Debian's source.
 
     GuestError if it cannot be had here; BuildError if it cannot be built.
     """
-    return Driver(KERNEL_SERIES if tree is None else tree.name, build(parts.cache, tree))
+    return Driver(build(parts.cache))
+
+
+def driver_of(kernel: str | None) -> Driver:
+    """The driver of a Linux: `KERNEL_SERIES` (None, too), `MODULES_SERIES`, or a file's bzImage.
+
+    What has to be built for the first two is. GuestError if it cannot be had; OSError.
+    """
+    if kernel is None or kernel == KERNEL_SERIES:
+        return whole_kernel(Parts())
+    if kernel == MODULES_SERIES:
+        return debian_modules(Parts())
+    return Driver(check_kernel(Path(kernel)))
 
 
 def _of_the_series(parts: Parts) -> tuple[Parts, Sequence[str]]:

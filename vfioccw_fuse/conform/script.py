@@ -50,6 +50,9 @@ AS_THEY_ARE: Final = frozenset(
 """Requests that `client.c` takes as they are written."""
 GOOD: Final = "fault=none delay=0s csense=off"
 """What `control` says before a case, unless the one before has left it so."""
+_BEYOND: Final = re.compile(r"(?m)^(?:(?:read|write) [123] |irq [12] |info|report|ioctl )")
+"""A line of a script that asks for more than a region and an interrupt."""
+_HALT_OR_CLEAR: Final = re.compile(r"fctl=[1-35-7]000")
 _CCW: Final = re.compile(
     r"([0-9a-f]{2})/([0-9a-f]{2})/(\d+)(?:@([0-9a-f]+))?(?:\*(\d+))?", re.IGNORECASE
 )
@@ -74,6 +77,20 @@ def read_cases(path: Path) -> list[Case]:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ConformError(f"{path.name}: two cases are named {', '.join(twice)}")
+    return cases
+
+
+def for_interface(cases: Iterable[Case], interface: str) -> list[Case]:
+    """Those of the *cases* in which an *interface* shall answer as Linux does.
+
+    `start-only` and `scsw` have the io region and its interrupt alone, and on `scsw` fctl may ask
+    for halt and clear.
+    """
+    cases = list(cases)
+    if interface != "async":
+        cases = [case for case in cases if not _BEYOND.search(script_of([case]))]
+    if interface == "scsw":
+        cases = [case for case in cases if not _HALT_OR_CLEAR.search(case.do)]
     return cases
 
 

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from ..children import ending_with_us, read, wait
+from ..children import ending_with_us, lines, wait
 from . import GuestError
 from .apt import Apt, first_that_has, own_architecture
 
@@ -236,7 +236,7 @@ def run_tool(*words: str | Path, cwd: Path | None = None) -> None:
         process_group=0, preexec_fn=ending_with_us(),
     ) as process:  # fmt: skip
         try:
-            output = read(process)
+            output = b"".join(lines(process))
             wait(process)
         except BaseException:
             os.killpg(process.pid, signal.SIGTERM)
@@ -244,7 +244,7 @@ def run_tool(*words: str | Path, cwd: Path | None = None) -> None:
             raise
     said = output.decode(errors="replace")
     if process.returncode:
-        lines = said.strip().splitlines() or ["it says nothing"]
-        errors = [line for line in lines if "error:" in line or "***" in line] or lines
-        print(*lines[-LAST_LINES:], sep="\n", file=sys.stderr, flush=True)
+        shown = said.strip().splitlines() or ["it says nothing"]
+        errors = [line for line in shown if "error:" in line or "***" in line] or shown
+        print(*shown[-LAST_LINES:], sep="\n", file=sys.stderr, flush=True)
         raise BuildError(f"{Path(words[0]).name}: {errors[0].strip()}")

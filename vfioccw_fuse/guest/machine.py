@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Literal
 
-from ..children import ready
+from ..children import ending_with_us, ready
 from . import GuestError
 from .archive import Archive
 from .given import GuestFile, read_module
@@ -130,6 +130,15 @@ def qemu_command(
     return [*options.prefix, *VFIOCCW, "qemu", *ours, "--", *machine, *options.qemu]
 
 
+class ConsoleError(GuestError):
+    """A guest did not say what was waited for."""
+
+    def __init__(self, what: str, shown: str) -> None:
+        super().__init__(f"{what}; the console shows {shown!r}")
+        self.what = what
+        """What became of it, without the console."""
+
+
 class Guest:
     """A running guest, driven over its console and QEMU's monitor."""
 
@@ -160,8 +169,9 @@ class Guest:
         try:
             with open(self._errors, "w") as errors:
                 self.process = subprocess.Popen(
-                    command, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors
-                )
+                    command, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors,
+                    preexec_fn=ending_with_us(),
+                )  # fmt: skip
                 """The process of `vfioccw qemu`."""
             self._console, self._monitor = (self._accept(listener) for listener in listeners)
             self._message()
@@ -213,14 +223,12 @@ class Guest:
             left = deadline - time.monotonic()
             shown = self.console_text[self._taken :][-2000:]
             if left <= 0:
-                raise GuestError(
-                    f"not within {seconds:g} s: {pattern!r}; the console shows {shown!r}"
-                )
+                raise ConsoleError(f"not within {seconds:g} s: {pattern!r}", shown)
             if not ready(self._console, left):
                 continue
             data = self._console.recv(65536)
             if not data:
-                raise GuestError(f"the guest ended; {self.errors()!r}; the console shows {shown!r}")
+                raise ConsoleError(f"the guest ended; {self.errors()!r}", shown)
             self.console_text += data.decode(errors="replace").replace("\r", "")
 
     def boot(self) -> None:

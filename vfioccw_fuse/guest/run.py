@@ -30,6 +30,12 @@ LAST_LINES: Final = 20
 _PANIC: Final = re.compile(rb"Kernel panic - not syncing: *(.*)")
 
 
+def panic_of(console: bytes) -> str:
+    """Why a kernel panicked, as it says on its *console*; empty if it did not."""
+    found = _PANIC.search(console)
+    return found[1].decode(errors="replace").strip() if found else ""
+
+
 def run_script(
     options: Options, script: bytes, parts: Parts, seconds: float | None = None
 ) -> int:
@@ -133,8 +139,7 @@ class _Follower:
     def _line(self, line: bytes) -> None:
         said = self._says.search(line)
         if said is None:
-            if panic := _PANIC.search(line):
-                why = panic[1].decode(errors="replace").strip()
+            if why := panic_of(line):
                 self.problem = (
                     f"the guest's kernel panicked: {why}; look at its console above, or at all of "
                     "it with --verbose"
