@@ -6,6 +6,7 @@ The rules that need no Linux are in `tests/guest/test_run.py`.
 from __future__ import annotations
 
 import contextlib
+import json
 import lzma
 import os
 import pty
@@ -15,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -165,19 +167,32 @@ def test_the_readme_typed_as_it_is(lab: Lab) -> None:
         assert vfioccw("umount", place / "m").returncode == 0
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(3600)
-def test_the_readme_builds_a_kernel_and_tests_its_driver(tmp_path: Path) -> None:
-    [block] = blocks_of_the_readme("Testing the kernel's own driver")
+def type_literally(lines: Iterable[str], place: Path, *mounts: str) -> list[str]:
+    """What the shell prints that gets *lines* in the directory *place*; *mounts* are ended."""
     try:
         done = subprocess.run(
-            ["bash", "-e"], input="\n".join(block), text=True, cwd=tmp_path,
+            ["bash", "-e"], input="\n".join(lines), text=True, cwd=place,
             env={**os.environ, "PATH": f"{VENV}:{os.environ['PATH']}"},
             capture_output=True, check=False,
         )  # fmt: skip
-        assert done.returncode == 0, done.stderr
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout.splitlines()
     finally:
-        assert vfioccw("umount", tmp_path / "own").returncode == 0
-    shown = done.stdout.splitlines()
+        assert all(vfioccw("umount", place / mnt).returncode == 0 for mnt in mounts)
+
+
+def test_the_readme_compares_a_mount_with_linux(tmp_path: Path) -> None:
+    _, block = blocks_of_the_readme("Testing the kernel's own driver")
+    shown = type_literally([line for line in block if "--driver" not in line], tmp_path, "m")
+    assert shown.count("    0 not explained") == 2
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+def test_the_readme_builds_a_kernel_and_tests_its_driver(tmp_path: Path) -> None:
+    tests, judges = blocks_of_the_readme("Testing the kernel's own driver")
+    shown = type_literally(tests, tmp_path, "own")
     assert re.fullmatch("[0-9a-f]{32}  /dev/dasda", shown[-2])
     assert shown[-1].split() == ["0", "devices", "vfio"]
+    type_literally(judges, tmp_path, "m")
+    assert json.loads((tmp_path / "out.json").read_text())["differs"] is False

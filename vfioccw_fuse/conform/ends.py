@@ -31,8 +31,6 @@ UUID: Final = "5d7d3a4e-0000-4000-8000-000000000313"
 """The name of the guest's device."""
 GROUP: Final = "5"
 """The number of its group where the library shows a mount's device; any would do."""
-NODE: Final = "/dev/vfio/devices/vfio0"
-"""The library's only device by iommufd."""
 SILENT_SECONDS: Final = 600.0
 """A guest that does not come to the end of the script, or to what its host shall do, hangs."""
 _CASES: Final = re.compile(r"(?m)^(?=case )")

@@ -133,10 +133,10 @@ def qemu_command(
 class ConsoleError(GuestError):
     """A guest did not say what was waited for."""
 
-    def __init__(self, what: str, shown: str) -> None:
-        super().__init__(f"{what}; the console shows {shown!r}")
+    def __init__(self, what: str, console: str) -> None:
+        super().__init__(f"the guest failed: {what}; {console}")
         self.what = what
-        """What became of it, without the console."""
+        """What became of it, without the *console*."""
 
 
 class Guest:
@@ -223,12 +223,14 @@ class Guest:
             left = deadline - time.monotonic()
             shown = self.console_text[self._taken :][-2000:]
             if left <= 0:
-                raise ConsoleError(f"not within {seconds:g} s: {pattern!r}", shown)
+                hangs = f"it hangs, or takes longer than {seconds:g} s"
+                raise ConsoleError(hangs, f"waiting for {pattern!r}, the console shows {shown!r}")
             if not ready(self._console, left):
                 continue
             data = self._console.recv(65536)
             if not data:
-                raise ConsoleError(f"the guest ended; {self.errors()!r}", shown)
+                ended = f"it ended: {self.errors().strip()}"
+                raise ConsoleError(ended, f"the console shows {shown!r}")
             self.console_text += data.decode(errors="replace").replace("\r", "")
 
     def boot(self) -> None:
