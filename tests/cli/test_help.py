@@ -42,6 +42,7 @@ def test_the_version_is_that_of_the_project():
         (["ls", "/"], {"rich", "trio", "pyfuse3", "daemon"}),
         (["umount", "/nowhere"], {"construct", "rich", "trio", "pyfuse3", "daemon"}),
         (["guest", "--help"], {"construct", "trio", "pyfuse3", "vfioccw_fuse.guest"}),
+        (["conform", "--help"], {"construct", "trio", "pyfuse3", "vfioccw_fuse.conform"}),
         (["decode", "orb", "00"], {"trio", "pyfuse3", "daemon"}),
     ],
 )
