@@ -184,6 +184,7 @@ def test_a_subchannel_that_somebody_has_is_left_alone(system: Mount) -> None:
     [
         (("--answers", "x", "--driver"), "--answers takes the place of"),
         (("--iommufd",), "add --driver"),
+        (("--busybox", "x"), "add --driver"),
         (("--random", "5"), "--random wants --driver"),
         (("--random", "5", "--driver", "--kernel", "6.1"), "a Linux of 6.12 or later"),
         (("--random", "5", "--driver", "--case", "x"), "no names for --case"),
@@ -204,6 +205,7 @@ def test_wrong_use_is_one_line_and_2(words: tuple[str, ...], why: str) -> None:
         (("--answers", __file__), "they begin with a line asked WAY RELEASE"),
         (("--driver", "--kernel", "nothing"), "no such file"),
         (("--driver", "--kernel", __file__), "no Linux for s390x"),
+        (("--driver", "--kernel", "6.1", "--busybox", __file__), "no program for s390x"),
     ],
 )
 def test_what_cannot_be_asked_is_one_line_and_1(words: tuple[str, ...], why: str) -> None:

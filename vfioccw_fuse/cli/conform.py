@@ -39,6 +39,12 @@ if TYPE_CHECKING:
     help="Ask the driver by /dev/iommu and its own node instead of group and container.",
 )
 @click.option(
+    "--busybox",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="With --driver: your busybox (for s390x, static) instead of Debian's.",
+)
+@click.option(
     "--interface",
     type=click.Choice(("async", "scsw", "start-only")),
     default="async",
@@ -77,9 +83,9 @@ if TYPE_CHECKING:
 def conform_command(**words: Any) -> int:
     """Compare a mount with Linux's own vfio_ccw.
 
-    Both are asked the same: storage, regions, interruptions, ioctls; 680 cases, while faults and
-    paths of the device are switched. What differs is said in words, unless the list of differences
-    has it, with the reason (differences.toml in the package).
+    Both are asked the same: storage, regions, interruptions, ioctls; hundreds of cases, while
+    faults and paths of the device are switched. What differs is said in words, unless the list of
+    differences has it, with the reason (differences.toml in the package).
 
     MNT/0.0.0313 is --device 3390@0.0.0313:IMAGE of a mount with --interface async, which nobody
     uses. IMAGE is made by vfioccw image create 3390 IMAGE --cylinders 5 --volser VFC001; nothing is
@@ -148,8 +154,9 @@ def _check(words: dict[str, Any]) -> None:
     driver, answers, kernel = words["driver"], words["answers"], words["kernel"]
     if answers is not None and (driver or kernel):
         raise click.UsageError("--answers takes the place of --driver and --kernel")
-    if words["iommufd"] and not driver:
-        raise click.UsageError("--iommufd says how the driver is asked; add --driver")
+    for name in ("iommufd", "busybox"):
+        if words[name] and not driver:
+            raise click.UsageError(f"--{name} is about the driver's guest; add --driver")
     if words["random"] is not None:
         if not driver or kernel == "6.1":
             raise click.UsageError("--random wants --driver and a Linux of 6.12 or later")
@@ -167,7 +174,8 @@ def _linux(words: dict[str, Any]) -> "Ask":
     if words["answers"] is not None:
         return judge.by_file(words["answers"])
     if words["driver"]:
-        return judge.by_guest(driver_of(words["kernel"]), iommufd=words["iommufd"])
+        driver = driver_of(words["kernel"], words["busybox"])
+        return judge.by_guest(driver, iommufd=words["iommufd"])
     series = words["kernel"] or judge.SERIES[0]
     if series not in judge.SERIES:
         raise click.UsageError(

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Final
 
@@ -112,8 +112,10 @@ def _switching(
     for line in output:
         if line.startswith((b"control ", b"chp ")):
             subchannel.switch(line.decode())
-            to_client.write(b"\n")
-            to_client.flush()
+            # Should it have ended meanwhile, its exit status says so.
+            with suppress(BrokenPipeError):
+                to_client.write(b"\n")
+                to_client.flush()
         else:
             yield line.decode()
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from ..guest.apt import Apt, first_that_has, own_architecture
-from ..guest.given import GuestFile, check_kernel
+from ..guest.given import GuestFile, check_kernel, check_program
 from ..guest.kernel import (
     COMPILER,
     CROSS,
@@ -54,6 +54,8 @@ class Driver(NamedTuple):
 
     kernel: Path
     modules: Sequence[Path] = ()
+    busybox: Path | None = None
+    """The user's, if it is not Debian's."""
 
 
 def guest_of(driver: Driver, device: str, directory: Path, script: str) -> tuple[Options, Parts]:
@@ -71,7 +73,7 @@ def guest_of(driver: Driver, device: str, directory: Path, script: str) -> tuple
     )
     # As a kernel of one's own it is without the modules that it has otherwise: nothing else may
     # take the device.
-    return options, Parts(kernel=driver.kernel)
+    return options, Parts(kernel=driver.kernel, busybox=driver.busybox)
 
 
 def build_client(directory: Path, compiler: str = "gcc", *options: str) -> Path:
@@ -127,16 +129,20 @@ def whole_kernel(parts: Parts) -> Driver:
     return Driver(build(parts.cache))
 
 
-def driver_of(kernel: str | None) -> Driver:
+def driver_of(kernel: str | None, busybox: Path | None = None) -> Driver:
     """The driver of a Linux: `KERNEL_SERIES` (None, too), `MODULES_SERIES`, or a file's bzImage.
 
-    What has to be built for the first two is. GuestError if it cannot be had; OSError.
+    What has to be built for the first two is. *busybox* is a file of the user's. GuestError if it
+    cannot be had; OSError.
     """
+    busybox = busybox and check_program(busybox)
     if kernel is None or kernel == KERNEL_SERIES:
-        return whole_kernel(Parts())
-    if kernel == MODULES_SERIES:
-        return debian_modules(Parts())
-    return Driver(check_kernel(Path(kernel)))
+        driver = whole_kernel(Parts())
+    elif kernel == MODULES_SERIES:
+        driver = debian_modules(Parts())
+    else:
+        driver = Driver(check_kernel(Path(kernel)))
+    return driver._replace(busybox=busybox)
 
 
 def _of_the_series(parts: Parts) -> tuple[Parts, Sequence[str]]:
