@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vfioccw_fuse.conform.answers import HOST, in_words, read_answers, sort, write_answers
+import pytest
+
+from vfioccw_fuse.conform import ConformError
+from vfioccw_fuse.conform.answers import HOST, heard, in_words, read_answers, sort, write_answers
 
 IRB = "00c04007000010080c00002c00800000".ljust(192, "0")
 
@@ -47,3 +50,22 @@ def test_an_irb_area_that_is_read_is_kept_as_an_irb_is() -> None:
     digits = IRB.replace("00001008", "01ab2008")
     [read] = sort(["case c", f"read 96 {digits}"])["c"]
     assert read == f"read 96 00c04007 {HOST} 0c00002c 00800000"
+
+
+NOT_MAPPED = ["case c", "write ENOENT ret_code -ENOENT", "irq ENOENT"]
+
+
+def test_what_is_not_mapped_has_the_containers_errno_by_iommufd_too() -> None:
+    told = heard(["asked iommufd 6.12.1", *NOT_MAPPED])
+    assert told.release == "6.12.1"
+    assert told.answers == {"c": ["write EINVAL ret_code -EINVAL", "irq ENOENT"]}
+
+
+def test_by_container_no_errno_becomes_another() -> None:
+    assert heard(["asked container 6.1.0-50-s390x", *NOT_MAPPED]).answers == {"c": NOT_MAPPED[1:]}
+
+
+@pytest.mark.parametrize("lines", [[], ["case c"], ["asked nobody 6.1"], ["asked iommufd"]])
+def test_what_the_client_did_not_print_is_refused(lines: list[str]) -> None:
+    with pytest.raises(ConformError, match="they begin with a line asked WAY RELEASE"):
+        heard(lines)

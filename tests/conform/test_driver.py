@@ -88,6 +88,16 @@ def test_what_is_recorded_are_the_cases(series: str) -> None:
     assert list(read_answers(recorded(series))) == [case.name for case in CASES]
 
 
+@pytest.mark.parametrize(
+    ("release", "series"),
+    [("6.1", "6.1"), ("6.1.0-50-s390x", "6.1"), ("6.12.95", "6.12"), ("6.18.2", "6.12")],
+)
+def test_a_driver_is_judged_as_the_linux_that_it_is_or_the_newest(
+    release: str, series: str
+) -> None:
+    assert series_of(release) == series
+
+
 def test_the_list_is_of_cases_and_has_reasons() -> None:
     kinds = read_kinds(LIST)
     assert {case for kind in kinds for case in kind.covered()} <= {case.name for case in CASES}

@@ -8,7 +8,7 @@ import pytest
 
 from lab import programs
 from vfioccw_fuse.conform import ConformError
-from vfioccw_fuse.conform.script import GOOD, Case, read_cases, script_of
+from vfioccw_fuse.conform.script import GOOD, Case, for_interface, read_cases, script_of
 
 
 def script(do: str) -> list[str]:
@@ -84,3 +84,26 @@ def test_a_case_is_printed_as_a_file_has_it(tmp_path: Path) -> None:
     case = Case("a name", "1000: 03/20/1; run", "What it says.")
     path.write_text(case.text())
     assert read_cases(path) == [case]
+
+
+@pytest.mark.parametrize(
+    ("do", "interfaces"),
+    [
+        ("1000: 03/20/1; run", "start-only scsw async"),
+        ("start fctl=2000; quiet", "start-only async"),
+        ("start fctl=7000; quiet", "start-only async"),
+        ("start fctl=0000; quiet", "start-only scsw async"),
+        ("hsch; wait", "async"),
+        ("read schib 0 52", "async"),
+        ("read 9 0 4", "start-only scsw async"),
+        ("chp 41 off; report", "async"),
+        ("irq 0 none; event", "start-only scsw async"),
+        ("irq 1 none; quiet", "async"),
+        ("info", "async"),
+        ("ioctl 7 14 0", "async"),
+    ],
+)
+def test_an_interface_is_asked_what_it_answers_as_linux_does(do: str, interfaces: str) -> None:
+    case = Case("c", do, "why")
+    asked = [one for one in ("start-only", "scsw", "async") if for_interface([case], one)]
+    assert asked == interfaces.split()

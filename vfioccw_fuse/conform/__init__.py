@@ -3,8 +3,8 @@
 `judge` asks both ends and says what comes of it. `script` has the requests, `chance` makes others
 from a seed, `client.c` asks them at either end, `kernel` brings the driver, `mounts` a mount,
 `ends` runs both, `answers` keeps what they say, `compare` says what differs, `changes` what did so
-between two Linuxes, and `kit` is for who has a mainframe. The cases, what Linux answered and the list of
-what may differ are data beside this.
+between two Linuxes, and `kit` is for who has a mainframe. The cases, what Linux answered and the
+list of what may differ are data beside this.
 """
 
 from __future__ import annotations

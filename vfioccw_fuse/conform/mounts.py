@@ -31,7 +31,9 @@ CHPIDS: Final = ("40", "41")
 WANTED: Final = {"devtype": "3390", "pmcw.devno": "0313", "pmcw.chpid": "40410000"}
 """How `state` describes a device that answers as the one below Linux's driver did."""
 CYLINDERS: Final = 5
+"""Of the volume that was below Linux's driver."""
 VOLSER: Final = "VFC001"
+"""Its label."""
 _SOON: Final = 60.0
 """Seconds after which a server that does not notice the end of a client hangs."""
 
