@@ -31,7 +31,7 @@ def volume(directory: Path) -> Path:
 
 @pytest.fixture
 def system(tmp_path: Path) -> Iterator[Mount]:
-    words = ("--interface", "async", "--device", f"3390@{SCHID}:{volume(tmp_path)}")
+    words = ("--interface", "async", "--device", f"3390@{SCHID}:{volume(tmp_path)},cu=3990-6")
     with mounted_at(tmp_path / "mnt", *words) as system:
         yield system
 
@@ -144,7 +144,7 @@ def test_nothing_is_left_when_it_is_ended(tmp_path: Path, number: int) -> None:
     ("device", "interface", "why"),
     [
         ("3390", "full", "interface full, which Linux has not; mount it with --interface async"),
-        ("fba", "async", "the cases are for --device 3390@0.0.0313:IMAGE; this has devtype 9336"),
+        ("fba", "async", "the cases are for --device 3390@0.0.0313:IMAGE,cu=3990-6; this has devtype 9336"),
     ],
 )
 def test_a_mount_of_another_kind_is_told_what_is_needed(
@@ -162,7 +162,7 @@ def test_a_mount_of_another_kind_is_told_what_is_needed(
 def test_another_volume_is_told_which_one_is_needed(tmp_path: Path) -> None:
     image = tmp_path / "other.ckd"
     assert vfioccw("image", "create", "3390", image, "--cylinders", 5).returncode == 0
-    words = ("--interface", "async", "--device", f"3390@{SCHID}:{image}")
+    words = ("--interface", "async", "--device", f"3390@{SCHID}:{image},cu=3990-6")
     with mounted_at(tmp_path / "mnt", *words) as system:
         line = complaint(vfioccw("conform", system.path / SCHID))
     assert "vfioccw image create 3390 FILE --cylinders 5 --volser VFC001" in line

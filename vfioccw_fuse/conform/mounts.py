@@ -24,11 +24,18 @@ from .script import GOOD
 
 SCHID: Final = "0.0.0313"
 """The subchannel of a mount that is made here."""
+DEVICE: Final = f"3390@{SCHID}:IMAGE,cu=3990-6"
+"""The device that was below Linux's driver when it was asked."""
 INTERFACES: Final = ("start-only", "scsw", "async")
 """Those that Linux has or had; the first two have neither a cmd region nor those behind it."""
 CHPIDS: Final = ("40", "41")
 """The paths that the cases are about."""
-WANTED: Final = {"devtype": "3390", "pmcw.devno": "0313", "pmcw.chpid": "40410000"}
+WANTED: Final = {
+    "devtype": "3390",
+    "cutype": "3990/e9",
+    "pmcw.devno": "0313",
+    "pmcw.chpid": "40410000",
+}
 """How `state` describes a device that answers as the one below Linux's driver did."""
 CYLINDERS: Final = 5
 """Of the volume that was below Linux's driver."""
@@ -64,7 +71,7 @@ class Subchannel(NamedTuple):
         found = {name: state.get(name, "none")[: len(wanted)] for name, wanted in WANTED.items()}
         if found != WANTED:
             raise ConformError(
-                f"{self.directory}: the cases are for --device 3390@{SCHID}:IMAGE; this has "
+                f"{self.directory}: the cases are for --device {DEVICE}; this has "
                 + ", ".join(f"{name} {value}" for name, value in found.items())
             )
         if not _is_like_ours(Path(state["medium"])):
@@ -116,7 +123,7 @@ def volume(directory: Path, interface: str) -> Iterator[Subchannel]:
     image, mnt = directory / "volume.ckd", directory / "mnt"
     create(image, CYLINDERS, VOLSER)
     mnt.mkdir()
-    words = ("mount", "-f", mnt, "--device", f"3390@{SCHID}:{image}", "--interface", interface)
+    words = ("mount", "-f", mnt, "--device", DEVICE.replace("IMAGE", str(image)), "--interface", interface)
     with subprocess.Popen(
         [*VFIOCCW, *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True, preexec_fn=ending_with_us(),

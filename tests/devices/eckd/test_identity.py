@@ -86,13 +86,13 @@ def test_configuration_tells_devices_apart(volume, tmp_path):
 
 
 def test_options_choose_control_unit_and_serial(volume):
-    options = Eckd3390.options.read({"cu": "2107", "serial": "abc000000001"})
+    options = Eckd3390.options.read({"cu": "3990-6", "serial": "abc000000001"})
     device = Eckd3390.open(DeviceSpec("3390", "0.0.0001", str(volume), options))
-    assert device.sense_id[1:3].hex() == "2107"
+    assert device.sense_id[1:4].hex() == "3990e9"
     assert device.serial == "ABC000000001"
     device.close()
     default = Eckd3390.open(DeviceSpec("3390", "0.0.0001", str(volume)))
-    assert default.sense_id[1:4].hex() == "3990e9"
+    assert default.sense_id[1:4].hex() == "2107e8"
     default.close()
 
 

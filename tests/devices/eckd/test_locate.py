@@ -189,10 +189,12 @@ def test_a_home_address_that_is_not_there(machine):
     assert machine.run(extent(), other, READ).failed(0, 0x08)
 
 
-def test_locate_writes_on_a_readonly_volume(volume, attached):
-    machine = attached(volume, readonly=True)
+@pytest.mark.parametrize(("unit", "byte0"), [("3990-3", 0x10), ("3990-6", 0x10), ("2107", 0x80)])
+def test_writes_on_a_readonly_volume_are_inhibited(volume, attached, unit, byte0):
+    """Command reject, which Linux takes to be about the volume; a 3990 as it was recorded."""
+    machine = attached(volume, cu=unit, readonly=True)
     for operation in (0x01, 0x03, 0x0B):
-        assert machine.run(extent(0xC0), locate(operation, 0, 1, 1)).failed(0x10, 0x02)
+        assert machine.run(extent(0xC0), locate(operation, 0, 1, 1)).failed(byte0, 0x02, 0)
     assert machine.run(extent(), locate(0x06, 0, 1, 1), READ).ok
 
 

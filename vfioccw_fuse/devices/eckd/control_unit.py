@@ -11,10 +11,12 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
+from ...regions import constants as c
 from . import geometry
 from .geometry import DEVICE_TYPE, HEADS, SECTORS, TRACK_LENGTH, Model
 
-DEFAULT: Final = "3990-6"
+DEFAULT: Final = "2107"
+"""What current systems expect: only it has Prefix and track data, which Linux uses if it can."""
 CONFIGURATION_LENGTH: Final = 256
 CHARACTERISTICS_LENGTH: Final = 64
 _MAKER = "VFC"
@@ -52,6 +54,12 @@ class ControlUnit:
     """Recalibrate and Restore, which newer control units dropped."""
     status_length: int
     """Bytes of Sense Subsystem Status."""
+    write_inhibited: int
+    """Sense byte 0, beside write inhibited, of a write to a protected volume.
+
+    To Linux (`dasd_3990_erp.c`) command reject says that of the volume, and the request fails;
+    equipment check, which a 3990 gives as recorded, says it of a path, and the others are tried.
+    """
 
     def sense_id(self, model: Model) -> bytes:
         """The answer to Sense ID for a device of *model*."""
@@ -149,6 +157,7 @@ CONTROL_UNITS: Final = {
             prefix=False,
             recalibrates=True,
             status_length=40,
+            write_inhibited=c.SNS0_EQUIPMENT_CHECK,
         ),
         ControlUnit(
             name="3990-3",
@@ -163,6 +172,7 @@ CONTROL_UNITS: Final = {
             prefix=False,
             recalibrates=True,
             status_length=40,
+            write_inhibited=c.SNS0_EQUIPMENT_CHECK,
         ),
         ControlUnit(
             name="3990-6",
@@ -177,6 +187,7 @@ CONTROL_UNITS: Final = {
             prefix=False,
             recalibrates=False,
             status_length=44,
+            write_inhibited=c.SNS0_EQUIPMENT_CHECK,
         ),
         ControlUnit(
             name="2107",
@@ -196,6 +207,7 @@ CONTROL_UNITS: Final = {
             prefix=True,
             recalibrates=False,
             status_length=40,
+            write_inhibited=c.SNS0_CMD_REJECT,
         ),
     )
 }

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from ...regions import constants as c
 from .. import dasd
 from ..base import DataTransfer, UnitCheck, command
 from . import codes
@@ -240,9 +239,7 @@ class Locate(Orientation):
         if operation not in _ORIENTATIONS[orientation]:
             raise self.rejected(INVALID_PARAMETER)
         if self.image.readonly and operation in _WRITES:
-            raise self.failed(
-                c.SNS0_EQUIPMENT_CHECK, dasd.SENSE1_WRITE_INHIBITED, Message.INVALID_PARAMETER
-            )
+            raise self.write_inhibited()
         suffix = auxiliary & codes.AUXILIARY_COUNT_SUFFIX
         given = auxiliary & codes.AUXILIARY_LENGTH
         if (

@@ -209,6 +209,10 @@ class Orientation(Device):
         """Command reject, format 0."""
         return self.failed(c.SNS0_CMD_REJECT, 0, message)
 
+    def write_inhibited(self) -> UnitCheck:
+        """The image is attached read-only: what the control unit makes of that."""
+        return self.failed(self.control_unit.write_inhibited, dasd.SENSE1_WRITE_INHIBITED)
+
     def stopped(self, byte1: int) -> UnitCheck:
         """No record found, end of cylinder, file protected, invalid track format."""
         return self.failed(0, byte1)

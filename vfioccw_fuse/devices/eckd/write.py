@@ -11,9 +11,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from ...regions import constants as c
 from .. import dasd
-from ..base import DataTransfer, UnitCheck, command
+from ..base import DataTransfer, command
 from . import codes
 from .codes import (
     MASK_ALL_WRITES,
@@ -142,11 +141,7 @@ class Write(Orientation):
         if self.mask & MASK_WRITE_CONTROL == MASK_WRITES_INHIBITED:
             raise self.rejected(INVALID_SEQUENCE)
         if self.image.readonly:
-            raise self._inhibited()
-
-    def _inhibited(self) -> UnitCheck:
-        """The image is attached read-only."""
-        return self.failed(c.SNS0_EQUIPMENT_CHECK, dasd.SENSE1_WRITE_INHIBITED, codes.MEDIUM_ERROR)
+            raise self.write_inhibited()
 
     def _need_length(self, length: int, expected: int = 0) -> None:
         """In a domain the record has the announced length, unless CKD conversion is on."""
@@ -222,7 +217,7 @@ class Write(Orientation):
         if self.mask & MASK_WRITE_CONTROL != MASK_ALL_WRITES:
             raise self.stopped(dasd.SENSE1_FILE_PROTECTED)
         if self.image.readonly:
-            raise self._inhibited()
+            raise self.write_inhibited()
         self.move(self.cylinder, self.head)
         data = io.take(HOME_ADDRESS_LENGTH)
         if self.track.home_address()[: len(data)] != data:
@@ -249,7 +244,7 @@ class Write(Orientation):
         if self.mask & MASK_WRITE_CONTROL not in MASKS_FOR_FORMAT:
             raise self.rejected(INVALID_SEQUENCE)
         if self.image.readonly:
-            raise self._inhibited()
+            raise self.write_inhibited()
         if self.domain and self.operation not in operations:
             raise self.rejected(INVALID_SEQUENCE)
 
@@ -257,7 +252,7 @@ class Write(Orientation):
         if self.mask & MASK_WRITE_CONTROL != MASK_ALL_WRITES:
             raise self.rejected(INVALID_SEQUENCE)
         if self.image.readonly:
-            raise self._inhibited()
+            raise self.write_inhibited()
 
     def _take_count(self, io: DataTransfer) -> tuple[bytes, int]:
         """A count field from the channel, zeros for what it lacks, and the length of key and data.
