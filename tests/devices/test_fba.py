@@ -105,13 +105,13 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
 # --- Define Extent --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("mask", [0x00, 0x40, 0x80, 0xC0, 0x0F])
+@pytest.mark.parametrize("mask", [0x00, 0x40, 0x80, 0xC0, 0x0F, 0x08, 0x10, 0x18, 0xDF])
 def test_masks_that_define_extent_accepts(disk: Disk, mask: int) -> None:
     assert disk.extent(mask) == ENDED
 
 
-@pytest.mark.parametrize("mask", [0x10, 0x20, 0x30, 0xF0])
-def test_reserved_bits_of_the_mask_are_refused(disk: Disk, mask: int) -> None:
+@pytest.mark.parametrize("mask", [0x20, 0x30, 0x60, 0xF0, 0xFF])
+def test_the_reserved_bit_of_the_mask_is_refused(disk: Disk, mask: int) -> None:
     assert disk.extent(mask) == REFUSED
     assert disk.sense() == REJECT
 

@@ -29,8 +29,13 @@ MASK_INHIBIT_FORMAT: Final = 0x00
 """All but format writes."""
 MASK_INHIBIT_WRITES: Final = 0x40
 """No writes."""
-MASK_RESERVED: Final = 0x30
-"""Must be zero."""
+MASK_RESERVED: Final = 0x20
+"""Must be zero.
+
+The 3880 (GA26-1661) wants zero in 0x10, too, and has 0x08 for the CE area. Later control units have
+there the seek control of an ECKD file mask (0x18; SA22-1025), which means nothing where nothing
+seeks: neither bit is looked at.
+"""
 
 
 class DefineExtent(NamedTuple):
