@@ -139,7 +139,10 @@ class Device:
     sense_length: ClassVar[int] = 32
     """Bytes of sense data that the Sense command offers."""
     sense_id: bytes = b""
-    """Answer to Sense ID: ff, control unit type and model, device type and model, 00, CIWs."""
+    """Answer to Sense ID: ff, control unit type and model, device type and model, 00, CIWs.
+
+    Empty: the command is rejected, as by what is older than it.
+    """
     options: ClassVar[Options[Option[Any]]] = Options()
     """The options of this type, beside those that every device has."""
     commands: ClassVar[Mapping[int, Handler]] = {}
@@ -250,5 +253,7 @@ class Device:
     @command(c.CCW_CMD_SENSE_ID)
     def give_sense_id(self, io: DataTransfer) -> int | None:
         """Sense ID: what the control unit and the device are."""
+        if not self.sense_id:
+            raise self.reject(c.CCW_CMD_SENSE_ID)
         io.give(self.sense_id)
         return None

@@ -87,10 +87,12 @@ def words_of(name: str) -> DeviceWords:
 
 def attach(spec: DeviceSpec) -> Device:
     """Open the device that *spec* describes; UserError for an unknown type or a bad medium."""
-    from .options import SYNC, Sync
+    from .options import SENSE_ID, SYNC, SenseId, Sync
 
     device = device_class(spec.type).open(spec)
     device.path = spec.path
+    if spec.get(SENSE_ID, SenseId.YES) is SenseId.LEGACY:
+        device.sense_id = b""
     sync = spec.get(SYNC, Sync.END)
     device.secures = sync is Sync.ALWAYS
     for medium in device.media:

@@ -213,6 +213,33 @@ SYNC: Final = Option(
 """For every device type whose medium is written."""
 
 
+class SenseId(enum.StrEnum):
+    """Whether a device that is older than Sense ID knows it. The values are words of `sense-id=`."""
+
+    YES = "yes"
+    """It says what it is, so that systems which ask every device (Linux) find it."""
+    LEGACY = "legacy"
+    """Command reject, as of the first such devices."""
+
+
+def _parse_sense_id(text: str) -> SenseId:
+    try:
+        return SenseId(text)
+    except ValueError:
+        raise UserError(f"one of {', '.join(SenseId)}") from None
+
+
+SENSE_ID: Final = Option(
+    word="sense-id",
+    owner=Owner.DEVICE,
+    metavar="|".join(SenseId),
+    help="Sense ID is answered (yes) or a command reject, as of old hardware (legacy); yes unless "
+    "said",
+    parse=_parse_sense_id,
+)
+"""For every device type that is older than Sense ID."""
+
+
 # --- what every device has ------------------------------------------------------------------------
 
 

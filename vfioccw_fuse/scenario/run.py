@@ -25,7 +25,7 @@ from ..css.executor import TrioExecutor
 from ..css.subchannel import OperandException, Subchannel
 from ..css.trace import Trace
 from ..devices.catalog import attach, device_class
-from ..devices.options import SYNC, DeviceSpec, Sync, parse_medium
+from ..devices.options import SENSE_ID, SYNC, DeviceSpec, SenseId, Sync, parse_medium
 from ..errors import UserError, shortened
 from ..memory.backing import LARGEST, BuiltInStorage
 from ..memory.paging import PAGE
@@ -97,7 +97,10 @@ class Images:
                 else:
                     with open(path, "wb"):
                         pass
-            options = device_class(device["type"]).options.read(words)
+            known = device_class(device["type"]).options
+            if SENSE_ID.word in known:
+                words[SENSE_ID.word] = SenseId.LEGACY  # as the recorded emulator's devices
+            options = known.read(words)
             options[SYNC.word] = Sync.NEVER  # it is a copy, and gone in a moment
             yield DeviceSpec(device["type"], "0.0.0000", path or "", options), path
 

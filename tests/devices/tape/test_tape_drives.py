@@ -312,7 +312,7 @@ async def test_sense_id(image, tmp_path, kind):
         assert unit.load(DATA, 7).hex() == IDENTITY[kind]
 
 
-@pytest.mark.parametrize("code", [SENSE_ID, RDC, RCD, READ_ID, LOCATE, SYNC, MODE_SET, SNID, 0xFF])
+@pytest.mark.parametrize("code", [RDC, RCD, READ_ID, LOCATE, SYNC, MODE_SET, SNID, 0xFF])
 async def test_a_3420_rejects_what_is_younger_than_itself(image, tmp_path, code):
     async with attached(drive("3420", image), tmp_path) as unit:
         assert (await unit.run(ccw(code, 8))).dstat == UC

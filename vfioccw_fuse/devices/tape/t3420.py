@@ -1,13 +1,14 @@
 """The 3420: reels of half-inch tape behind a 3803 control unit (GA32-0020).
 
-It is older than Sense ID, block ids and most else: those commands it rejects. Densities and track
-formats have no meaning for a file, so the Mode Set commands do nothing.
+It is older than block ids and most else: those commands it rejects. It is older than Sense ID, too,
+which it answers all the same unless `sense-id=legacy` is said. Densities and track formats have no
+meaning for a file, so the Mode Set commands do nothing.
 """
 
 from __future__ import annotations
 
-from ...regions import constants as c
 from ..base import DataTransfer, command
+from ..options import SENSE_ID, Options
 from . import codes
 from .drive import TapeDrive
 from .sense import CONTROL_UNIT_END, Condition, sense_3420
@@ -19,16 +20,13 @@ class Tape3420(TapeDrive):
     type_name = "3420"
     words = codes.T3420
     sense_length = 24
+    sense_id = bytes.fromhex("ff 3803 02 3420 06")
+    options = TapeDrive.options | Options(SENSE_ID)
     unload_status = CONTROL_UNIT_END
 
     def build_sense(self, condition: Condition) -> bytes:
         """The 24 bytes for *condition*."""
         return sense_3420(condition, self.state())
-
-    @command(c.CCW_CMD_SENSE_ID)
-    def give_sense_id(self, io: DataTransfer) -> int | None:
-        """Sense ID: a 3803 does not know it."""
-        raise self.reject(c.CCW_CMD_SENSE_ID)
 
     @command(*codes.MODE_SET_1, codes.MODE_SET_1600, codes.MODE_SET_800, codes.MODE_SET_6250,
              codes.DIAGNOSTIC_MODE_SET)  # fmt: skip

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from ...regions import constants as c
 from ..base import (
     ENDED,
     UC,
@@ -22,7 +21,7 @@ from ..base import (
     UnitCheck,
     command,
 )
-from ..options import SYNC, DeviceSpec, Options
+from ..options import SENSE_ID, SYNC, DeviceSpec, Options
 from . import codes
 from .output import Output
 
@@ -52,9 +51,10 @@ class Printer1403(Device):
     type_name = "1403"
     description = "printer"
     takes = "plain file, printed at its end"
-    options = Options(SYNC)
+    options = Options(SYNC, SENSE_ID)
     words = codes.PRINTER
     sense_length = 2
+    sense_id = bytes.fromhex("ff 2821 01 1403 01")
 
     def __init__(self, name: str, paper: Output) -> None:
         super().__init__(name)
@@ -182,8 +182,3 @@ class Printer1403(Device):
     def set_data_check(self, io: DataTransfer) -> int | None:
         """Block Data Check (73), Allow Data Check (7B): no character is ever unprintable."""
         return None
-
-    @command(c.CCW_CMD_SENSE_ID)
-    def give_sense_id(self, io: DataTransfer) -> int | None:
-        """Sense ID: a 2821 does not know it."""
-        raise self.reject(c.CCW_CMD_SENSE_ID)

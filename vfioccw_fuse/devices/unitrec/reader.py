@@ -26,7 +26,7 @@ from ..base import (
     command,
 )
 from ..medium import Medium
-from ..options import READONLY, DeviceSpec, Option, Options, Owner, parse_flag
+from ..options import READONLY, SENSE_ID, DeviceSpec, Option, Options, Owner, parse_flag
 from . import codes
 
 CARD: Final = 80
@@ -126,8 +126,8 @@ class Reader3505(Device):
     takes = "file of 80-byte cards, or a text with ascii"
     words = codes.READER
     sense_length = 4
-    sense_id = bytes.fromhex("ff 2821 01 3505 01")
-    options = Options(READONLY, EBCDIC, ASCII, EOF)
+    sense_id = bytes.fromhex("ff 3505 01 3505 01")
+    options = Options(READONLY, EBCDIC, ASCII, EOF, SENSE_ID)
 
     def __init__(
         self, name: str, medium: Medium, hopper: Hopper, *, end_of_file: bool = False
