@@ -214,7 +214,7 @@ SYNC: Final = Option(
 
 
 class SenseId(enum.StrEnum):
-    """Whether a device that is older than Sense ID knows it. The values are words of `sense-id=`."""
+    """Whether a device that is older than Sense ID knows it. The values are what one writes."""
 
     YES = "yes"
     """It says what it is, so that systems which ask every device (Linux) find it."""

@@ -96,18 +96,6 @@ SEARCHES: Final = frozenset(
 KEEP_INDEX: Final = SEARCHES | {READ_COUNT, READ_SECTOR, DEFINE_EXTENT, SENSE, c.CCW_CMD_SENSE_ID}
 """Commands that leave it remembered that the index point was passed; all others reset it."""
 
-DOMAIN: Final = frozenset(
-    {
-        *(code | bit for bit in (0, MULTITRACK) for code in (READ_DATA, READ_KEY_DATA, READ_COUNT)),
-        *(code | bit for bit in (0, MULTITRACK) for code in (READ_R0, READ_HOME_ADDRESS, READ_CKD)),
-        *(READ_TRACK, READ_TRACK_DATA),
-        *(WRITE_DATA, WRITE_UPDATE_DATA, WRITE_KEY_DATA, WRITE_UPDATE_KEY_DATA),
-        *(WRITE_HOME_ADDRESS, WRITE_R0, WRITE_CKD, WRITE_CKD_NEXT_TRACK, ERASE),
-        *(WRITE_TRACK_DATA, WRITE_FULL_TRACK),
-    }
-)
-"""Commands that may be part of the domain of a Locate Record; all others are rejected there."""
-
 # ---------------------------------------------------------------------------------- file mask
 
 MASK_WRITE_CONTROL: Final = 0xC0

@@ -13,77 +13,23 @@ from ..base import DataTransfer, UnitCheck, command
 from . import codes
 from .codes import DEFINE_EXTENT_DATA, LOCATE_RECORD_DATA, PREFIX_DATA, Message
 from .geometry import HEADS, LONGEST_BLOCK, NO_SECTOR, SECTORS
+from .operations import NOWHERE, OPERATIONS, Operation
 from .orientation import COUNT, DATA, INVALID_PARAMETER, INVALID_SEQUENCE, Orientation
 
 # What is taken apart at once needs no named tuple: every program of Linux has these.
 _unpack_extent = DEFINE_EXTENT_DATA.struct.unpack_from
 _unpack_extension = codes.LOCATE_RECORD_EXTENSION.struct.unpack_from
 _unpack_prefix = PREFIX_DATA.struct.unpack_from
+_NONE: Final = Operation(NOWHERE)
+"""An operation that is not defined."""
 
-_WRITES = frozenset(
-    {
-        codes.OPERATION_WRITE,
-        codes.OPERATION_FORMAT_WRITE,
-        codes.OPERATION_WRITE_TRACK,
-        codes.OPERATION_WRITE_ANY,
-        codes.OPERATION_WRITE_FULL_TRACK,
-        codes.OPERATION_WRITE_TRACK_DATA,
-    }
-)
-_BASIC = frozenset(
-    {
-        codes.OPERATION_ORIENT,
-        codes.OPERATION_WRITE,
-        codes.OPERATION_FORMAT_WRITE,
-        codes.OPERATION_READ_DATA,
-        codes.OPERATION_WRITE_TRACK,
-        codes.OPERATION_READ_TRACKS,
-        codes.OPERATION_READ,
-    }
-)
-_ORIENTATIONS: Final = {
-    codes.ORIENT_COUNT: frozenset(range(codes.OPERATION + 1)),
-    codes.ORIENT_HOME: frozenset(
-        {
-            codes.OPERATION_ORIENT,
-            codes.OPERATION_FORMAT_WRITE,
-            codes.OPERATION_READ_DATA,
-            codes.OPERATION_READ_TRACKS,
-            codes.OPERATION_READ,
-            codes.OPERATION_READ_TRACKSET,
-        }
-    ),
-    codes.ORIENT_DATA: frozenset(
-        {
-            codes.OPERATION_ORIENT,
-            codes.OPERATION_WRITE,
-            codes.OPERATION_READ_DATA,
-            codes.OPERATION_READ,
-        }
-    ),
-    codes.ORIENT_INDEX: frozenset({codes.OPERATION_FORMAT_WRITE, codes.OPERATION_READ}),
-}
-"""The operations that each orientation is defined for."""
-_SUFFIXED = frozenset({codes.OPERATION_WRITE, codes.OPERATION_READ})
-_SUFFIXED_EXTENDED = frozenset(
-    {
-        codes.OPERATION_WRITE,
-        codes.OPERATION_READ,
-        codes.OPERATION_READ_DATA,
-        codes.OPERATION_WRITE_ANY,
-        codes.OPERATION_READ_ANY,
-    }
-)
-_PARAMETER_LENGTHS: Final = {
-    codes.OPERATION_WRITE_ANY: (1, 1),
-    codes.OPERATION_READ_ANY: (1, 1),
-    codes.OPERATION_READ_TRACKSET: (1, 2),
-    codes.OPERATION_WRITE_FULL_TRACK: (1, 2),
-    codes.OPERATION_WRITE_TRACK_DATA: (0, 0),
-}
-"""Extended operations, and the shortest and longest extended parameter of each."""
-_PREFIXED = frozenset({codes.OPERATION_WRITE_FULL_TRACK, codes.OPERATION_WRITE_TRACK_DATA})
-"""Extended operations that came with Prefix."""
+
+def _goes_to_any_record(located: bytes) -> bool:
+    """Whether the 20 bytes of a Locate Record Extended ask for Read Any or Write Any."""
+    if not located or located[0] & codes.OPERATION != codes.OPERATION_EXTENDED:
+        return False
+    _, extended, _ = _unpack_extension(located, LOCATE_RECORD_DATA.size)
+    return OPERATIONS.get(extended, _NONE).any_record
 
 
 class Locate(Orientation):
@@ -100,10 +46,9 @@ class Locate(Orientation):
         """Locate Record: go to a record and say what the next commands will do there."""
         asked = LOCATE_RECORD_DATA.parse(self.parameters(io, LOCATE_RECORD_DATA.size))
         self._need_extent()
-        operation = asked.operation & codes.OPERATION
-        if operation not in _BASIC:
-            raise self.rejected(INVALID_PARAMETER)
-        self._open_domain(asked, operation, _SUFFIXED)
+        code = asked.operation & codes.OPERATION
+        operation = OPERATIONS.get(code, _NONE)
+        self._open_domain(asked, code, operation.basic, operation.suffix)
         self._orient(asked)
         return None
 
@@ -125,15 +70,19 @@ class Locate(Orientation):
         if layout > codes.PREFIX_FORMAT_LOCATE:
             raise self.rejected(INVALID_PARAMETER)
         if validity & codes.VALID_EXTENT:
-            self._define_extent(extent)
+            self._define_extent(extent, located if layout == codes.PREFIX_FORMAT_LOCATE else b"")
         if layout == codes.PREFIX_FORMAT_LOCATE:
             self._locate_extended(located, io)
         return None
 
     # ------------------------------------------------------------------ the extent
 
-    def _define_extent(self, data: bytes) -> None:
-        """Check the 16 bytes of a Define Extent, then let them take effect."""
+    def _define_extent(self, data: bytes, located: bytes = b"") -> None:
+        """Check the 16 bytes of a Define Extent, then let them take effect.
+
+        *located* are the 20 bytes of a Locate Record Extended that comes with it. One that will not
+        leave its track needs no end of the extent: z/VM names the track before as the last one.
+        """
         if self.mask_set or self.ipl:
             raise self.rejected(INVALID_SEQUENCE)
         (mask, attributes, block_size, fast_write, additional, _, *ends) = _unpack_extent(data)
@@ -153,7 +102,9 @@ class Locate(Orientation):
             raise self.rejected(INVALID_SEQUENCE)
         first, last = self._track(ends[0], ends[1]), self._track(ends[2], ends[3])
         if first > last:
-            raise self.rejected(INVALID_PARAMETER)
+            if not _goes_to_any_record(located):
+                raise self.rejected(INVALID_PARAMETER)
+            last = first
         if self.outside_extent(first) or self.outside_extent(last):
             raise self.rejected(INVALID_SEQUENCE if self.extent_defined else INVALID_PARAMETER)
         self.mask = mask
@@ -189,35 +140,43 @@ class Locate(Orientation):
         """The 20 bytes of Locate Record Extended, then its extended parameter."""
         self._need_extent()
         asked = LOCATE_RECORD_DATA.parse(data)
-        operation = asked.operation & codes.OPERATION
+        code = asked.operation & codes.OPERATION
         _, extended, length = _unpack_extension(data, LOCATE_RECORD_DATA.size)
-        if operation == codes.OPERATION_EXTENDED:
-            operation = extended
-            if operation not in _PARAMETER_LENGTHS or (
-                operation in _PREFIXED and not self.control_unit.prefix
-            ):
-                raise self.rejected(INVALID_PARAMETER)
-            shortest, longest = _PARAMETER_LENGTHS[operation]
-        else:
-            if operation not in _BASIC or operation == codes.OPERATION_ORIENT or extended:
-                raise self.rejected(INVALID_PARAMETER)
-            shortest = longest = 0
-        if not shortest <= length <= longest:
-            raise self.rejected(INVALID_PARAMETER)
-        parameter = self.parameters(io, length) if length else b""
+        in_byte_17 = code == codes.OPERATION_EXTENDED
+        if in_byte_17:
+            code = extended
+        operation = OPERATIONS.get(code, _NONE)
         if (
-            operation in (codes.OPERATION_READ_ANY, codes.OPERATION_WRITE_ANY)
-            and parameter != b"\x01"
+            in_byte_17 == (operation.shortest is None)
+            or (extended and not in_byte_17)
+            or (operation.prefix and not self.control_unit.prefix)
+            or not (operation.shortest or 0) <= length <= operation.longest
         ):
             raise self.rejected(INVALID_PARAMETER)
-        self._open_domain(asked, operation, _SUFFIXED_EXTENDED)
-        if operation == codes.OPERATION_READ_TRACKSET:
+        parameter = self.parameters(io, length) if length else b""
+        if operation.any_record and parameter != b"\x01":
+            raise self.rejected(INVALID_PARAMETER)
+        self._open_domain(asked, code, operation.extended, operation.suffix_extended)
+        if code == codes.OPERATION_READ_TRACKSET:
             self._take_track_set(parameter)
-        if operation in (codes.OPERATION_READ_ANY, codes.OPERATION_WRITE_ANY):
-            self.stays_on_track = True
-            self.next_record(same_track=True)
-        elif operation != codes.OPERATION_WRITE_FULL_TRACK:  # that needs no record to begin with
+        if operation.any_record:
+            self._orient_to_any(asked)
+        elif code != codes.OPERATION_WRITE_FULL_TRACK:  # that needs no record to begin with
             self._orient(asked)
+
+    def _orient_to_any(self, asked: codes.LocateRecord) -> None:
+        """Go to the first record of the track behind record 0; no record found if there is none.
+
+        Where the search argument is zero, a Read Count gives that record's count field; else it was
+        passed, as when a search had found it.
+        """
+        self.stays_on_track = True
+        try:
+            self.next_record(same_track=True)
+        except UnitCheck as check:
+            raise self._closed(check) from None
+        if not any(asked.argument):
+            self.move(self.cylinder, self.head)
 
     def _take_track_set(self, parameter: bytes) -> None:
         """Read Trackset: one bit a track, the first one set; as many as the domain counts."""
@@ -231,22 +190,26 @@ class Locate(Orientation):
         self.track_set_active = True
 
     def _open_domain(
-        self, asked: codes.LocateRecord, operation: int, suffixed: frozenset[int]
+        self, asked: codes.LocateRecord, code: int, orientations: frozenset[int], suffixed: bool
     ) -> None:
-        """Check what is common to both, move to the track, and begin the domain."""
+        """Check what is common to both, move to the track, and begin the domain.
+
+        *orientations* are those that operation *code* has; *suffixed*: a Read Count may end it.
+        """
         (byte0, auxiliary, zero, count, cylinder, head, _, sector, length) = asked
         orientation = byte0 & codes.ORIENTATION
-        if operation not in _ORIENTATIONS[orientation]:
+        if orientation not in orientations:
             raise self.rejected(INVALID_PARAMETER)
-        if self.image.readonly and operation in _WRITES:
+        operation = OPERATIONS[code]
+        if self.image.readonly and operation.writes:
             raise self.write_inhibited()
         suffix = auxiliary & codes.AUXILIARY_COUNT_SUFFIX
         given = auxiliary & codes.AUXILIARY_LENGTH
         if (
             auxiliary & codes.AUXILIARY_RESERVED
             or zero
-            or (suffix and (operation not in suffixed or count < 2))
-            or (count == 0) != (operation == codes.OPERATION_ORIENT)
+            or (suffix and (not suffixed or count < 2))
+            or (count == 0) != (code == codes.OPERATION_ORIENT)
         ):
             raise self.rejected(INVALID_PARAMETER)
         track = self._track(cylinder, head)
@@ -259,7 +222,8 @@ class Locate(Orientation):
         ):
             raise self.rejected(INVALID_PARAMETER)
         self.move(cylinder, head)
-        self.operation = operation
+        self.operation = code
+        self.commands_of_domain = operation.commands
         self.transfer_length = length or self.block_size
         self.transfer_length_given = length != 0
         self.count_suffix = suffix != 0

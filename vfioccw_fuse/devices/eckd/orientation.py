@@ -16,7 +16,7 @@ from ...regions import constants as c
 from .. import dasd
 from ..base import ENDED, UC, UE, DataTransfer, Device, F, UnitCheck, command
 from . import codes, sense
-from .codes import DOMAIN, KEEP_INDEX, MASK_NO_SEEKS, MASK_SEEK_CONTROL, MULTITRACK, Message
+from .codes import KEEP_INDEX, MASK_NO_SEEKS, MASK_SEEK_CONTROL, MULTITRACK, Message
 from .control_unit import ControlUnit
 from .geometry import HEADS, LONGEST_BLOCK
 from .image import CkdImage
@@ -114,6 +114,8 @@ class Orientation(Device):
         """Commands still to come in the domain of a Locate Record; 0: outside."""
         self.operation = 0
         """Operation code of the domain."""
+        self.commands_of_domain = NOTHING
+        """The commands that it may have, but for a suffix."""
         self.whole_track_orientation = False
         """The domain began at the home address or the index point."""
         self.index_orientation = False
@@ -155,7 +157,7 @@ class Orientation(Device):
                 if code not in self.only_next:
                     raise self.rejected(INVALID_SEQUENCE)
                 self.only_next = None
-            if domain and code not in DOMAIN and not self._idles_after_ipl(code):
+            if domain and code not in self.commands_of_domain and not self._is_exempt(code):
                 raise self.rejected(INVALID_SEQUENCE)
             status = handler(self, io)
             if status is None:
@@ -166,7 +168,7 @@ class Orientation(Device):
             self.track.number = -1
             status = self._end_with(self.cannot_write())
         if domain:
-            if not (self.stays_on_track and io.chaining and code & 0x7F == codes.READ_COUNT):
+            if not (io.chaining and code & 0x7F == codes.READ_COUNT and self._counts_with_data()):
                 self.domain = domain - 1
             if self.domain and not io.chaining and not status & UC:
                 status = self._end_with(
@@ -179,9 +181,17 @@ class Orientation(Device):
         self.sense = check.sense
         return check.status
 
-    def _idles_after_ipl(self, code: int) -> bool:
-        """No-Operation may follow Read IPL although that has opened a domain."""
+    def _is_exempt(self, code: int) -> bool:
+        """May come into any domain: an announced suffix, or No-Operation behind Read IPL."""
+        if code & 0x7F == codes.READ_COUNT:
+            return self.count_suffix and self.domain == 1
         return code == codes.NO_OPERATION and self.previous == codes.READ_IPL
+
+    def _counts_with_data(self) -> bool:
+        """A Read Count of Read Any, but for its suffix, is of the record that is read next."""
+        return self.operation == codes.OPERATION_READ_ANY and not (
+            self.count_suffix and self.domain == 1
+        )
 
     def reset(self) -> None:
         """A clear signal: what was in progress is forgotten; path groups and reservation stay."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from ..base import DataTransfer, command
 from . import codes
 from .codes import Message
+from .operations import OPERATIONS
 from .orientation import (
     COUNT,
     DATA,
@@ -23,12 +24,6 @@ from .orientation import (
 )
 from .track import COUNT_LENGTH, END_MARKER
 
-_DATA_OPERATIONS = frozenset(
-    {codes.OPERATION_READ_DATA, codes.OPERATION_READ_ANY, codes.OPERATION_READ}
-)
-_KEY_DATA_OPERATIONS = frozenset({codes.OPERATION_READ_DATA, codes.OPERATION_READ})
-_TRACK_OPERATIONS = frozenset({codes.OPERATION_READ_TRACKS, codes.OPERATION_READ_TRACKSET})
-
 
 class Read(Orientation):
     """The read commands."""
@@ -38,10 +33,6 @@ class Read(Orientation):
         """Read Data: the current record's data, or the next one's."""
         if not self.domain:
             self.need_position()
-        elif self.operation == codes.OPERATION_READ and not self.multitrack:
-            raise self.rejected(INVALID_SEQUENCE)  # that operation is for multitrack reads
-        elif self.operation not in _DATA_OPERATIONS:
-            raise self.rejected(INVALID_SEQUENCE)
         record = self.record
         if self.place not in (COUNT, KEY):
             record = self.next_record(patient=not self.domain)
@@ -58,8 +49,6 @@ class Read(Orientation):
         """Read Key and Data."""
         if not self.domain:
             self.need_position()
-        elif self.operation not in _KEY_DATA_OPERATIONS:
-            raise self.rejected(INVALID_SEQUENCE)
         if self.place != COUNT:
             self.next_record(patient=not self.domain)
         record, track = self.record, self.track
@@ -73,25 +62,17 @@ class Read(Orientation):
         """Read Count: the next count field."""
         if not self.domain:
             self.need_position()
-        elif self.operation not in _DATA_OPERATIONS and not self._is_suffix():
-            raise self.rejected(INVALID_SEQUENCE)
         record = self.next_record(patient=not self.domain)
         track = self.track
         start = track.starts[record]
         io.give(track.view[start : start + COUNT_LENGTH])
         return None
 
-    def _is_suffix(self) -> bool:
-        """This is the Read Count that the Locate Record announced as the domain's last command."""
-        return self.operation == codes.OPERATION_WRITE and self.count_suffix and self.domain == 1
-
     @either(codes.READ_CKD)
     def read_ckd(self, io: DataTransfer) -> int | None:
         """Read Count, Key and Data: the next record."""
         if not self.domain:
             self.need_position()
-        elif self.operation not in _DATA_OPERATIONS:
-            raise self.rejected(INVALID_SEQUENCE)
         record = self.next_record(patient=not self.domain)
         return self._give_record(io, record)
 
@@ -121,12 +102,9 @@ class Read(Orientation):
         return None
 
     def _need_track_operation(self, oriented: bool) -> None:
-        """Within a domain the start of the track is for Read Data, or Read from there."""
+        """Within the domain of a Read the start of the track is only read from there."""
         self.need_position()
-        if self.domain and not (
-            self.operation == codes.OPERATION_READ_DATA
-            or (self.operation == codes.OPERATION_READ and oriented)
-        ):
+        if self.domain and self.operation == codes.OPERATION_READ and not oriented:
             raise self.rejected(INVALID_SEQUENCE)
 
     @command(codes.READ_IPL)
@@ -141,6 +119,7 @@ class Read(Orientation):
         self.place = DATA
         self.ipl = self.positioned = True
         self.operation = codes.OPERATION_READ_DATA
+        self.commands_of_domain = OPERATIONS[codes.OPERATION_READ_DATA].commands
         self.domain = 1
         io.give(track.view[track.after(record) - track.datas[record] : track.after(record)])
         return None if track.datas[record] else END_OF_FILE
@@ -161,11 +140,7 @@ class Read(Orientation):
     @command(codes.READ_TRACK)
     def read_track(self, io: DataTransfer) -> int | None:
         """Read Track: all records from the next one on, record 0 included, and the end marker."""
-        if (
-            not self.domain
-            or self.operation not in _TRACK_OPERATIONS
-            or self.previous not in _BEFORE_READ_TRACK
-        ):
+        if not self.domain or self.previous not in _BEFORE_READ_TRACK:
             raise self.rejected(INVALID_SEQUENCE)
         if self.previous == codes.READ_TRACK:
             self.advance(self._step())
@@ -200,7 +175,7 @@ class Read(Orientation):
         """
         if not self.control_unit.prefix:
             raise self.rejected(Message.INVALID_COMMAND)
-        if not self.domain or self.operation != codes.OPERATION_READ_TRACKS:
+        if not self.domain:
             raise self.rejected(INVALID_SEQUENCE)
         if self.previous == codes.READ_TRACK_DATA:
             self.advance()

@@ -46,8 +46,6 @@ from .track import (
     survey,
 )
 
-_UPDATES = frozenset({codes.OPERATION_WRITE, codes.OPERATION_WRITE_ANY})
-_FORMATS = frozenset({codes.OPERATION_FORMAT_WRITE, codes.OPERATION_WRITE_TRACK})
 _BEFORE_NEXT_TRACK = frozenset({codes.WRITE_CKD, codes.WRITE_CKD_NEXT_TRACK})
 _TRACK_ROOM: Final = SLOT - HOME_ADDRESS_LENGTH - len(END_MARKER)
 
@@ -105,8 +103,6 @@ class Write(Orientation):
     def write_update_key_data(self, io: DataTransfer) -> int | None:
         """Write Update Key and Data: a new key and new data for the next record of the domain."""
         self._need_update_domain()
-        if self.operation != codes.OPERATION_WRITE:
-            raise self.rejected(INVALID_SEQUENCE)
         self._next_to_update()
         return self._write_key_data(io)
 
@@ -127,13 +123,13 @@ class Write(Orientation):
         if not self.domain and not self.shown & proof:
             raise self.rejected(INVALID_SEQUENCE)
         self._need_write_permission()
-        if self.domain and self.operation != codes.OPERATION_WRITE_TRACK:
+        if self.domain and self.operation == codes.OPERATION_WRITE:
             last = 2 if self.count_suffix else 1
-            if self.operation != codes.OPERATION_WRITE or self.domain != last:
+            if self.domain != last:
                 raise self.rejected(INVALID_SEQUENCE)
 
     def _need_update_domain(self) -> None:
-        if not self.domain or self.operation not in _UPDATES:
+        if not self.domain:
             raise self.rejected(INVALID_SEQUENCE)
         self._need_write_permission()
 
@@ -169,7 +165,7 @@ class Write(Orientation):
     @command(codes.WRITE_CKD)
     def write_ckd(self, io: DataTransfer) -> int | None:
         """Write Count, Key and Data: a new record behind the current one; the rest is erased."""
-        self._need_format(_FORMATS)
+        self._need_format()
         if self.place in (INDEX, END):
             raise self.rejected(INVALID_SEQUENCE)  # record 0 comes first
         self._write_record(io)
@@ -178,13 +174,9 @@ class Write(Orientation):
     @command(codes.WRITE_CKD_NEXT_TRACK)
     def write_ckd_next_track(self, io: DataTransfer) -> int | None:
         """Write Count, Key and Data Next Track: a new record behind record 0 of the next track."""
-        if (
-            not self.domain
-            or self.operation != codes.OPERATION_FORMAT_WRITE
-            or self.previous not in _BEFORE_NEXT_TRACK
-        ):
+        if not self.domain or self.previous not in _BEFORE_NEXT_TRACK:
             raise self.rejected(INVALID_SEQUENCE)
-        self._need_format(_FORMATS)
+        self._need_format()
         self.advance()
         if self.next_on_track(record_zero=True) < 0:
             raise self.stopped(dasd.SENSE1_NO_RECORD_FOUND)
@@ -197,9 +189,7 @@ class Write(Orientation):
         if not self.domain and not self.shown & PROVED_HOME_ADDRESS:
             raise self.rejected(INVALID_SEQUENCE)
         self._need_whole_track_permission()
-        if self.domain and (
-            self.operation != codes.OPERATION_FORMAT_WRITE or not self.whole_track_orientation
-        ):
+        if self.domain and not self.whole_track_orientation:
             raise self.rejected(INVALID_SEQUENCE)
         if self.place != INDEX:
             raise self.rejected(INVALID_SEQUENCE)
@@ -210,9 +200,7 @@ class Write(Orientation):
     def write_home_address(self, io: DataTransfer) -> int | None:
         """Write Home Address: only checked, as flag and address are fixed."""
         self.need_position()
-        if self.domain and not (
-            self.operation == codes.OPERATION_FORMAT_WRITE and self.whole_track_orientation
-        ):
+        if self.domain and not self.whole_track_orientation:
             raise self.rejected(INVALID_SEQUENCE)
         if self.mask & MASK_WRITE_CONTROL != MASK_ALL_WRITES:
             raise self.stopped(dasd.SENSE1_FILE_PROTECTED)
@@ -228,7 +216,7 @@ class Write(Orientation):
     @command(codes.ERASE)
     def erase(self, io: DataTransfer) -> int | None:
         """Erase: the track ends behind the current record. A whole record is taken."""
-        self._need_format({codes.OPERATION_WRITE_TRACK})
+        self._need_format()
         if self.place in (INDEX, END):
             raise self.rejected(INVALID_SEQUENCE)
         _, length = self._take_count(io)
@@ -237,7 +225,7 @@ class Write(Orientation):
         self._end_track(self.after_current())
         return None
 
-    def _need_format(self, operations: frozenset[int] | set[int]) -> None:
+    def _need_format(self) -> None:
         """Reject a format write that neither a domain nor what came before permits."""
         if not self.domain and not self.shown & (PROVED_RECORD | PROVED_WRITTEN):
             raise self.rejected(INVALID_SEQUENCE)
@@ -245,8 +233,6 @@ class Write(Orientation):
             raise self.rejected(INVALID_SEQUENCE)
         if self.image.readonly:
             raise self.write_inhibited()
-        if self.domain and self.operation not in operations:
-            raise self.rejected(INVALID_SEQUENCE)
 
     def _need_whole_track_permission(self) -> None:
         if self.mask & MASK_WRITE_CONTROL != MASK_ALL_WRITES:
@@ -294,7 +280,7 @@ class Write(Orientation):
         The first of a domain begins with the record that was located, the others with record 1. All
         records have the length that the Locate Record gave.
         """
-        self._need_prefix(codes.OPERATION_WRITE_TRACK_DATA)
+        self._need_prefix()
         self._need_write_permission()
         if self.previous == codes.WRITE_TRACK_DATA:
             self.advance()
@@ -323,7 +309,7 @@ class Write(Orientation):
     @command(codes.WRITE_FULL_TRACK)
     def write_full_track(self, io: DataTransfer) -> int | None:
         """Write Full Track: record 0 and all others, as Read Track gives them."""
-        self._need_prefix(codes.OPERATION_WRITE_FULL_TRACK)
+        self._need_prefix()
         self._need_whole_track_permission()
         if self.previous == codes.WRITE_FULL_TRACK:
             self.advance()
@@ -346,8 +332,8 @@ class Write(Orientation):
         self.place = END
         return None
 
-    def _need_prefix(self, operation: int) -> None:
+    def _need_prefix(self) -> None:
         if not self.control_unit.prefix:
             raise self.rejected(Message.INVALID_COMMAND)
-        if not self.domain or self.operation != operation:
+        if not self.domain:
             raise self.rejected(INVALID_SEQUENCE)
