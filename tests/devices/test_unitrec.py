@@ -139,7 +139,7 @@ def test_a_deck_must_be_a_file(tmp_path):
     with pytest.raises(UserError, match="No such file"):
         Reader3505.open(spec("3505", tmp_path / "none"))
     with pytest.raises(UserError, match="not a file"):
-        Reader3505.open(spec("3505", tmp_path))
+        Reader3505.open(spec("3505", "/dev/null"))
 
 
 # ----------------------------------------------------------------------------------------- punch

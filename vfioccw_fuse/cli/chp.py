@@ -8,9 +8,6 @@ import click
 from ..errors import UserError
 from .asking import ask
 
-NO_MEDIUM = ("", "-", "*")
-"""What stands in place of an image where there is none: a drive without a tape."""
-
 
 @click.group(name="chp")
 def chp_command() -> None:
@@ -139,6 +136,8 @@ def absolute(image: str, directory: str | None = None) -> str:
 
     A word that says that there is no medium stays as it is.
     """
+    from ..devices.options import NO_MEDIUM
+
     if image in NO_MEDIUM:
         return image
     return os.path.abspath(os.path.join(directory or "", image))

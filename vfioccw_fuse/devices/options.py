@@ -34,6 +34,8 @@ _NO_NAME = ("Cc", "Zl", "Zp")  # control characters, and what else ends a line
 _MOST_STARTS = 999_999_999
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, None: 1.0}
 _LONGEST_TIME = 3600.0
+NO_MEDIUM: Final = ("", "-", "*")
+"""Words instead of a file for a device without a medium (`*` is Hercules' word)."""
 
 
 # --- declarations ---------------------------------------------------------------------------------

@@ -16,13 +16,11 @@ from ...errors import UserError
 from ...regions import constants as c
 from ...sizes import parse_size
 from ..base import ENDED, UE, DataTransfer, Device, UnitCheck, command
-from ..options import READONLY, SYNC, DeviceSpec, Option, Options, Owner
+from ..options import NO_MEDIUM, READONLY, SYNC, DeviceSpec, Option, Options, Owner
 from . import codes
 from .aws import EARLY_WARNING, AwsTape, MediumError
 from .sense import TROUBLES, Condition, DriveState, unit_status
 
-NO_TAPE: Final = ("", "-", "*")
-"""Words instead of an image for a drive without a tape (`*` is Hercules' word)."""
 SLICE: Final = 64
 """Blocks passed between two looks at the clock."""
 Drive = TypeVar("Drive", bound="TapeDrive")
@@ -79,7 +77,7 @@ class TapeDrive(Device):
     def open(cls: type[Drive], spec: DeviceSpec) -> Drive:
         """Attach the tape image that *spec* names, if any; UserError for what is no tape."""
         tape = None
-        if spec.path not in NO_TAPE:
+        if spec.path not in NO_MEDIUM:
             readonly, capacity = spec.get(READONLY, False), spec.get(LENGTH, None)
             tape = AwsTape.open(spec.path, readonly=readonly, capacity=capacity)
         number = int(spec.schid.rpartition(".")[2], 16)

@@ -21,6 +21,7 @@ from ..base import (
     UnitCheck,
     command,
 )
+from ..ebcdic import CODE_PAGE, DEFAULT, PAGES, CodePage
 from ..options import SENSE_ID, SYNC, DeviceSpec, Options
 from . import codes
 from .output import Output
@@ -39,9 +40,9 @@ CHECK_BITS_PRINTED: Final = 0x04
 """Check Read: this position was compared and printed."""
 
 
-def printable(data: bytes) -> str:
+def printable(data: bytes, page: CodePage) -> str:
     """The text that EBCDIC *data* prints: what has no type on the train leaves a blank."""
-    text = data.decode("cp037")
+    text = page.decode(data).replace("\N{REPLACEMENT CHARACTER}", " ")
     return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
@@ -51,14 +52,15 @@ class Printer1403(Device):
     type_name = "1403"
     description = "printer"
     takes = "plain file, printed at its end"
-    options = Options(SYNC, SENSE_ID)
+    options = Options(SYNC, CODE_PAGE, SENSE_ID)
     words = codes.PRINTER
     sense_length = 2
     sense_id = bytes.fromhex("ff 2821 01 1403 01")
 
-    def __init__(self, name: str, paper: Output) -> None:
+    def __init__(self, name: str, paper: Output, page: CodePage) -> None:
         super().__init__(name)
         self.media = (paper.medium,)
+        self._page = page
         self._paper = paper
         self._code = 0
         self._buffer = bytes(LINE)
@@ -71,7 +73,8 @@ class Printer1403(Device):
     @classmethod
     def open(cls, spec: DeviceSpec) -> Printer1403:
         """Attach the file that *spec* names; UserError when it cannot be written."""
-        return cls(f"printer 1403 {spec.path}", Output(spec.path))
+        page = spec.get(CODE_PAGE, PAGES[DEFAULT])
+        return cls(f"printer 1403 {spec.path}", Output(spec.path), page)
 
     def begin(self) -> None:
         """A new program: the UCS gate is closed."""
@@ -124,7 +127,7 @@ class Printer1403(Device):
         """Write a line, then move the carriage."""
         data = io.take(LINE, variable=True)
         self._buffer = data.ljust(LINE, b"\0")
-        text = printable(data).rstrip(" ")
+        text = printable(data, self._page).rstrip(" ")
         self._put(text.upper() if self._folds else text)
         return self._move()
 
