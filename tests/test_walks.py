@@ -30,6 +30,7 @@ from vfioccw_fuse.memory.space import AddressSpace
 from vfioccw_fuse.regions import constants as c
 from vfioccw_fuse.regions.table import Interface
 from vfioccw_fuse.vfio.control import parse_device
+from vfioccw_fuse.vfio.device import CcwDevice
 from vfioccw_fuse.vfio.iommu import Iommu
 from vfioccw_fuse.vfio.system import System
 
@@ -124,6 +125,10 @@ def storage(tmp_path: Path) -> Iterator[BuiltInStorage]:
     made.close()
 
 
+async def no_medium(device: CcwDevice, path: str) -> None:
+    """Nobody loads one."""
+
+
 @pytest.fixture
 async def visitor(
     tmp_path: Path, storage: BuiltInStorage, nursery: trio.Nursery
@@ -135,7 +140,7 @@ async def visitor(
     system = System(executor, lambda: AddressSpace([storage.range()]), Interface.FULL)
     spec = parse_device(f"fba@{SCHID}:{image}")
     system.add(spec, attach(spec))
-    fs = FileSystem(system.devices, BlockedRequests(str(tmp_path)), "", "")
+    fs = FileSystem(system.devices, BlockedRequests(str(tmp_path)), "", "", no_medium)
     yield Visitor(system, fs, jobs)
     system.close()
 

@@ -54,6 +54,8 @@ COMMANDS: dict[str, Entry] = {
     "umount": Entry("The mount", "mount", "End a mount."),
     "add": Entry("The mount", "chp", "Attach another device while mounted."),
     "remove": Entry("The mount", "chp", "Take a subchannel away while mounted."),
+    "load": Entry("The mount", "chp", "Put a tape, cards or paper into a device in use."),
+    "unload": Entry("The mount", "chp", "Take them out."),
     "chp": Entry("The mount", "chp", "List channel paths, take them away, bring them back."),
     "ls": Entry("Looking", "show", "List the subchannels of a mount, like lscss."),
     "decode": Entry("Looking", "show", "Say in words what an ORB, a CCW, an IRB ... means."),

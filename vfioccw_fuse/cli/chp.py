@@ -1,4 +1,4 @@
-"""`vfioccw chp`, `add` and `remove`: channel paths and subchannels of a running mount."""
+"""`vfioccw chp`, `add`, `remove`, `load`, `unload`: what changes while a mount is in use."""
 
 import os
 from dataclasses import replace
@@ -123,12 +123,47 @@ def remove_command(subchannel: str) -> None:
     Example:
       vfioccw remove /tmp/m/0.0.0314
     """
+    _ask_about(subchannel, {"do": "remove"})
+
+
+@click.command(name="load")
+@click.argument("subchannel", type=click.Path())
+@click.argument("file", type=click.Path())
+def load_command(subchannel: str, file: str) -> None:
+    """Put FILE into the device at SUBCHANNEL (MNT/0.0.0181): a tape, cards, paper.
+
+    It comes in place of the medium that is there; the options of the device hold for it, too. The
+    device tells its guest that it is ready. While a channel program runs that is refused.
+
+    \b
+    Example:
+      vfioccw load /tmp/m/0.0.0181 next.aws
+    """
+    _ask_about(subchannel, {"do": "load", "file": absolute(file)})
+
+
+@click.command(name="unload")
+@click.argument("subchannel", type=click.Path())
+def unload_command(subchannel: str) -> None:
+    """Take the medium out of the device at SUBCHANNEL (MNT/0.0.0181).
+
+    Programs then end with intervention required.
+
+    \b
+    Example:
+      vfioccw unload /tmp/m/0.0.0181
+    """
+    _ask_about(subchannel, {"do": "unload"})
+
+
+def _ask_about(subchannel: str, message: dict[str, str]) -> None:
+    """Send *message* about MNT/SUBCHANNEL; UserError if there is no such subchannel."""
     mnt, schid = os.path.split(os.path.abspath(subchannel))
     if not os.path.lexists(os.path.join(mnt, "irqfd")):
         raise UserError(f"{subchannel}: no subchannel; name its directory, such as MNT/0.0.0313")
     if not os.path.isdir(subchannel):
         raise UserError(f"{schid}: no such subchannel; see vfioccw ls {mnt}")
-    ask(mnt, {"do": "remove", "subchannel": schid})
+    ask(mnt, {**message, "subchannel": schid})
 
 
 def absolute(image: str, directory: str | None = None) -> str:

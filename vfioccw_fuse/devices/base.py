@@ -9,7 +9,7 @@ Commands.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, Self, TypeVar
 
 from ..regions import constants as c
 from ..regions.descriptions import EVERY_DEVICE, DeviceWords
@@ -145,6 +145,10 @@ class Device:
     """
     options: ClassVar[Options[Option[Any]]] = Options()
     """The options of this type, beside those that every device has."""
+    loads: ClassVar[bool] = False
+    """Its medium can be changed while it is attached: `exchange`."""
+    ready: ClassVar[int] = DE
+    """Unsolicited unit status that tells that a medium has come."""
     commands: ClassVar[Mapping[int, Handler]] = {}
     """Command code to handler, built when the class is."""
 
@@ -160,8 +164,8 @@ class Device:
     def __init__(self, name: str) -> None:
         """*name* is what messages and `state` call the device, e.g. "fba 9336 disk.img"."""
         self.name = name
-        self.path = ""
-        """The file that it is attached to, as it was named."""
+        self.spec: DeviceSpec | None = None
+        """How it was attached; None if it was made without that."""
         self.sense = b""
         """Sense data kept until Sense reads it or the next unit check replaces it."""
         self.media: tuple[Medium, ...] = ()
@@ -235,6 +239,16 @@ class Device:
         """Detach the media, without waiting; what was written goes to stable storage meanwhile."""
         for medium in self.media:
             medium.close()
+
+    def exchange(self, other: Self) -> None:
+        """Let the medium go, and take that of *other*, which is done with then.
+
+        *other* is of the same type and attached with the same options, to another file or to none.
+        Only if it `loads`, and while no command is in progress.
+        """
+        self.close()
+        self.name, self.spec = other.name, other.spec
+        self.media, other.media = other.media, ()
 
     async def service(self) -> None:
         """What the device does by itself while attached (an operator's console); default none."""

@@ -90,7 +90,7 @@ def attach(spec: DeviceSpec) -> Device:
     from .options import SENSE_ID, SYNC, SenseId, Sync
 
     device = device_class(spec.type).open(spec)
-    device.path = spec.path
+    device.spec = spec
     if spec.get(SENSE_ID, SenseId.YES) is SenseId.LEGACY:
         device.sense_id = b""
     sync = spec.get(SYNC, Sync.END)

@@ -206,8 +206,8 @@ class TextFile(File):
         if self._apply is None:
             raise OSError(errno.EINVAL, "read-only")
         try:
-            self._apply(data.decode("ascii"))
-        except (UserError, UnicodeDecodeError) as error:
+            self._apply(data.decode(errors="surrogateescape"))
+        except UserError as error:
             raise OSError(errno.EINVAL, str(error)) from None
         return len(data)
 

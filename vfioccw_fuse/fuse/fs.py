@@ -18,9 +18,11 @@ from typing import Any, Final, NoReturn, ParamSpec, TypeVar
 import pyfuse3
 import trio
 
+from ..errors import UserError, printable
 from ..memory.paging import StorageAway
 from ..vfio.device import CcwDevice
 from ..vfio.driver import Processing
+from ..vfio.loading import Loading
 from .blocked import BlockedRequests, Line, Opener
 from .files import File, files_of
 
@@ -111,24 +113,31 @@ class FileSystem(pyfuse3.Operations):
     """The operations of the mount.
 
     Every handler answers at once but those of waiting files, and a write that has to wait for the
-    fault `processing` or for guest storage.
+    fault `processing`, for guest storage or for a medium.
     """
 
     supports_dot_lookup = False
     enable_writeback_cache = False
 
     def __init__(
-        self, devices: Mapping[str, CcwDevice], blocked: BlockedRequests, irqfd: str, memory: str
+        self,
+        devices: Mapping[str, CcwDevice],
+        blocked: BlockedRequests,
+        irqfd: str,
+        memory: str,
+        load: Callable[[CcwDevice, str], Awaitable[None]],
     ) -> None:
         """*devices* is the registry of what there is, by subchannel id.
 
-        *irqfd* and *memory* are what the symlinks of these names say.
+        *irqfd* and *memory* are what the symlinks of these names say. *load* puts a medium into a
+        device.
         """
         super().__init__()
         self._devices = devices
         self._blocked = blocked
         self._irqfd = os.fsencode(irqfd)
         self._memory = os.fsencode(memory)
+        self._load = load
         # What somebody has looked at, and what is removed and still open somewhere.
         self._shown: dict[CcwDevice, SubchannelDirectory] = {}
         self._by_inode: dict[int, SubchannelDirectory] = {}
@@ -347,6 +356,9 @@ class FileSystem(pyfuse3.Operations):
             return len(buf)
         except StorageAway as away:
             return await self._again(file, opener, off, buf, away)
+        except Loading as loading:
+            await self._loaded(opener, loading)
+            return len(buf)
         except Exception as error:
             raise _failed(error) from None
 
@@ -360,6 +372,19 @@ class FileSystem(pyfuse3.Operations):
         except pyfuse3.FUSEError:
             go_on = held.withdraw
         go_on()
+
+    @_answered
+    async def _loaded(self, opener: Opener, loading: Loading) -> None:
+        """Let a request wait for a medium; EINVAL if it cannot be loaded, which is in the log."""
+
+        async def load() -> None:
+            try:
+                await self._load(loading.device, loading.path)
+            except UserError as wrong:
+                log.warning("not loaded: %s", printable(wrong.message))
+                raise OSError(errno.EINVAL, wrong.message) from None
+
+        await self._blocked.wait_for(opener, load)
 
     @_answered
     async def _again(

@@ -35,7 +35,8 @@ from ..memory.backing import BuiltInStorage
 from ..memory.space import AddressSpace
 from ..mountinfo import mounted
 from ..regions.table import Interface
-from ..vfio.control import PATH_STATE, parse_device
+from ..vfio import loading
+from ..vfio.control import EVENTS, PATH_STATE, parse_device
 from ..vfio.device import CcwDevice
 from ..vfio.iommu import Iommu
 from ..vfio.system import System
@@ -44,7 +45,7 @@ from .ending import Ending, EndWriter
 from .fs import FileSystem
 from .irqfd import IrqfdServer
 from .leftovers import HeldDirectory
-from .threads import Threads
+from .threads import Job, Threads
 from .workers import Workers
 
 TMPFS: Final = "/dev/shm"
@@ -158,7 +159,7 @@ class Mount:
         )
         self._irqfd.open()
         self.fs = FileSystem(
-            self._devices, self._blocked, os.fspath(self._irqfd.path), storage.path
+            self._devices, self._blocked, os.fspath(self._irqfd.path), storage.path, self._load
         )
         """The file system."""
         self.runtime_directory = os.fspath(self._irqfd.path.parent)
@@ -204,7 +205,7 @@ class Mount:
         return AddressSpace([self._storage.range()])
 
     async def command(self, message: Mapping[str, object]) -> dict[str, object]:
-        """Do what `vfioccw add`, `remove` and `chp` ask for; UserError says what is wrong."""
+        """Do what `vfioccw add`, `remove`, `load`, `unload`, `chp` ask for; UserError if wrong."""
         match message:
             case {"do": "add", "device": str(text), **rest} if not rest:
                 await self._add(parse_device(text))
@@ -214,6 +215,12 @@ class Mount:
                     self._coming.pop(schid).cancel()
                 else:
                     await self._remove(schid)
+                return {}
+            case {"do": "load", "subchannel": str(schid), "file": str(path), **rest} if not rest:
+                await self._load(self._device(schid), EVENTS["load"].read(path))
+                return {}
+            case {"do": "unload", "subchannel": str(schid), **rest} if not rest:
+                loading.unload(self._device(schid))
                 return {}
             case {"do": "chp", "chpid": str(text), "state": str(word), **rest} if not rest:
                 if not re.fullmatch("[0-9a-fA-F]{1,2}", text):
@@ -229,7 +236,31 @@ class Mount:
                     ]
                 }
             case _:
-                raise UserError('"do" is add, remove or chp, with what belongs to it')
+                raise UserError(
+                    '"do" is add, remove, load, unload or chp, with what belongs to it'
+                )
+
+    def _device(self, schid: str) -> CcwDevice:
+        if schid not in self._devices:
+            raise UserError(f"{schid}: no such subchannel")
+        return self._devices[schid]
+
+    async def _load(self, device: CcwDevice, path: str) -> None:
+        """Put the medium at *path* into *device*; UserError if that cannot be."""
+        model = await self._attach(loading.spec_with(device, path)).wait()
+        if self._devices.get(device.sch.schid) is not device:
+            model.close()
+            raise UserError(f"{device.sch.schid}: removed meanwhile")
+        loading.exchange(device, model)
+
+    def _attach(self, spec: DeviceSpec) -> Job[Device]:
+        """Begin to attach the device of *spec*, in a thread; closed if nobody waits for it."""
+        if not self._own:
+            # The last one: it hides what is mounted there, too.
+            mounts = [mount for mount in mounted() if mount.point == self._mountpoint]
+            self._own = mounts[-1].device if mounts else ""
+        opening = partial(_attach, spec, self._mountpoint, self._own)
+        return self._attaching.start(opening, lambda unwanted: unwanted.close())
 
     async def _add(self, spec: DeviceSpec) -> None:
         """Attach a device while the mount is in use, its medium opened in a thread.
@@ -240,12 +271,7 @@ class Mount:
             raise UserError(f"{spec.schid}: this subchannel is there already")
         if spec.schid in self._coming:
             raise UserError(f"{spec.schid}: this subchannel is being added already")
-        if not self._own:
-            # The last one: it hides what is mounted there, too.
-            mounts = [mount for mount in mounted() if mount.point == self._mountpoint]
-            self._own = mounts[-1].device if mounts else ""
-        opening = partial(_attach, spec, self._mountpoint, self._own)
-        attaching = self._attaching.start(opening, lambda unwanted: unwanted.close())
+        attaching = self._attach(spec)
         model = None
         with trio.CancelScope() as scope:
             self._coming[spec.schid] = scope

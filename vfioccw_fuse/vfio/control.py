@@ -6,6 +6,7 @@ are joined. What is found wrong is found before anything has changed.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,11 +24,13 @@ from ..devices.options import (
     Switch,
     Switches,
     parse_flag,
+    parse_medium,
 )
 from ..errors import UserError
 from ..regions import constants as c
 from ..regions.table import Interface
 from ..sizes import parse_address
+from . import loading
 from .device import CcwDevice
 
 T = TypeVar("T")
@@ -44,6 +47,7 @@ PATH_STATES: Final = {
 _LIMIT = 1 << 31
 _UNIT_STATUS = re.compile(r"(0x)?[0-9a-fA-F]{1,2}")
 _CHPID = re.compile(r"[0-9a-fA-F]{1,2}")
+_LOAD = re.compile(r"(?P<before>(?:[^#]*[\s,])?)load=(?P<file>.*)")
 
 
 def _parse_interface(text: str) -> Interface:
@@ -190,6 +194,16 @@ class Once(Option[T]):
     """Why it cannot happen on this device; empty if it can."""
 
 
+def _parse_file(text: str) -> str:
+    if not os.path.isabs(text):
+        raise UserError("an absolute path, such as /tapes/next.aws; the server is in /")
+    return parse_medium(text)
+
+
+def _load(device: CcwDevice, path: str) -> None:
+    raise loading.Loading(device, path)
+
+
 def _no_req_irq(device: CcwDevice) -> str:
     has = c.VFIO_CCW_REQ_IRQ_INDEX in device.irqs
     return "" if has else f"interface {device.interface} has no req_irq"
@@ -212,6 +226,23 @@ EVENTS: Final[Options[Once[Any]]] = Options(
         parse=_parse_request,
         do=lambda device, request: device.irqs[c.VFIO_CCW_REQ_IRQ_INDEX].signal(),
         hindrance=_no_req_irq,
+    ),
+    Once(
+        word="unload",
+        owner=Owner.SUBCHANNEL,
+        help="the operator takes the medium out: tape, cards, paper",
+        parse=parse_flag,
+        do=lambda device, _: loading.unload(device),
+        hindrance=loading.nothing_loaded,
+    ),
+    Once(
+        word="load",
+        owner=Owner.SUBCHANNEL,
+        metavar="FILE",
+        help="the operator puts this medium in, in place of another; written without other words",
+        parse=_parse_file,
+        do=_load,
+        hindrance=loading.hindrance,
     ),
 )
 """What `control` makes happen."""
@@ -247,19 +278,28 @@ class Control:
         return "".join(f"{line}\n" for line in lines)
 
     def write(self, text: str) -> None:
-        """Do what *text* says; UserError names what is wrong with it, and nothing has changed."""
+        """Do what *text* says; UserError names what is wrong with it, and nothing has changed.
+
+        `Loading` if a medium is to be put in, which may take its time.
+        """
         device = self._device
         words: dict[str, str] = {}
         for line in text.splitlines():
+            loads = _LOAD.match(line)
+            if loads:  # a name may have blanks
+                line, words["load"] = loads["before"], loads["file"].strip()
             for option in line.partition("#")[0].replace(",", " ").split():
                 word, _, value = option.partition("=")
                 words[word] = value
         values = CONTROL.read(words)
+        if "load" in values and len(values) > 1:
+            raise UserError("load: write it without other words; it may fail when they are done")
         events = [event for word, event in EVENTS.items() if word in values]
         for event in events:
             hindrance = event.hindrance(device)
             if hindrance:
-                raise UserError(f"{event.word}={words[event.word]}: {hindrance}")
+                said = f"{event.word}={words[event.word]}" if words[event.word] else event.word
+                raise UserError(f"{said}: {hindrance}")
         BEHAVIOUR.put(device.sch.behaviour, values)
         SWITCHES.put(device, values)
         for event in events:

@@ -20,7 +20,7 @@ def _identity(device: Device) -> list[str]:
             f"devtype: {identity[4:6].hex()}/{identity[6:7].hex()}",
             f"cutype: {identity[1:3].hex()}/{identity[3:4].hex()}",
         ]
-    lines.append(f"medium: {device.path}")
+    lines.append(f"medium: {device.spec.path if device.spec else ''}")
     for medium in device.media[:1]:
         lines += [
             f"medium.reads: {medium.reads}",

@@ -10,7 +10,7 @@ the recorded programs.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar, Final, TypeVar
+from typing import ClassVar, Final, Self, TypeVar
 
 from ...errors import UserError
 from ...regions import constants as c
@@ -49,8 +49,8 @@ LENGTH: Final = Option(
 class TapeDrive(Device):
     """A tape drive with a tape in the AWS format, or without one (image `-`).
 
-    After Rewind Unload the drive has no tape until the
-    subchannel is removed and added, or mounted, again. A clear or a reset does not move the tape.
+    After Rewind Unload the drive has no tape until another is loaded. A clear or a reset does not
+    move the tape.
     """
 
     longest_block: ClassVar[int] = 65535
@@ -58,6 +58,7 @@ class TapeDrive(Device):
     description = "tape drive"
     takes = "AWS image, or - for none"
     options = Options(READONLY, SYNC, LENGTH)
+    loads = True
     unload_status: ClassVar[int] = 0
     """What the control unit adds to the unit status of Rewind Unload."""
 
@@ -87,6 +88,12 @@ class TapeDrive(Device):
         """Take the tape out."""
         super().close()
         self.tape = None
+
+    def exchange(self, other: Self) -> None:
+        """As `Device.exchange`; what protected the tape logically went with it."""
+        super().exchange(other)
+        self.tape, other.tape = other.tape, None
+        self.protected = False
 
     def begin(self) -> None:
         """A new program: what chained commands left behind is gone."""

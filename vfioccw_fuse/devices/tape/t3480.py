@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from ...regions import constants as c
 from ...regions.codec import PATH_GROUP_ID
-from ..base import DataTransfer, command
+from ..base import ATTENTION, DE, UE, DataTransfer, command
 from ..pathgroups import ID_SIZE
 from . import codes
 from .aws import AwsTape
@@ -28,6 +28,7 @@ class Tape3480(TapeDrive):
     type_name = "3480"
     words = codes.T3480
     sense_length = 24
+    ready = ATTENTION | DE | UE  # what Linux's tape_34xx takes for a tape that was inserted
     sense_id = bytes.fromhex("ff 3480 31 3480 31")
     unit = 0xF
     """The model, in sense byte 27."""

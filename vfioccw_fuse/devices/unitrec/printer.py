@@ -10,7 +10,7 @@ Commands: the 2821's (GA24-3312) as far as Hercules has them, its control tape t
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Self
 
 from ..base import (
     ENDED,
@@ -51,7 +51,8 @@ class Printer1403(Device):
 
     type_name = "1403"
     description = "printer"
-    takes = "plain file, printed at its end"
+    takes = "plain file, printed at its end; or - for none"
+    loads = True
     options = Options(SYNC, CODE_PAGE, SENSE_ID)
     words = codes.PRINTER
     sense_length = 2
@@ -59,7 +60,7 @@ class Printer1403(Device):
 
     def __init__(self, name: str, paper: Output, page: CodePage) -> None:
         super().__init__(name)
-        self.media = (paper.medium,)
+        self.media = paper.media
         self._page = page
         self._paper = paper
         self._code = 0
@@ -75,6 +76,13 @@ class Printer1403(Device):
         """Attach the file that *spec* names; UserError when it cannot be written."""
         page = spec.get(CODE_PAGE, PAGES[DEFAULT])
         return cls(f"printer 1403 {spec.path}", Output(spec.path), page)
+
+    def exchange(self, other: Self) -> None:
+        """As `Device.exchange`: other paper, at its first line."""
+        super().exchange(other)
+        self._paper = other._paper
+        self._line = 1
+        self._overprints = False
 
     def begin(self) -> None:
         """A new program: the UCS gate is closed."""

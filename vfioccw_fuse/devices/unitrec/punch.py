@@ -5,7 +5,7 @@ Commands: the 3525's (GA21-9127) as far as Hercules has them; the stackers are o
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Self
 
 from ..base import DataTransfer, Device, command
 from ..options import SYNC, DeviceSpec, Options
@@ -23,7 +23,8 @@ class Punch3525(Device):
 
     type_name = "3525"
     description = "card punch"
-    takes = "file of 80-byte cards, added at its end"
+    takes = "file of 80-byte cards, added at its end; or - for none"
+    loads = True
     options = Options(SYNC)
     words = codes.PUNCH
     sense_length = 1
@@ -31,13 +32,18 @@ class Punch3525(Device):
 
     def __init__(self, name: str, stacker: Output) -> None:
         super().__init__(name)
-        self.media = (stacker.medium,)
+        self.media = stacker.media
         self._stacker = stacker
 
     @classmethod
     def open(cls, spec: DeviceSpec) -> Punch3525:
         """Attach the file that *spec* names; UserError when it is no stack of cards."""
         return cls(f"punch 3525 {spec.path}", Output(spec.path, record=CARD))
+
+    def exchange(self, other: Self) -> None:
+        """As `Device.exchange`: another stacker."""
+        super().exchange(other)
+        self._stacker = other._stacker
 
     @command(*codes.PUNCHES)
     def write_feed_select_stacker(self, io: DataTransfer) -> int | None:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Final, Protocol, Self
 
 from ...errors import UserError
 from ...regions import constants as c
@@ -211,6 +211,7 @@ class Reader3505(Device):
     type_name = "3505"
     description = "card reader"
     takes = "file of 80-byte cards, or a text with ascii; a directory of them; or - for none"
+    loads = True
     words = codes.READER
     sense_length = 4
     sense_id = bytes.fromhex("ff 3505 01 3505 01")
@@ -249,6 +250,12 @@ class Reader3505(Device):
             raise
         name = f"reader 3505 {spec.path}"
         return cls(name, tuple(media), Files(hoppers), end_of_file=spec.get(EOF, False))
+
+    def exchange(self, other: Self) -> None:
+        """As `Device.exchange`: other cards in the hopper."""
+        super().exchange(other)
+        self._hopper = other._hopper
+        self._ran_empty = False
 
     def take_sense(self) -> bytes:
         """The sense data; a reader that ran out of cards tells so without being asked to read."""
