@@ -52,7 +52,7 @@ def guest(lab: Lab) -> Iterator[Guest]:
 def test_the_guest_sees_what_the_devices_say_of_themselves(guest: Guest) -> None:
     seen = guest.check("cd /sys/bus/ccw/devices; cat */devtype */cutype").split()
     types = [kind.partition("/")[0] for kind in seen]
-    assert types == ["9336", "3390", "3390", "6310", "3990", "3990"]
+    assert types == ["9336", "3390", "3390", "6310", "2107", "2107"]
 
 
 def test_fba_whole_disk(guest: Guest, images: dict[str, Path]) -> None:
