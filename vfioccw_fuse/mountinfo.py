@@ -24,6 +24,7 @@ _MAGIC: Final = {
     0xEF53: "ext4",
     0x58465342: "xfs",
     0x9123683E: "btrfs",
+    0x794C7630: "overlay",
     0x65735546: "fuse",
     0x6969: "nfs",
     0x517B: "smb",

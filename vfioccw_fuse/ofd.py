@@ -43,9 +43,13 @@ def give_back(fd: int, start: int, length: int = 1) -> None:
     _call(fd, fcntl.F_OFD_SETLK, fcntl.F_UNLCK, start, length)
 
 
-def hindrance(fd: int, start: int, length: int = 1) -> Range | None:
-    """A lock of another open file, shared or not, in a range; None if nobody has one there."""
-    kind, _, at, size, _ = _FLOCK.unpack(_call(fd, fcntl.F_OFD_GETLK, fcntl.F_WRLCK, start, length))
+def hindrance(fd: int, start: int, length: int = 1, *, shared: bool = False) -> Range | None:
+    """A lock of another open file in a range; None if nobody has one there.
+
+    It may be a shared one, unless what it would hinder is only *shared*.
+    """
+    wanted = fcntl.F_RDLCK if shared else fcntl.F_WRLCK
+    kind, _, at, size, _ = _FLOCK.unpack(_call(fd, fcntl.F_OFD_GETLK, wanted, start, length))
     return None if kind == fcntl.F_UNLCK else Range(at, size)
 
 

@@ -13,7 +13,7 @@ import logging
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Final
 
-from ..devices.base import CE, DE, ENDED, EQUIPMENT_CHECK, SM, UC, NotReady
+from ..devices.base import CE, DE, ENDED, EQUIPMENT_CHECK, SM, UC, Busy, NotReady
 from ..devices.options import Fault
 from ..regions import constants as c
 from ..regions.layouts import Orb
@@ -182,8 +182,13 @@ class ChannelProgram:
             measurement.function_pending_ns += waited
         elif self.status:
             measurement.device_active_only_ns += waited
-        elif not self._sch.scsw.ctrl & SUSPENDED:
+        elif self._sch.scsw.ctrl & SUSPENDED:
+            pass
+        elif self._answered:
             measurement.device_disconnect_ns += waited
+        else:
+            measurement.function_pending_ns += waited
+            measurement.device_busy_ns += waited
 
     def _execute(self) -> Pause | Waits | None:
         """As `run`."""
@@ -191,6 +196,7 @@ class ChannelProgram:
         pending = sch.pending
         measured = sch.measurement
         device = sch.device
+        shared = device.shared
         io = self.io
         ccws = self.ccws
         burst = BURST
@@ -215,9 +221,13 @@ class ChannelProgram:
                         if self._inject(fault):
                             return None
                 try:
-                    status = device.execute(ccws.code, io)
+                    if shared:
+                        status = device.execute_shared(ccws.code, io)
+                    else:
+                        status = device.execute(ccws.code, io)
                 except NotReady as wait:
-                    self._accepted()
+                    if self._answered or type(wait) is not Busy:
+                        self._accepted()
                     return wait.event
                 if device.secures:
                     status = device.secure(status)

@@ -27,6 +27,6 @@ class Measurement:
     device_active_only_ns: int = 0
     """Time from channel end to device end."""
     device_busy_ns: int = 0
-    """Time in which the device was busy: it answers once, so there is none."""
+    """Time in which another system kept the first command off: `shared` devices alone."""
     initial_command_response_ns: int = 0
     """Time in which the device answered the first command."""

@@ -371,6 +371,8 @@ class Subchannel:
 
         *cstat* has the PCI bit if the CCW with the suspend flag has the PCI flag, too.
         """
+        if self.device.shared:
+            self.device.leave()
         scsw = self.scsw
         self.pmcw.lpum = program.io.path
         scsw.cpa = program.ccws.cpa
@@ -401,6 +403,8 @@ class Subchannel:
         """The start function ends: primary and, unless *device_active*, secondary status."""
         if program is not self.program:
             return
+        if self.device.shared:
+            self.device.leave()
         io = program.io
         pmcw = self.pmcw
         pmcw.lpum = io.path
@@ -490,5 +494,5 @@ class Subchannel:
     def quiesce(self) -> None:
         """Drop the function in progress and every status, without an interruption."""
         self._drop_program()
-        self.device.reset()
+        self.device.system_reset()
         self.pending.forget()

@@ -16,8 +16,7 @@ from ..regions.descriptions import EVERY_DEVICE, DeviceWords
 from .options import DeviceSpec, Option, Options
 
 if TYPE_CHECKING:
-    import trio
-
+    from ..strand import Waits
     from .medium import Medium
 
 CE: Final = c.SCSW_DSTAT_CHANNEL_END
@@ -104,9 +103,17 @@ class NotReady(Exception):
     What it has taken before stays taken: the transfer goes on where the handler left it.
     """
 
-    def __init__(self, event: trio.Event) -> None:
+    def __init__(self, event: Waits) -> None:
         super().__init__("device waits")
         self.event = event
+
+
+class Busy(NotReady):
+    """The device does not take the command: another system uses it. The channel tries again.
+
+    Of a program's first command that is a busy device at initial selection: the start function
+    stays pending (PoP 16, *Busy*).
+    """
 
 
 Handler = Callable[[Any, DataTransfer], int | None]
@@ -172,8 +179,16 @@ class Device:
         """The files that it reads and writes."""
         self.secures = False
         """Each command that writes ends when its data is on stable storage (`sync=always`)."""
+        self.shared = False
+        """Other systems use its medium, too: it is asked by `execute_shared`, and told by `leave`
+        of each program's end."""
         self.attention: Callable[[int], None] = lambda status: None
         """Presents unsolicited unit status; set by the subchannel that the device is behind."""
+
+    @property
+    def reserved(self) -> str:
+        """Who has reserved it: `here`, `elsewhere` or `none`; empty unless it is `shared`."""
+        return ""
 
     @classmethod
     def open(cls, spec: DeviceSpec) -> Device:
@@ -201,6 +216,13 @@ class Device:
             self.sense = check.sense
             return check.status
         return ENDED if status is None else status
+
+    def execute_shared(self, code: int, io: DataTransfer) -> int:
+        """As `execute`, of a device that is `shared`; Busy while another system has it."""
+        return self.execute(code, io)
+
+    def leave(self) -> None:
+        """The channel program has ended, or is suspended. Asked for only if it is `shared`."""
 
     def secure(self, status: int) -> int:
         """A command ends with *status*: wait until what it wrote is on stable storage.
@@ -234,6 +256,10 @@ class Device:
     def reset(self) -> None:
         """A clear signal or system reset: drop what is in progress; the medium is untouched."""
         self.sense = b""
+
+    def system_reset(self) -> None:
+        """The system behind the channel is reset, or has gone: as `reset`."""
+        self.reset()
 
     def close(self) -> None:
         """Detach the media, without waiting; what was written goes to stable storage meanwhile."""

@@ -56,6 +56,8 @@ READ_AHEAD: Final = 256 << 10
 """Most bytes that a thread reads at once for a program that reads on and on."""
 ON_DISK: Final = frozenset({"ext4", "xfs", "btrfs"})
 """File systems of local disks, whose page cache answers for them mostly; ext2 and 3 are ext4."""
+LOCKS_AT_ONCE: Final = ON_DISK | IN_MEMORY | {"overlay"}
+"""File systems whose locks are the kernel's own; those of a server may have to be waited for."""
 
 
 class Access(enum.StrEnum):
@@ -97,11 +99,12 @@ class Job:
 class _Shared:
     """What all have in common who use one file, by whatever name."""
 
-    __slots__ = ("__weakref__", "changes", "jobs", "left_alone")
+    __slots__ = ("__weakref__", "changes", "jobs", "left_alone", "settled")
 
     def __init__(self) -> None:
         self.jobs: dict[Job, None] = {}
         self.left_alone: dict[Job, None] = {}
+        self.settled: list[Callable[[], None]] = []
         self.changes = 0
 
 
@@ -121,8 +124,8 @@ class Medium:
 
     __slots__ = (
         "_ahead_at", "_closed", "_hold", "_jobs", "_least", "_next", "_quick_until", "_seen",
-        "_shared", "_syncing", "_system", "_told", "ahead", "ending", "fd", "noted", "path",
-        "reads", "size_at_open", "sync", "unsynced", "writes",
+        "_shared", "_syncing", "_system", "_told", "ahead", "ending", "fd", "locks_at_once",
+        "noted", "path", "reads", "size_at_open", "sync", "unsynced", "writes",
     )  # fmt: skip
 
     def __init__(
@@ -132,6 +135,7 @@ class Medium:
         *,
         on_disk: bool = True,
         in_memory: bool = False,
+        locks_at_once: bool = True,
         held: Hold | None = None,
     ) -> None:
         """Take over *fd*, a regular file or a block device; `Medium.open` knows its file system.
@@ -150,6 +154,8 @@ class Medium:
         """How it is written."""
         self._hold = held
         status = os.fstat(fd)
+        self.locks_at_once = locks_at_once
+        """Its file system has locks (`ofd`), and one of them needs no waiting."""
         with _entering:
             key = identity(status)
             self._shared = _files.get(key) or _Shared()
@@ -202,8 +208,11 @@ class Medium:
                         path,
                     )
             return cls(
-                path, fd, on_disk=system in ON_DISK, in_memory=system in IN_MEMORY, held=held
-            )
+                path, fd, on_disk=system in ON_DISK, in_memory=system in IN_MEMORY,
+                locks_at_once=(held is None or held.locked)
+                and (stat.S_ISBLK(kind) or system in LOCKS_AT_ONCE),
+                held=held,
+            )  # fmt: skip
         except BaseException:
             if held is not None:
                 held.end()
@@ -481,10 +490,21 @@ class Medium:
         while left_alone and on_strand():
             park(next(iter(left_alone)))
 
+    def once_settled(self, call: Callable[[], None]) -> None:
+        """Call *call* as soon as no program that has been ended writes any more: now, mostly."""
+        if self._shared.left_alone:
+            self._shared.settled.append(call)
+        else:
+            call()
+
     def _ended(self, job: Job) -> None:
         shared = self._shared
         del shared.jobs[job]
         shared.left_alone.pop(job, None)
+        if shared.settled and not shared.left_alone:
+            settled, shared.settled = shared.settled, []
+            for call in settled:
+                call()
         if job.writes:
             # What was read meanwhile may be from before it.
             shared.changes += 1

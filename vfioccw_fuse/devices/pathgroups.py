@@ -1,9 +1,9 @@
 """Path groups: which channel paths of a device a host has put together, under an id of its own.
 
 Set Path Group ID and Sense Path Group ID are the same on disks and on tapes; what a control unit
-rejects, and what it shows beside the group, stands with its commands. There is one host here, so
-that all of it is book-keeping: nobody is kept away. Rules: kernel `cio.h` (`struct pgid`) and
-`device_pgid.c`.
+rejects, and what it shows beside the group, stands with its commands. All paths of a subchannel
+lead to one host, so that the groups are book-keeping: they keep nobody away. Rules: kernel `cio.h`
+(`struct pgid`) and `device_pgid.c`.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ UNGROUPED: Final = c.SNID_STATE1_UNGROUPED << c.SNID_STATE1_SHIFT
 GROUPED: Final = c.SNID_STATE1_GROUPED << c.SNID_STATE1_SHIFT
 RESERVED_HERE: Final = c.SNID_STATE2_RESVD_SELF << c.SNID_STATE2_SHIFT
 """The host has reserved the device, or assigned it to itself."""
+RESERVED_ELSEWHERE: Final = c.SNID_STATE2_RESVD_ELSE << c.SNID_STATE2_SHIFT
+"""Another host has reserved the device."""
 MULTIPATH_MODE: Final = c.SNID_STATE3_MULTI_PATH << c.SNID_STATE3_SHIFT
 
 

@@ -27,6 +27,8 @@ def _identity(device: Device) -> list[str]:
             f"medium.writes: {medium.writes}",
             f"medium.sync: {medium.sync}",
         ]
+    if device.reserved:
+        lines.append(f"reservation: {device.reserved}")
     return lines
 
 

@@ -377,6 +377,8 @@ SENSE1_IMPRECISE_ENDING: Final = 0x01
 SENSE2_ENVIRONMENTAL_DATA: Final = 0x10
 MEDIUM_ERROR: Final = 0x10
 """Byte 7, format 1 message 0: the drive failed; here, an access to the image file."""
+ALLEGIANCE_TERMINATED: Final = 0x3F
+"""Byte 7, format 3 message F: another system took the device away by Unconditional Reserve."""
 COMPATIBLE_24_BYTES: Final = 0x80
 """Byte 27: bytes 0 to 23 follow the 24-byte formats."""
 
@@ -500,7 +502,9 @@ def _further(data: bytes) -> list[Row]:
     elif len(data) > 7:
         form, message = data[7] >> 4, data[7] & 0x0F
         words = f"format {form:X}: {_FORMATS.get(form, 'reserved')}"
-        if form == 0:
+        if data[7] == ALLEGIANCE_TERMINATED:
+            words += ", allegiance terminated"
+        elif form == 0:
             words += f", {_MESSAGES_0.get(message, f'message {message:X}')}"
         else:
             words += f", message {message:X}"

@@ -54,7 +54,11 @@ class Eckd3390(Control, Search, Read, Write, Subsystem):
     @classmethod
     def open(cls, spec: DeviceSpec) -> Eckd3390:
         """Attach the image that *spec* names; UserError says what is wrong."""
-        image = CkdImage.open(spec.path, spec.get(READONLY, False), spec.get(SHARED, False))
+        readonly, shared = spec.get(READONLY, False), spec.get(SHARED, False)
+        image = CkdImage.open(spec.path, readonly, shared)
         number = int(spec.schid.rpartition(".")[2], 16)
         control_unit = spec.get(CU, CONTROL_UNITS[DEFAULT])
-        return cls(image, control_unit, spec.get(SERIAL, None), number)
+        device = cls(image, control_unit, spec.get(SERIAL, None), number)
+        if shared and not readonly:
+            device.share(image.media[0])
+        return device

@@ -14,7 +14,8 @@ from typing import Final
 
 from ...regions import constants as c
 from .. import dasd
-from ..base import ENDED, UC, UE, DataTransfer, Device, F, UnitCheck, command
+from ..base import ENDED, UC, UE, DataTransfer, F, UnitCheck, command
+from ..reservation import Reservable
 from . import codes, sense
 from .codes import KEEP_INDEX, MASK_NO_SEEKS, MASK_SEEK_CONTROL, MULTITRACK, Message
 from .control_unit import ControlUnit
@@ -70,7 +71,7 @@ def either(code: int) -> Callable[[F], F]:
     return command(code, code | MULTITRACK)
 
 
-class Orientation(Device):
+class Orientation(Reservable):
     """The mechanism and the state of one channel program; subclasses add the commands."""
 
     sense_length = sense.LENGTH
@@ -199,7 +200,8 @@ class Orientation(Device):
         self.begin()
 
     def close(self) -> None:
-        """Give the image back."""
+        """Give the image back, and what was reserved."""
+        super().close()
         self.image.close()
         self.track.number = -1
 
@@ -214,6 +216,15 @@ class Orientation(Device):
     def cannot_write(self) -> UnitCheck:
         """Equipment check: the image could not be written, or read."""
         return self.failed(c.SNS0_EQUIPMENT_CHECK, dasd.SENSE1_PERMANENT_ERROR, codes.MEDIUM_ERROR)
+
+    def lost(self) -> UnitCheck:
+        """Equipment check, allegiance terminated: Linux knows a lost reservation by that."""
+        data = sense.build(
+            c.SNS0_EQUIPMENT_CHECK, 0, codes.ALLEGIANCE_TERMINATED,
+            self.cylinder, self.head, self.image.cylinders,
+            byte2=codes.SENSE2_ENVIRONMENTAL_DATA,
+        )  # fmt: skip
+        return UnitCheck(data, UC)
 
     def rejected(self, message: Message) -> UnitCheck:
         """Command reject, format 0."""

@@ -17,7 +17,9 @@ WIDE_CYLINDERS: Final = 4095
 """The last cylinder number that bytes 5 and 6 can name; on larger volumes both are ff."""
 
 
-def build(byte0: int, byte1: int, message: int, cylinder: int, head: int, cylinders: int) -> bytes:
+def build(
+    byte0: int, byte1: int, message: int, cylinder: int, head: int, cylinders: int, byte2: int = 0
+) -> bytes:
     """Sense data for an access mechanism at *cylinder* and *head* of a volume of *cylinders*.
 
     *message* is byte 7 whole: format in the high half, message in the low.
@@ -25,6 +27,7 @@ def build(byte0: int, byte1: int, message: int, cylinder: int, head: int, cylind
     data = bytearray(LENGTH)
     data[0] = byte0
     data[1] = byte1
+    data[2] = byte2
     if cylinders > WIDE_CYLINDERS:
         data[5] = data[6] = 0xFF
     else:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from typing import Final
 
+from ...regions import constants as c
 from ...regions.codec import PATH_GROUP_ID
 from ...regions.layouts import PathGroupId
 from .. import pathgroups
@@ -28,6 +29,17 @@ MESSAGE_ID_LENGTH: Final = 4
 class Subsystem(Orientation):
     """The commands that do not touch the medium."""
 
+    unreserved = frozenset(
+        {
+            codes.SENSE,
+            c.CCW_CMD_SENSE_ID,
+            codes.SENSE_PATH_GROUP_ID,
+            codes.SET_PATH_GROUP_ID,
+            codes.UNCONDITIONAL_RESERVE,
+            codes.RESET_ALLEGIANCE,
+        }
+    )
+
     def __init__(
         self, name: str, image: CkdImage, control_unit: ControlUnit, serial: str, device: int
     ) -> None:
@@ -35,8 +47,6 @@ class Subsystem(Orientation):
         super().__init__(name, image, control_unit)
         self.serial = serial
         self.device = device
-        self.reserved = False
-        """Reserve was done and Release was not. With one host nobody is kept out."""
         self._groups = PathGroups()
         self._suspended_first = False
         """The Suspend Multipath Reconnection done last was the first command of its program."""
@@ -99,11 +109,15 @@ class Subsystem(Orientation):
 
     @command(codes.SENSE_PATH_GROUP_ID)
     def sense_path_group_id(self, io: DataTransfer) -> int | None:
-        """Sense Path Group ID: the state of this path, and the group it is in."""
+        """Sense Path Group ID: the state of this path, the group it is in, who has reserved."""
         self._need_first()
         self.only_next = NOTHING
         path = self._groups.path(io.path)
-        state = path.state | (pathgroups.RESERVED_HERE if self.reserved else 0)
+        state = path.state
+        if self.reservation.owned:
+            state |= pathgroups.RESERVED_HERE
+        elif self.reservation.elsewhere:
+            state |= pathgroups.RESERVED_ELSEWHERE
         io.give(PATH_GROUP_ID.pack(PathGroupId(state, path.group)))
         return None
 
@@ -125,11 +139,19 @@ class Subsystem(Orientation):
 
     # ------------------------------------------------------------------ reservation
 
-    @command(codes.RESERVE, codes.UNCONDITIONAL_RESERVE)
+    @command(codes.RESERVE)
     def reserve(self, io: DataTransfer) -> int | None:
-        """Device Reserve and Unconditional Reserve: then as Sense."""
+        """Device Reserve: then as Sense."""
         self._need_first()
-        self.reserved = True
+        self.reservation.reserve()
+        io.give(self.take_sense())
+        return None
+
+    @command(codes.UNCONDITIONAL_RESERVE)
+    def unconditional_reserve(self, io: DataTransfer) -> int | None:
+        """Unconditional Reserve: then as Sense."""
+        self._need_first()
+        self.reservation.steal()
         io.give(self.take_sense())
         return None
 
@@ -138,7 +160,7 @@ class Subsystem(Orientation):
         """Device Release: then as Sense."""
         if self.extent_defined or self.mask_set or self.ipl:
             raise self.rejected(INVALID_SEQUENCE)
-        self.reserved = False
+        self.reservation.release()
         io.give(self.take_sense())
         return None
 
@@ -146,7 +168,7 @@ class Subsystem(Orientation):
     def reset_allegiance(self, io: DataTransfer) -> int | None:
         """Reset Allegiance: whether the device was reserved, and by which path group."""
         self._need_first()
-        state = 0x90 if self.reserved else 0x80
+        state = 0x90 if self.reservation.owned else 0x80
         io.give(bytes([state, 0x20, 0, 0, 0, *self._groups.path(io.path).group]).ljust(32, b"\0"))
         return None
 

@@ -13,11 +13,12 @@ from typing import ClassVar, Final, NoReturn
 from ...errors import UserError
 from ...regions import constants as c
 from .. import dasd
-from ..base import EQUIPMENT_CHECK, DataTransfer, Device, UnitCheck, command
+from ..base import EQUIPMENT_CHECK, DataTransfer, UnitCheck, command
 from ..identify import Kind, identify
 from ..locks import Use
 from ..medium import Medium
 from ..options import READONLY, SHARED, SYNC, DeviceSpec, Option, Options, Owner
+from ..reservation import Reservable
 from . import codes
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ FORMAT: Final = Option(
 )
 
 
-class Fba(Device):
+class Fba(Reservable):
     """A fixed-block disk. Its image is open for as long as the device is attached."""
 
     type_name: ClassVar[str] = "fba"
@@ -61,6 +62,7 @@ class Fba(Device):
     blocks_per_group: ClassVar[int] = 63
     blocks_per_access_position: ClassVar[int] = 315
     sense_id = bytes.fromhex("ff631001933600")
+    unreserved = frozenset({c.CCW_CMD_BASIC_SENSE, c.CCW_CMD_SENSE_ID, dasd.SLCK})
 
     def __init__(self, medium: Medium, readonly: bool) -> None:
         """*medium* is the image, of whole blocks; the device closes it."""
@@ -82,14 +84,17 @@ class Fba(Device):
 
         UserError, too, while somebody uses it who does not bear that.
         """
-        readonly = spec.get(READONLY, False)
-        medium = open_image(spec.path, Use.of(readonly=readonly, shared=spec.get(SHARED, False)))
+        readonly, shared = spec.get(READONLY, False), spec.get(SHARED, False)
+        medium = open_image(spec.path, Use.of(readonly=readonly, shared=shared))
         try:
             _check_image(medium, as_it_is=spec.get(FORMAT, None) is not None)
         except BaseException:
             medium.close()
             raise
-        return cls(medium, readonly)
+        device = cls(medium, readonly)
+        if shared and not readonly:
+            device.share(medium)
+        return device
 
     def begin(self) -> None:
         """An extent, what it permits and a located domain hold for one channel program."""
@@ -104,8 +109,8 @@ class Fba(Device):
         """As `Device.execute`; what was located is good for the next command only."""
         located = self._located
         if located is None:
-            return Device.execute(self, code, io)
-        status = Device.execute(self, code, io)
+            return Reservable.execute(self, code, io)
+        status = Reservable.execute(self, code, io)
         if self._located is located:
             self._located = None
         return status
@@ -216,9 +221,24 @@ class Fba(Device):
         )
         return codes.CHARACTERISTICS.pack(told)
 
-    @command(dasd.SLCK, dasd.RESERVE, dasd.RELEASE)
+    @command(dasd.RESERVE)
     def reserve(self, io: DataTransfer) -> int | None:
-        """Reserve and release: there is one system, so only the sense data is given."""
+        """Device Reserve: then as Sense."""
+        self.reservation.reserve()
+        io.give(self.take_sense())
+        return None
+
+    @command(dasd.SLCK)
+    def unconditional_reserve(self, io: DataTransfer) -> int | None:
+        """Unconditional Reserve: then as Sense."""
+        self.reservation.steal()
+        io.give(self.take_sense())
+        return None
+
+    @command(dasd.RELEASE)
+    def release(self, io: DataTransfer) -> int | None:
+        """Device Release: then as Sense."""
+        self.reservation.release()
         io.give(self.take_sense())
         return None
 
