@@ -23,7 +23,7 @@ from .apt import ARCHITECTURE, Apt, first_that_has
 from .archive import Archive
 from .given import check_kernel, check_program, read_module
 
-GENERATION: Final = 4
+GENERATION: Final = 5
 """Part of the cache's name: one more when what is kept here changes."""
 KERNEL_PACKAGE: Final = "linux-image-s390x"
 """The package that depends on the current kernel's."""
@@ -36,7 +36,7 @@ FORMERLY: Final = ("crc32c_generic",)
 """Loaded first by kernels that have it: ext4 asked for it by another name (until 6.13)."""
 TOOL_PACKAGES: Final = ("s390-tools", "e2fsprogs", "fio")
 TOOLS: Final = (
-    *("sbin/dasdfmt", "sbin/fdasd", "sbin/dasdview", "sbin/zipl"),
+    *("sbin/dasdfmt", "sbin/fdasd", "sbin/dasdview", "sbin/tunedasd", "sbin/zipl"),
     *("sbin/mke2fs", "sbin/e2fsck", "bin/fio"),
 )
 """Below /usr, where all of it is since Debian 13."""
