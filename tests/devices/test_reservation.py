@@ -19,9 +19,10 @@ import trio
 from lab import programs
 from lab.nolocks import nolocks
 from lab.programs import CC, ENDED, FORMAT1, SLI, UC
+from lab.slowfs import slow_files
 from tests.devices.eckd.drive import extent, locate, make_volume
 from tests.devices.unit import Unit, attached, ccw, spec
-from tests.machine import DATA, PROGRAM
+from tests.machine import DATA, PARAMETERS, PROGRAM
 from vfioccw_fuse import ofd
 from vfioccw_fuse.devices.catalog import attach
 from vfioccw_fuse.devices.reservation import IN_USE, WANTED
@@ -399,3 +400,25 @@ async def test_without_locks_it_holds_within_the_mount(
             await one.run(reserve(RESERVE))
             await two.run(reserve(STEAL))
             assert (await one.run(ccw(NOP))).dstat == UC
+
+
+@pytest.mark.parametrize("kind", ["fba"])
+async def test_a_write_that_was_halted_keeps_others_off_until_it_has_ended(
+    kind: str, tmp_path: Path
+) -> None:
+    """It cannot be called back: what was reserved meanwhile would be changed by it."""
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "disk").write_bytes(bytes(64 << 10))
+    with slow_files(tmp_path / "slow", tmp_path / "files") as slow:
+        async with systems(kind, slow.path / "disk") as (one, two):
+            slow.hold("write")
+            one.store(PARAMETERS, programs.extent(1) + programs.locate(programs.WRITING, 1))
+            chained = [ccw(code, size, at, 0) for code, _, size, at in programs.located(PARAMETERS)]
+            one.start(*chained, ccw(0x41, 512, DATA, 0))
+            await trio.to_thread.run_sync(slow.until_held, "write")
+            assert one.sch.hsch() == 0
+            await one.ending()
+            two.start(reserve(RESERVE))
+            await stays_pending(two)
+            slow.release("write")
+            assert (await two.ending()).dstat == ENDED

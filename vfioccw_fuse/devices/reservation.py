@@ -125,7 +125,7 @@ class SharedReservation(Reservation):
     @property
     def elsewhere(self) -> bool:
         """Another system has reserved the disk."""
-        return ofd.hindrance(self._fd, IN_USE, shared=True) is not None
+        return self._fd >= 0 and ofd.hindrance(self._fd, IN_USE, shared=True) is not None
 
     def _busy(self) -> Busy:
         seconds = min(FIRST_LOOK * (1 << self._looks), LAST_LOOK)
