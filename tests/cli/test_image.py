@@ -36,6 +36,19 @@ def test_the_size_is_said_once(tmp_path):
         assert "either --size or --blocks" in complaint(done)
 
 
+@pytest.mark.parametrize("force", [(), ("--force",)])
+@pytest.mark.parametrize("words", [("fba", "--size=512"), ("3390", "--cylinders=1"), ("tape",)])
+def test_a_link_to_nothing_is_named_with_its_target(tmp_path, words, force):
+    link = tmp_path / "disk.img"
+    link.symlink_to("no where")
+    done = vfioccw("image", "create", words[0], link, *words[1:], *force)
+    assert done.returncode == 1
+    assert complaint(done).endswith(
+        f"{link}: a link to no where, which is not there; name that, or remove the link"
+    )
+    assert (os.readlink(link), os.listdir(tmp_path)) == ("no where", ["disk.img"])
+
+
 def test_an_existing_file_is_kept_without_force(tmp_path):
     path = tmp_path / "disk.img"
     path.write_bytes(b"precious")

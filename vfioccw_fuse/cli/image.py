@@ -99,6 +99,7 @@ def create_3390(file: str, cylinders: int, volser: str | None, layout: str, forc
     """
     from ..devices.eckd import volume
 
+    _refuse_dangling(file)
     volume.create(file, cylinders, volser, cast("volume.Format", layout), replace=force)
     click.echo(f"{file}: 3390, {cylinders} cylinders of 15 tracks, format {layout}")
 
@@ -125,8 +126,18 @@ def _make_sparse(path: str, size: int, force: bool) -> None:
     """
     from ..devices.locks import replacing
 
+    _refuse_dangling(path)
     with replacing(path) if force else contextlib.nullcontext():
         _make_empty(path, size, force)
+
+
+def _refuse_dangling(path: str) -> None:
+    """UserError if *path* is a link to a file that is not there."""
+    if os.path.islink(path) and not os.path.exists(path):
+        raise UserError(
+            f"{path}: a link to {os.readlink(path)}, which is not there; name that, or remove the "
+            "link"
+        )
 
 
 def _make_empty(path: str, size: int, force: bool) -> None:
