@@ -25,7 +25,7 @@ from tests.devices.unit import Unit, attached, ccw, spec
 from tests.machine import DATA, PARAMETERS, PROGRAM
 from vfioccw_fuse import ofd
 from vfioccw_fuse.devices.catalog import attach
-from vfioccw_fuse.devices.reservation import IN_USE, WANTED
+from vfioccw_fuse.devices.reservation import IN_USE, WAITED_FOR, WANTED
 
 NOP, SENSE, SENSE_ID, SNID, SPID, RSTA = 0x03, 0x04, 0xE4, 0x34, 0xAF, 0x44
 RESERVE, RELEASE, STEAL = 0xB4, 0x94, 0x14
@@ -141,6 +141,7 @@ async def test_what_waits_can_be_cancelled_halted_and_cleared(kind: str, disk: P
                     ending = await one.ending()
                     assert (ending.dstat, ending.cstat) == (0, 0)
                 assert not locked(disk, WANTED)
+                assert not locked(disk, WAITED_FOR)
         ofd.give_back(other, IN_USE)
         assert not locked(disk, IN_USE)
         assert (await one.run(ccw(NOP))).dstat == ENDED
@@ -193,6 +194,25 @@ async def test_reserve_waits_for_the_programs_of_others(kind: str, disk: Path) -
             assert (await one.ending()).dstat == ENDED
             await one.run(reserve(RELEASE))
         assert ofd.take(other, IN_USE)
+    os.close(other)
+
+
+async def test_who_waits_to_have_the_disk_alone_is_next(kind: str, disk: Path) -> None:
+    """Programs of others that follow each other, or overlap, would keep it off for ever."""
+    other = os.open(disk, os.O_RDWR)
+    async with systems(kind, disk) as (one, two):
+        assert ofd.take(other, IN_USE, shared=True)
+        assert (await two.run(ccw(NOP))).dstat == ENDED
+        one.start(reserve(RESERVE))
+        await stays_pending(one)
+        two.start(ccw(NOP))
+        await stays_pending(two)
+        ofd.give_back(other, IN_USE)
+        assert (await one.ending()).dstat == ENDED
+        await stays_pending(two)
+        assert not locked(disk, WAITED_FOR)
+        await one.run(reserve(RELEASE))
+        assert (await two.ending()).dstat == ENDED
     os.close(other)
 
 

@@ -4,14 +4,14 @@ The systems are the subchannels that have the file with `shared`, of one mount o
 one has reserved the disk a program of another waits at its first command: the device is busy, and
 the subchannel stays start pending until it is no longer, as the channel subsystem takes the device
 end that tells of that. A few commands are taken all the same (`Reservable.unreserved`). Reserve and
-Unconditional Reserve wait for the programs of others in turn.
+Unconditional Reserve wait for the programs of others in turn, and no others begin meanwhile.
 
-All of that is said by open-file-description locks on two bytes of the file, which end with the
+All of that is said by open-file-description locks on three bytes of the file, which end with the
 process that has them, however that ends: a program has a read lock on `IN_USE` while it runs, and
-who has reserved the disk a write lock. Unconditional Reserve locks `WANTED` until it has got the
-disk: whoever has reserved it looks there now and then, and gives it up. So a lost reservation is
-lost only when nothing of its program is under way any more. Who waits looks again by a clock,
-without being in anybody's way; nobody else does.
+who has reserved the disk a write lock. Who waits for that one says so on `WAITED_FOR`, where who
+begins a program looks, and Unconditional Reserve on `WANTED`: there whoever has reserved the disk
+looks now and then, and gives it up. So a reservation is lost only when nothing of its program is
+under way any more. Who waits looks again by a clock; nobody else does.
 
 Where locks cannot be had, or may have to be waited for, a memfd stands in for the file: then it
 holds among the devices of this mount alone.
@@ -43,8 +43,10 @@ IN_USE: Final = 300
 """Byte of the file: a read lock of who runs a program, a write lock of who has reserved it."""
 WANTED: Final = 301
 """Byte of the file: a write lock of who waits in Unconditional Reserve."""
+WAITED_FOR: Final = 302
+"""Byte of the file: a read lock of who waits to have the disk alone."""
 FIRST_LOOK: Final = 0.001
-LAST_LOOK: Final = 0.05
+LAST_LOOK: Final = 0.02
 """Seconds from one look of who waits to the next: they double from the first to the last."""
 OWNERS_LOOK: Final = 0.05
 """Seconds from one look of who has reserved a disk to the next."""
@@ -92,7 +94,7 @@ class Reservation:
         self.owned = True
 
     def withdraw(self) -> None:
-        """The program whose Unconditional Reserve was busy does not go on."""
+        """The program whose Reserve was busy does not go on."""
 
     def release(self) -> None:
         """Device Release, or a system reset. Without a reservation: nothing."""
@@ -118,7 +120,7 @@ class SharedReservation(Reservation):
             self._stand_in = stand_in(medium)
             self._fd = self._stand_in.open()
         self._programs = 0
-        self._wants = False
+        self._wants = self._waits = False
         self._looks = 0
         self._reserved = trio.Event()
 
@@ -134,13 +136,12 @@ class SharedReservation(Reservation):
 
     def enter(self) -> None:
         """A program begins to use the disk; Busy while another system has reserved it."""
-        if (
-            not self.owned
-            and not self._programs
-            and not ofd.take(self._fd, IN_USE, shared=True)
-        ):
-            raise self._busy()
-        self._looks = 0
+        if not self.owned:
+            fd = self._fd
+            waited_for = ofd.hindrance(fd, WAITED_FOR) is not None
+            if waited_for or not (self._programs or ofd.take(fd, IN_USE, shared=True)):
+                raise self._busy()
+            self._looks = 0
         self._programs += 1
 
     def leave(self) -> None:
@@ -158,31 +159,30 @@ class SharedReservation(Reservation):
         """Device Reserve; Busy while another system uses the disk."""
         if not self.owned:
             # Who takes it unconditionally goes first.
-            wanted = ofd.hindrance(self._fd, WANTED) is not None
-            if wanted or not ofd.take(self._fd, IN_USE):
-                raise self._busy()
-            self._own()
+            self._own(after=ofd.hindrance(self._fd, WANTED) is not None)
 
     def steal(self) -> None:
         """Unconditional Reserve; Busy until whoever uses the disk has left it."""
         if not self.owned:
             self._wants = self._wants or ofd.take(self._fd, WANTED)
-            if not self._wants or not ofd.take(self._fd, IN_USE):
-                raise self._busy()
-            self._own()
-            self.withdraw()
+            self._own(after=not self._wants)
 
-    def _own(self) -> None:
+    def _own(self, *, after: bool) -> None:
+        """Have the disk alone; Busy while another system uses it, or if somebody goes first."""
+        if after or not ofd.take(self._fd, IN_USE):
+            self._waits = self._waits or ofd.take(self._fd, WAITED_FOR, shared=True)
+            raise self._busy()
+        self.withdraw()
         self.owned = True
         self.lost = False
         self._looks = 0
         self._reserved.set()
 
     def withdraw(self) -> None:
-        """The program whose Unconditional Reserve was busy does not go on."""
-        if self._wants:
-            self._wants = False
-            ofd.give_back(self._fd, WANTED)
+        """The program whose Reserve was busy does not go on."""
+        if self._wants or self._waits:
+            self._wants = self._waits = False
+            ofd.give_back(self._fd, WANTED, WAITED_FOR - WANTED + 1)
 
     def release(self) -> None:
         """Device Release, or a system reset. Without a reservation: nothing."""
@@ -204,7 +204,8 @@ class SharedReservation(Reservation):
     def _end(self) -> None:
         self._let_go()
         fd, self._fd = self._fd, -1
-        if self._stand_in is not None and fd >= 0:
+        if self._stand_in is not None:
+            self._stand_in = None
             os.close(fd)
 
     async def watch(self) -> None:
