@@ -21,7 +21,7 @@ from vfioccw_fuse.css.channel import ChannelProgram, Pause
 from vfioccw_fuse.css.executor import TrioExecutor
 from vfioccw_fuse.css.subchannel import Subchannel
 from vfioccw_fuse.devices.base import Device
-from vfioccw_fuse.devices.options import Behaviour
+from vfioccw_fuse.devices.faults import Behaviour
 from vfioccw_fuse.memory.backing import BuiltInStorage
 from vfioccw_fuse.memory.space import AddressSpace, StorageKeys
 from vfioccw_fuse.regions.layouts import Orb

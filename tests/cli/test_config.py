@@ -117,7 +117,7 @@ def test_the_command_line_comes_on_top(file: Path, tmp_path: Path) -> None:
     [
         ('"20ms"', '"3 days"', 13, "device.delay", "a time such as 3s"),
         ("delay =", "dealy =", 13, "device.dealy", "unknown; one of"),
-        ("count = 1", 'count = "no"', 14, "device.count", "a number of starts"),
+        ("count = 1", 'count = "no"', 14, "device.count", "a number of hits"),
         ('    "42",\n', "    42,\n", 9, "device.chpids", "a list of strings"),
         ('    "42",\n', '    "4x",\n', 9, "device.chpids", "one to eight different ids"),
         ('"8MiB"', '"8MB"', 3, "memory", "not a size"),
@@ -147,7 +147,7 @@ def test_the_command_line_comes_on_top(file: Path, tmp_path: Path) -> None:
         ("[chpid.40]", "[chpid.x]", 31, "chpid.x", "not a chpid"),
         ("count = 1", "count = = 1", 14, "", "invalid value"),
         ("count = 1", f"count = 0x{'f' * 5000}", 14, "device.count", "more than 64 bits"),
-        ("count = 1", f'count = "{"0" * 5000}1"', 14, "device.count", "a number of starts"),
+        ("count = 1", f'count = "{"0" * 5000}1"', 14, "device.count", "a number of hits"),
         ("count = 1", "for = 1e400", 14, "device.for", "a time such as 3s"),
         ('"8MiB"', f"0x{'f' * 5000}", 3, "memory", "more than 64 bits"),
         ('"8MiB"', f'"{"9" * 5000}T"', 3, "memory", "5000 digits; at most"),

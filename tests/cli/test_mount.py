@@ -13,7 +13,7 @@ from lab.processes import cpu_time, files_of
 from lab.waits import SOON, until
 from tests.cli.commands import complaint, vfioccw
 from vfioccw_fuse.devices.catalog import TYPES
-from vfioccw_fuse.devices.options import Fault
+from vfioccw_fuse.devices.faults import QUALIFIERS, Fault
 from vfioccw_fuse.vfio.control import options_of
 
 QCOW2 = b"QFI\xfb\0\0\0\3".ljust(512, b"\0")
@@ -226,6 +226,23 @@ def test_device_help_lists_types_options_and_faults():
         for option in options_of(name).values():
             line = rf"^  {re.escape(option.usage)} +{re.escape(option.help)}$"
             assert re.search(line, said, re.MULTILINE), option.word
+
+
+def test_device_help_says_when_a_fault_can_hit():
+    said = vfioccw("mount", "--device", "help").stdout.decode()
+    for qualifier in QUALIFIERS.values():
+        assert f"  :{qualifier.usage} " in said
+
+
+@pytest.mark.parametrize("text", ["hang:blocks=4-999999", "hang:tracks=0", "hang:rate=2"])
+def test_a_device_with_faults_that_it_cannot_have_is_not_mounted(tmp_path, text):
+    image = make_image(tmp_path / "disk.img")
+    (tmp_path / "mnt").mkdir()
+    done = vfioccw("mount", tmp_path / "mnt", "--device", f"fba@0.0.0313:{image},fault={text}")
+    assert done.returncode == 1
+    assert f"fault={text}: " in complaint(done)
+    assert not is_mounted(tmp_path / "mnt")
+    mount(tmp_path, image=image).unmount()
 
 
 def test_a_busy_mount_point(mnt):

@@ -17,6 +17,7 @@ from lab.waits import SOON, until
 from vfioccw_fuse.conform import HERE
 from vfioccw_fuse.conform.compare import read_kinds
 from vfioccw_fuse.conform.judge import all_cases, recorded
+from vfioccw_fuse.conform.mounts import DEVICE
 
 FEW = ("--case", "storage key", "--case", "IRB read twice", "--case", "halt, halt")
 
@@ -144,7 +145,7 @@ def test_nothing_is_left_when_it_is_ended(tmp_path: Path, number: int) -> None:
     ("device", "interface", "why"),
     [
         ("3390", "full", "interface full, which Linux has not; mount it with --interface async"),
-        ("fba", "async", "the cases are for --device 3390@0.0.0313:IMAGE,cu=3990-6; this has devtype 9336"),
+        ("fba", "async", f"the cases are for --device {DEVICE}; this has devtype 9336"),
     ],
 )
 def test_a_mount_of_another_kind_is_told_what_is_needed(

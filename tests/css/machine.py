@@ -11,8 +11,9 @@ from lab.mounts import BLOCK, SCHID
 from lab.programs import CE, DE, READING, SM, WRITING, Ccw, extent, locate, located
 from tests.machine import PARAMETERS, Machine
 from vfioccw_fuse.devices.base import DataTransfer, Device, NotReady, UnitCheck, command
+from vfioccw_fuse.devices.faults import Behaviour
 from vfioccw_fuse.devices.fba.device import Fba
-from vfioccw_fuse.devices.options import Behaviour, DeviceSpec
+from vfioccw_fuse.devices.options import DeviceSpec
 
 BLOCKS = 64
 

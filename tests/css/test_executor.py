@@ -28,8 +28,9 @@ from lab.programs import (
 from tests.css.machine import DiskMachine, ProbeMachine
 from tests.machine import DATA, PROGRAM, Machine
 from vfioccw_fuse.css import channel, transfer
+from vfioccw_fuse.devices.faults import Fault
 from vfioccw_fuse.devices.fba.device import Fba
-from vfioccw_fuse.devices.options import DeviceSpec, Fault
+from vfioccw_fuse.devices.options import DeviceSpec
 from vfioccw_fuse.regions import constants as c
 
 
@@ -217,4 +218,4 @@ async def test_a_fault_that_counts_hits_that_many_starts(living: Living) -> None
         seen.append(living.sch.scsw.dstat)
         living.sch.tsch()
     assert seen == [ENDED | 2, ENDED | 2, ENDED]
-    assert living.sch.behaviour.fault is Fault.NONE
+    assert living.sch.behaviour.faults == ()

@@ -30,7 +30,7 @@ from lab.programs import (
 from tests.css.machine import DiskMachine, ProbeMachine
 from tests.machine import DATA, PROGRAM, Machine
 from vfioccw_fuse.css.subchannel import OperandException
-from vfioccw_fuse.devices.options import Fault
+from vfioccw_fuse.devices.faults import Fault
 from vfioccw_fuse.regions import constants as c
 
 SPND = c.ORB_CTRL0_MASK_SPND
@@ -47,9 +47,9 @@ def start_pending(m: Machine) -> None:
 
 
 def active(m: Machine) -> None:
-    m.sch.behaviour.fault = Fault.HANG
+    m.sch.behaviour.switch(Fault.HANG)
     m.start((NOP, SLI, 1, 0), ctrl0=FORMAT1 | SPND)
-    m.sch.behaviour.fault = Fault.NONE
+    m.sch.behaviour.switch(Fault.NONE)
 
 
 def suspended(m: Machine) -> None:
@@ -63,9 +63,9 @@ def ended(m: Machine) -> None:
 
 
 def intermediate(m: Machine) -> None:
-    m.sch.behaviour.fault = Fault.HANG
+    m.sch.behaviour.switch(Fault.HANG)
     m.start((NOP, PCI | SLI, 1, 0), ctrl0=FORMAT1 | SPND)
-    m.sch.behaviour.fault = Fault.NONE
+    m.sch.behaviour.switch(Fault.NONE)
 
 
 def halt_pending(m: Machine) -> None:
@@ -83,7 +83,7 @@ def disabled(m: Machine) -> None:
 
 
 def not_operational(m: Machine) -> None:
-    m.sch.behaviour.fault = Fault.NOT_OPERATIONAL
+    m.sch.behaviour.switch(Fault.NOT_OPERATIONAL)
 
 
 STATES = [
@@ -329,7 +329,7 @@ def test_cancel_of_a_suspended_program_is_condition_code_0(disk: DiskMachine) ->
 
 
 def test_rsch_without_suspend_control_is_condition_code_2(disk: DiskMachine) -> None:
-    disk.sch.behaviour.fault = Fault.HANG
+    disk.sch.behaviour.switch(Fault.HANG)
     disk.start((NOP, SLI, 1, 0))
     assert disk.sch.rsch() == 2
 

@@ -33,7 +33,7 @@ from lab.programs import (
 )
 from tests.css.machine import DiskMachine, ProbeMachine
 from tests.machine import DATA, PROGRAM
-from vfioccw_fuse.devices.options import Fault
+from vfioccw_fuse.devices.faults import Fault
 from vfioccw_fuse.regions import constants as c
 
 ISIC = c.ORB_CTRL0_MASK_ISIC
@@ -92,7 +92,7 @@ def test_a_pci_is_an_intermediate_status_of_its_own_before_the_ending(disk: Disk
 
 
 def test_a_pci_that_was_taken_leaves_the_start_function_in_progress(disk: DiskMachine) -> None:
-    disk.sch.behaviour.fault = Fault.HANG
+    disk.sch.behaviour.switch(Fault.HANG)
     disk.start((NOP, PCI, 1, 0))
     disk.take()
     assert disk.sch.scsw.ctrl & FCTL == START
@@ -115,7 +115,7 @@ def test_initial_status_is_an_intermediate_status_with_zero_condition_code(
 def test_initial_status_comes_when_the_device_has_the_command_and_not_when_it_ends(
     disk: DiskMachine,
 ) -> None:
-    disk.sch.behaviour.fault = Fault.HANG
+    disk.sch.behaviour.switch(Fault.HANG)
     disk.start((SENSE_ID, SLI, 7, DATA), ctrl0=FORMAT1 | ISIC)
     first = disk.take()
     assert first.flags & ZERO_CC
@@ -136,7 +136,7 @@ def test_the_orbs_controls_show_in_the_scsw(disk: DiskMachine) -> None:
 
 
 def test_busy_is_a_deferred_condition_code_1_with_alert(disk: DiskMachine) -> None:
-    disk.sch.behaviour.fault = Fault.BUSY
+    disk.sch.behaviour.switch(Fault.BUSY)
     status = disk.run((NOP, SLI, 1, 0))
     assert status.flags & c.SCSW_FLAGS_MASK_CC == 1 << c.SCSW_CC_SHIFT
     assert status.dstat == 0x10
@@ -154,7 +154,7 @@ def test_an_injected_unit_check_hits_the_first_command_with_its_sense(disk: Disk
 
 
 def test_a_lost_interruption_transfers_and_never_ends(disk: DiskMachine) -> None:
-    disk.sch.behaviour.fault = Fault.LOST_INTERRUPTION
+    disk.sch.behaviour.switch(Fault.LOST_INTERRUPTION)
     disk.start((SENSE_ID, 0, 7, DATA))
     assert not disk.sch.scsw.status_pending
     assert disk.load(DATA, 7) == disk.device.sense_id

@@ -17,12 +17,10 @@ from hypothesis import strategies as st
 from vfioccw_fuse.cli.chp import chp_command
 from vfioccw_fuse.devices import catalog
 from vfioccw_fuse.devices.catalog import TYPES, device_class
+from vfioccw_fuse.devices.faults import BEHAVIOUR, QUALIFIERS, Fault, behaviour_of
 from vfioccw_fuse.devices.options import (
-    BEHAVIOUR,
     READONLY,
-    Behaviour,
     DeviceText,
-    Fault,
     Option,
     Options,
     Owner,
@@ -135,6 +133,11 @@ def test_the_readme_lists_the_faults_as_they_are_declared() -> None:
     assert rows == [(f"`{fault.value}`", fault.effect) for fault in Fault]
 
 
+def test_the_readme_lists_what_can_be_said_of_a_fault_as_it_is_declared() -> None:
+    rows = [tuple(cell.strip() for cell in row.strip("|").split("|")) for row in table("| when |")]
+    assert rows == [(f"`:{one.usage}`", one.help) for one in QUALIFIERS.values()]
+
+
 def test_the_readme_names_every_device_type() -> None:
     cells = [row.split("|")[1] for row in table("| `--device TYPE@...`")]
     assert set(re.findall("`([^`]+)`", " ".join(cells))) == set(TYPES)
@@ -161,7 +164,7 @@ def test_the_commands_of_chp_are_the_states_of_a_path() -> None:
         ("for=3601", "for=3601: a time such as 3s"),
         ("fault=fire", "fault=fire: unknown; one of none, hang"),
         ("sense=zz", "sense=zz: 1 to 32 bytes in hex"),
-        ("count=0", "count=0: a number of starts"),
+        ("count=0", "count=0: a number of hits"),
         (f"count={'9' * 5000}", "count=999"),
         (f"count={'0' * 5000}1", "count=000"),
         (f"delay={'0' * 5000}1", "delay=000"),
@@ -169,7 +172,7 @@ def test_the_commands_of_chp_are_the_states_of_a_path() -> None:
         (f"address-limit={'9' * 5000}", "address-limit=999"),
         (f"address-limit=0x{'f' * 5000}", "address-limit=0xfff"),
         (f"chpids={'4' * 5000}", "chpids=444"),
-        ("count=٣", "count=٣: a number of starts"),
+        ("count=٣", "count=٣: a number of hits"),
         ("delay=٣s", "delay=٣s: a time such as 3s"),
         ("address-limit=٣", "address-limit=٣: an absolute address"),
         ("chpids=٤٠", "chpids=٤٠: one to eight"),
@@ -229,7 +232,13 @@ def test_what_is_attached_has_values() -> None:
     assert spec.get(CHPIDS, None) == b"\x40\x42"
     assert spec.options["csense"] is True
     assert spec.options["address-limit"] == 0x1000
-    assert spec.behaviour() == Behaviour(0.25, Fault.UNIT_CHECK, b"\x40\x01", 2, 1.0)
+    assert BEHAVIOUR.show(behaviour_of(spec)) == {
+        "delay": "0.25s",
+        "fault": "unit-check",
+        "sense": "4001",
+        "count": "2",
+        "for": "1s",
+    }
 
 
 def test_a_device_in_words_comes_back_as_it_was() -> None:
@@ -241,33 +250,6 @@ def test_a_device_in_words_comes_back_as_it_was() -> None:
 def test_a_time_that_is_shown_can_be_written(text: str) -> None:
     seconds = parse_time(text)
     assert parse_time(show_time(seconds)) == pytest.approx(seconds)
-
-
-def test_what_behaviour_shows_can_be_written() -> None:
-    behaviour = Behaviour(1e-6, Fault.HANG, b"\x40\x01", 3, 0.5)
-    again = Behaviour()
-    BEHAVIOUR.put(again, BEHAVIOUR.read(BEHAVIOUR.show(behaviour)))
-    assert again == behaviour
-
-
-# --- faults ---------------------------------------------------------------------------------------
-
-
-def test_the_fault_processing_is_for_the_driver_alone() -> None:
-    behaviour = Behaviour(fault=Fault.PROCESSING, count=2, processing_time=0.5)
-    assert behaviour.take_fault() is Fault.NONE
-    assert behaviour.count == 2
-    assert behaviour.take_processing() == 0.5
-    assert behaviour.take_processing() == 0.5
-    assert behaviour.take_processing() == 0.0
-    assert behaviour.fault is Fault.NONE
-
-
-def test_other_faults_are_not_for_the_driver() -> None:
-    behaviour = Behaviour(fault=Fault.HANG, count=1)
-    assert behaviour.take_processing() == 0.0
-    assert behaviour.take_fault() is Fault.HANG
-    assert behaviour.take_fault() is Fault.NONE
 
 
 def test_switches_and_events_are_all_that_control_takes_beside_help() -> None:

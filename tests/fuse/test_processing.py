@@ -106,8 +106,8 @@ def test_a_refusal_after_it_leads_back_to_idle(client: Client) -> None:
 
 
 @pytest.mark.parametrize("way", ["reset", "device"])
-def test_a_reset_meanwhile_ends_the_request(client: Client, way: str) -> None:
-    assert client.control("fault=processing for=10s") == 0
+def test_a_reset_meanwhile_ends_the_request_at_once(client: Client, way: str) -> None:
+    assert client.control(FOR_LONG) == 0
     starter = Starter(client)
     if way == "reset":
         assert write_file(client.directory / "reset", "1") == 0

@@ -25,7 +25,7 @@ from lab.programs import (
 from tests.css.machine import DiskMachine
 from tests.machine import DATA, PROGRAM, Machine
 from vfioccw_fuse.devices.base import Device
-from vfioccw_fuse.devices.options import Fault
+from vfioccw_fuse.devices.faults import Fault
 from vfioccw_fuse.regions.table import Interface
 from vfioccw_fuse.vfio.device import CcwDevice
 from vfioccw_fuse.vfio.driver import Processing
@@ -116,12 +116,12 @@ class Driver:
         if name in ("not oper", "standby"):
             self.ccw.driver.event(Event.NOT_OPER if name == "not oper" else Event.CLOSE)
         elif name == "cp processing":
-            self.behaviour.fault = Fault.PROCESSING
+            self.behaviour.switch(Fault.PROCESSING)
             assert self.start((NOP, SLI, 1, 0)) == 0
             assert self.held is not None
-            self.behaviour.fault = Fault.NONE
+            self.behaviour.switch(Fault.NONE)
         elif name == "not operational":
-            self.behaviour.fault = Fault.NOT_OPERATIONAL
+            self.behaviour.switch(Fault.NOT_OPERATIONAL)
         elif name == "status pending":
             assert self.start((NOP, SLI, 1, 0)) == 0
             self.settle()
@@ -136,10 +136,10 @@ class Driver:
             self.settle()
             self.behaviour.delay = 0.0
         elif name in ("active", "halt pending", "clear pending"):
-            self.behaviour.fault = Fault.HANG
+            self.behaviour.switch(Fault.HANG)
             assert self.start((NOP, SLI, 1, 0)) == 0
             self.settle()
-            self.behaviour.fault = Fault.NONE
+            self.behaviour.switch(Fault.NONE)
             if name != "active":
                 assert self.request(HALT if name == "halt pending" else CLEAR) == 0
         else:

@@ -38,7 +38,7 @@ from lab.programs import (
 from tests.css.machine import Probe
 from tests.machine import DATA, PROGRAM
 from tests.vfio.driver import CSCH, HSCH, RSCH, XSCH, Driver
-from vfioccw_fuse.devices.options import Fault
+from vfioccw_fuse.devices.faults import Fault
 from vfioccw_fuse.regions import constants as c
 from vfioccw_fuse.vfio.fsm import State
 

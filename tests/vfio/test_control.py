@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.vfio.driver import Driver
-from vfioccw_fuse.devices.options import Fault
+from vfioccw_fuse.devices.faults import QUALIFIERS, Fault
 from vfioccw_fuse.errors import UserError
 from vfioccw_fuse.regions import constants as c
 from vfioccw_fuse.vfio.control import CONTROL, Control
@@ -26,6 +26,11 @@ from vfioccw_fuse.vfio.control import CONTROL, Control
         (f"delay=1s count={'0' * 5000}1", "count=0000"),
         (f"fault=hang delay={'9' * 5000}", "delay=9999"),
         (f"delay=1s address-limit={'9' * 5000}", "address-limit=9999"),
+        ("delay=1s fault=hang+busy", "fault=hang+busy: busy never hits"),
+        ("delay=1s fault=busy:rate=0", "fault=busy:rate=0: rate=0: more than 0"),
+        ("delay=1s fault=busy:tracks=0", "fault=busy:tracks=0: fba 9336"),
+        ("delay=1s fault=busy:blocks=64-", "fault=busy:blocks=64-: fba 9336"),
+        ("delay=1s fault=busy:blocks=0-64", "fault=busy:blocks=0-64: fba 9336"),
         ("delay=1s unsolicited=٨٠", "unsolicited=٨٠: a unit status in hex"),
     ],
 )
@@ -64,7 +69,7 @@ def test_what_it_shows_can_be_written_back(driver: Driver) -> None:
     control = Control(driver.ccw)
     control.write("delay=1us,fault=processing for=1s\ncount=2 csense address-limit=0x1000 # as is")
     shown = control.text()
-    assert driver.sch.behaviour.fault is Fault.PROCESSING
+    assert [rule.fault for rule in driver.sch.behaviour.faults] == [Fault.PROCESSING]
     assert "csense=on\n" in shown
     assert "for=1s\n" in shown
     control.write("delay=0 fault=none for=2s csense=off address-limit=0")
@@ -88,5 +93,7 @@ def test_help_is_listed_once(driver: Driver) -> None:
     control = Control(driver.ccw)
     before = control.text()
     control.write("help")
-    assert control.text().startswith(f"{before}# delay=TIME ")
+    listed = control.text()
+    assert listed.startswith(f"{before}# delay=TIME ")
+    assert all(f"\n#   :{qualifier.usage} " in listed for qualifier in QUALIFIERS.values())
     assert control.text() == before

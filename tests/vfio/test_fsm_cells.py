@@ -17,7 +17,7 @@ from lab.programs import CLEAR, FORMAT1, HALT, NOP, PENDING, SENSE_ID, SLI, STAR
 from tests.machine import DATA
 from tests.vfio.driver import CSCH, HSCH, Driver
 from tests.vfio.test_any_order import AnyOrder
-from vfioccw_fuse.devices.options import Fault
+from vfioccw_fuse.devices.faults import Fault
 from vfioccw_fuse.regions import constants as c
 from vfioccw_fuse.vfio import driver as driver_module
 from vfioccw_fuse.vfio.fsm import TABLE, UNREACHED, Event, State
@@ -67,9 +67,9 @@ def event(d: Driver, which: Event) -> State:
 
 def held(d: Driver) -> None:
     """A start stays in CP_PROCESSING."""
-    d.behaviour.fault = Fault.PROCESSING
+    d.behaviour.switch(Fault.PROCESSING)
     assert d.start(*PROGRAM) == 0
-    d.behaviour.fault = Fault.NONE
+    d.behaviour.switch(Fault.NONE)
     assert d.state() is State.CP_PROCESSING
 
 

@@ -40,7 +40,7 @@ from lab.programs import (
 )
 from tests.machine import DATA, LISTS, MEMORY, PROGRAM
 from tests.vfio.driver import CSCH, HSCH, RSCH, SSCH, XSCH, Driver
-from vfioccw_fuse.devices.options import Fault
+from vfioccw_fuse.devices.faults import Fault
 from vfioccw_fuse.regions import constants as c
 from vfioccw_fuse.vfio.fsm import Event, State
 from vfioccw_fuse.vfio.reports import LONGEST_QUEUE

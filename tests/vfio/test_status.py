@@ -35,7 +35,7 @@ from tests.css.machine import Probe
 from tests.machine import DATA, PROGRAM
 from tests.vfio.driver import CSCH, HSCH, Driver
 from vfioccw_fuse.css.paths import PathState
-from vfioccw_fuse.devices.options import Fault
+from vfioccw_fuse.devices.faults import Fault
 from vfioccw_fuse.regions import constants as c
 from vfioccw_fuse.vfio import status
 from vfioccw_fuse.vfio.fsm import Event, State
@@ -389,12 +389,12 @@ def test_an_lpm_of_0_is_replaced_by_the_path_mask(probe: Driver) -> None:
 def test_a_start_with_cc_3_wears_the_mask_down_and_a_path_that_comes_back_counts_again(
     linux: Driver,
 ) -> None:
-    linux.behaviour.fault = Fault.NOT_OPERATIONAL
+    linux.behaviour.switch(Fault.NOT_OPERATIONAL)
     linux.machine.program((NOP, SLI, 1, 0))
     assert linux.request(START, linux.orb(lpm=0x80)) == errno.EACCES
     assert linux.request(START, linux.orb(lpm=0x80)) == errno.EACCES
     assert linux.request(START, linux.orb(lpm=0x40)) == errno.ENODEV
-    linux.behaviour.fault = Fault.NONE
+    linux.behaviour.switch(Fault.NONE)
     assert linux.request(START, linux.orb(lpm=0)) == errno.ENODEV, "no path is in the mask"
     linux.sch.paths.set(0x40, PathState.ONLINE)
     assert linux.request(START, linux.orb(lpm=0)) == 0
@@ -408,7 +408,7 @@ def test_a_start_with_cc_3_wears_the_mask_down_and_a_path_that_comes_back_counts
 
 
 def test_a_start_without_lpm_that_gets_cc_3_empties_the_mask(linux: Driver) -> None:
-    linux.behaviour.fault = Fault.NOT_OPERATIONAL
+    linux.behaviour.switch(Fault.NOT_OPERATIONAL)
     linux.machine.program((NOP, SLI, 1, 0))
     assert linux.request(START, linux.orb(lpm=0)) == errno.ENODEV
     assert linux.request(START, linux.orb(lpm=0x80)) == errno.ENODEV
@@ -429,11 +429,11 @@ def test_a_path_varied_off_is_out_of_the_mask(linux: Driver) -> None:
 def test_on_full_the_mask_is_lpm_of_the_pmcw_and_no_fault_wears_it_down(tmp_path: Path) -> None:
     driver = Driver(tmp_path)
     driver.machine.program((NOP, SLI, 1, 0))
-    driver.behaviour.fault = Fault.NOT_OPERATIONAL
+    driver.behaviour.switch(Fault.NOT_OPERATIONAL)
     for _ in range(2):
         assert driver.request(START, driver.orb(lpm=0x80)) == errno.EACCES
         assert driver.request(START, driver.orb(lpm=0xC0)) == errno.ENODEV
-    driver.behaviour.fault = Fault.NONE
+    driver.behaviour.switch(Fault.NONE)
     schib = bytearray(driver.sch.stsch())
     schib[8] = 0x40
     assert driver.write("schib_region", 0, bytes(schib)) == 0

@@ -89,8 +89,9 @@ def conform_command(**words: Any) -> int:
 
     MNT/0.0.0313 is --device 3390@0.0.0313:IMAGE,cu=3990-6 of a mount with --interface async, which
     nobody uses. IMAGE is made by vfioccw image create 3390 IMAGE --cylinders 5 --volser VFC001;
-    nothing is written to it. On start-only and scsw the cases are left out that ask for more than those have.
-    Without it a mount is made for the purpose. The driver runs in a guest, on a mount of its own.
+    nothing is written to it. On start-only and scsw the cases are left out that ask for more than
+    those have. Without it a mount is made for the purpose. The driver runs in a guest, on a mount
+    of its own.
 
     Exit status: 0, nothing differs that is not on the list; 1, something does, or one of both could
     not be asked; 2, wrong use.

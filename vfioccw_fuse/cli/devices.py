@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ..devices.catalog import TYPES, device_class
-from ..devices.options import BEHAVIOUR, Fault, Option
+from ..devices.faults import BEHAVIOUR, QUALIFIERS, Fault
+from ..devices.options import Option
 from ..vfio.control import SUBCHANNEL
 from .text import columns
 
@@ -23,7 +24,10 @@ def device_help() -> Iterator[str]:
         yield from ("", f"Options of {names}:", *_listed(options))
     yield from ("", "Options of every device:", *_listed({**BEHAVIOUR, **SUBCHANNEL}))
     faults = columns([(fault.value, fault.effect) for fault in Fault])
-    yield from ("", "Faults:", *_indented(faults))
+    yield from ("", "Faults, several apart by +:", *_indented(faults))
+    when = [(f":{qualifier.usage}", qualifier.help) for qualifier in QUALIFIERS.values()]
+    yield from ("", "When a fault hits, behind it; else at the first command of every start:",
+                *_indented(columns(when)))  # fmt: skip
 
 
 def _own_options() -> dict[str, Mapping[str, Option[Any]]]:

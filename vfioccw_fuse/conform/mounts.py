@@ -123,7 +123,8 @@ def volume(directory: Path, interface: str) -> Iterator[Subchannel]:
     image, mnt = directory / "volume.ckd", directory / "mnt"
     create(image, CYLINDERS, VOLSER)
     mnt.mkdir()
-    words = ("mount", "-f", mnt, "--device", DEVICE.replace("IMAGE", str(image)), "--interface", interface)
+    device = DEVICE.replace("IMAGE", str(image))
+    words = ("mount", "-f", mnt, "--device", device, "--interface", interface)
     with subprocess.Popen(
         [*VFIOCCW, *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True, preexec_fn=ending_with_us(),

@@ -13,8 +13,10 @@ import logging
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Final
 
+import trio
+
 from ..devices.base import CE, DE, ENDED, EQUIPMENT_CHECK, SM, UC, Busy, NotReady
-from ..devices.options import Fault
+from ..devices.faults import Fault
 from ..regions import constants as c
 from ..regions.layouts import Orb
 from ..strand import TURN, Parked
@@ -23,10 +25,9 @@ from .scsw import SUSPENDED
 from .transfer import Transfer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    import trio
-
+    from ..devices.faults import Armed, Hit
     from ..strand import Waits
     from .subchannel import Subchannel
 
@@ -37,7 +38,15 @@ SLI_OR_DC: Final = c.CCW_FLAG_SLI | c.CCW_FLAG_DC
 UNUSUAL: Final = 0xFF & ~(ENDED | SM)
 """Unit status that ends a program."""
 PCI_OR_SUSPEND: Final = c.CCW_FLAG_PCI | c.CCW_FLAG_SUSPEND
-NO_FAULT: Final = Fault.NONE
+CHECKS: Final = {
+    Fault.PROGRAM_CHECK: (ENDED, c.SCSW_CSTAT_PROG_CHECK),
+    Fault.PROTECTION_CHECK: (ENDED, c.SCSW_CSTAT_PROT_CHECK),
+    Fault.CHAINING_CHECK: (ENDED, c.SCSW_CSTAT_CHAIN_CHECK),
+    Fault.CHANNEL_DATA_CHECK: (ENDED, c.SCSW_CSTAT_DATA_CHECK),
+    Fault.CHANNEL_CONTROL_CHECK: (0, c.SCSW_CSTAT_CHN_CTRL_CHK),
+    Fault.INTERFACE_CONTROL_CHECK: (0, c.SCSW_CSTAT_INTF_CTRL_CHK),
+}
+"""Device and subchannel status of faults of the channel."""
 TURN_NS: Final = 1_000_000
 """How long a program works before others have their turn, in ns."""
 BURST: Final = 16
@@ -49,6 +58,19 @@ class Pause(enum.Enum):
 
     HANG = "the device never ends the command"
     EVENT = "until `woken`: RSCH, or the device end that a chain waits for"
+
+
+class Delay:
+    """The device works at a command for some time, as a fault says."""
+
+    __slots__ = ("_seconds",)
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    async def wait(self) -> None:
+        """Wait so long."""
+        await trio.sleep(self._seconds)
 
 
 def _nobody_waits() -> None:
@@ -77,7 +99,12 @@ class ChannelProgram:
     """Where it waits in the middle of a command."""
     _begun: bool = False
     _answered: bool = False
-    _fault: Fault = NO_FAULT
+    # The faults that may hit its commands, the command that they were asked of last (from 1), and
+    # what hits that one and has not come yet.
+    _faults: Sequence[Armed] = ()
+    _asked: int = 0
+    _hits: Sequence[Hit] = ()
+    _hindrance: Pause | Waits | None = None
 
     def __init__(self, sch: Subchannel, orb: Orb, ccws: CcwFetcher, io: Transfer) -> None:
         """*ccws* fetches the program of *orb*, *io* moves the data of its commands."""
@@ -162,8 +189,8 @@ class ChannelProgram:
             sch.conclude(self, 0, 0, 0, deferred_cc=3)
             return False
         self._begin_at_device()
-        if sch.behaviour.fault is not NO_FAULT:
-            self._fault = sch.behaviour.take_fault()
+        if sch.behaviour.armed:
+            self._faults = sch.behaviour.begin()
         return True
 
     def _begin_at_device(self) -> None:
@@ -201,6 +228,8 @@ class ChannelProgram:
         ccws = self.ccws
         burst = BURST
         try:
+            if self._hits and self._hindered():
+                return self._hindrance
             if self.status:
                 status, self.status = self.status, 0
                 if not self._chain(status):
@@ -213,13 +242,13 @@ class ChannelProgram:
                         return Pause.EVENT
                     self._fetch_next = None
                     io.begin()
-                    if self._fault is not NO_FAULT:
-                        fault, self._fault = self._fault, NO_FAULT
-                        if fault is Fault.HANG:
-                            self._accepted()
-                            return Pause.HANG
-                        if self._inject(fault):
-                            return None
+                    if self._faults:
+                        self._asked += 1
+                        self._hits = sch.behaviour.meet(
+                            self._faults, self._asked, ccws.code, device.at()
+                        )
+                        if self._hindered():
+                            return self._hindrance
                 try:
                     if shared:
                         status = device.execute_shared(ccws.code, io)
@@ -293,19 +322,33 @@ class ChannelProgram:
         self._begin_at_device()
         self._wake()
 
-    def _inject(self, fault: Fault) -> bool:
-        """Let a fault hit the first command; True if that ended the program."""
+    def _hindered(self) -> bool:
+        """Let come what hits the command; True if that is not done now: `run` gives _hindrance."""
         sch = self._sch
-        if fault is Fault.BUSY:
-            sch.conclude(self, c.SCSW_DSTAT_BUSY, 0, self.io.left, deferred_cc=1)
-        elif fault is Fault.UNIT_CHECK:
-            sch.device.sense = sch.behaviour.sense
-            sch.conclude(self, ENDED | UC, 0, self.io.left)
-        else:
-            if fault is Fault.LOST_INTERRUPTION:
-                sch.lose_status()
-            return False
-        return True
+        self._hindrance = None
+        while self._hits:
+            hit, *self._hits = self._hits
+            match hit.fault:
+                case Fault.DELAY:
+                    self._accepted()
+                    self._hindrance = Delay(hit.seconds)
+                case Fault.HANG:
+                    self._accepted()
+                    self._hindrance = Pause.HANG
+                case Fault.LOST_INTERRUPTION:
+                    sch.lose_status()
+                    continue
+                case Fault.BUSY:
+                    # Only the first command is refused before the device has begun.
+                    cc = 0 if self._answered else 1
+                    sch.conclude(self, c.SCSW_DSTAT_BUSY, 0, self.io.left, deferred_cc=cc)
+                case Fault.UNIT_CHECK:
+                    sch.device.sense = hit.sense
+                    sch.conclude(self, ENDED | UC, 0, self.io.left)
+                case check:
+                    sch.conclude(self, *CHECKS[check], self.io.left)
+            return True
+        return False
 
     def _chain(self, status: int) -> bool:
         """Incorrect length, then command chaining; False if the program ended here."""

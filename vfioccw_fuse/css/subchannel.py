@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from ..devices.base import Device
-from ..devices.options import Behaviour, Fault
+from ..devices.faults import Behaviour
 from ..memory.space import AddressSpace
 from ..regions import codec
 from ..regions import constants as c
@@ -83,7 +83,6 @@ LOGOUT_VALID: Final = 0x4000 | 0x0400
 FETCH_ACCESS: Final = 0x0100
 STORE_ACCESS: Final = 0x0200
 """Storage-access codes."""
-NOT_OPERATIONAL: Final = Fault.NOT_OPERATIONAL
 UNIT_CHECK: Final = c.SCSW_DSTAT_UNIT_CHECK
 
 
@@ -180,7 +179,8 @@ class Subchannel:
         )
 
     def _operational(self) -> bool:
-        return self.pmcw.enabled and self.behaviour.fault is not NOT_OPERATIONAL
+        behaviour = self.behaviour
+        return self.pmcw.enabled and not (behaviour.armed and behaviour.refuses())
 
     # --- instructions -------------------------------------------------------------------------
 
@@ -198,7 +198,7 @@ class Subchannel:
             raise OperandException
         behaviour = self.behaviour
         pmcw = self.pmcw
-        if not pmcw.flags & ENABLED or behaviour.fault is NOT_OPERATIONAL:
+        if not pmcw.flags & ENABLED or (behaviour.armed and behaviour.refuses(start=True)):
             return 3
         scsw = self.scsw
         if scsw.ctrl & IN_USE:

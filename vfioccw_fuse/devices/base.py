@@ -150,6 +150,8 @@ class Device:
 
     Empty: the command is rejected, as by what is older than it.
     """
+    places: ClassVar[str] = ""
+    """What its medium consists of, if that has numbers: `blocks` or `tracks`."""
     options: ClassVar[Options[Option[Any]]] = Options()
     """The options of this type, beside those that every device has."""
     loads: ClassVar[bool] = False
@@ -194,6 +196,15 @@ class Device:
     def open(cls, spec: DeviceSpec) -> Device:
         """Attach the medium that *spec* names; UserError says what is wrong with it."""
         raise NotImplementedError
+
+    @property
+    def capacity(self) -> int:
+        """How many of its `places` the medium has, numbered from 0."""
+        return 0
+
+    def at(self) -> range:
+        """The numbers of the blocks or tracks that the next command is for; empty: of none yet."""
+        return range(0)
 
     def begin(self) -> None:
         """A channel program starts: forget what holds only within one (extents, domains)."""

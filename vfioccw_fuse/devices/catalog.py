@@ -86,10 +86,19 @@ def words_of(name: str) -> DeviceWords:
 
 
 def attach(spec: DeviceSpec) -> Device:
-    """Open the device that *spec* describes; UserError for an unknown type or a bad medium."""
+    """Open the device that *spec* describes; UserError for an unknown type or a bad medium.
+
+    UserError, too, for a fault that means blocks or tracks which it does not have.
+    """
+    from .faults import FAULT, need_fit
     from .options import SENSE_ID, SYNC, SenseId, Sync
 
     device = device_class(spec.type).open(spec)
+    try:
+        need_fit(spec.get(FAULT, ()), device)
+    except UserError:
+        device.close()
+        raise
     device.spec = spec
     if spec.get(SENSE_ID, SenseId.YES) is SenseId.LEGACY:
         device.sense_id = b""

@@ -4,8 +4,8 @@
 An option's declaration holds all there is to know of it: its word, what its value looks like, a
 sentence of help, how the value is read, whose it is and, if it can be switched while the device is
 in use, how it is set and shown. Command line, configuration file, `control` and the lists of help
-all go by the declarations. Here are those that every device has, in each device type's module its
-own, in `vfio.control` the subchannel's.
+all go by the declarations. What every device has, timing and faults, is declared in `faults`, what
+its type has in the type's own module, what its subchannel has in `vfio.control`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from unicodedata import category
 
 from ..errors import UserError, shortened
 from ..regions.table import is_schid
-from ..sizes import DIGITS, parse_number
+from ..sizes import DIGITS
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -31,7 +31,6 @@ _WORD = re.compile(r"[a-z]+(-[a-z]+)*")
 _SPEC = re.compile(r"(?P<type>[A-Za-z0-9-]+)@(?P<schid>[^:]+):(?P<rest>.*)", re.DOTALL)
 _TIME = re.compile(rf"([0-9]{{1,{DIGITS}}}(?:\.[0-9]{{1,{DIGITS}}})?)(us|ms|s)?")
 _NO_NAME = ("Cc", "Zl", "Zp")  # control characters, and what else ends a line
-_MOST_STARTS = 999_999_999
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, None: 1.0}
 _LONGEST_TIME = 3600.0
 NO_MEDIUM: Final = ("", "-", "*")
@@ -158,11 +157,14 @@ def parse_flag(text: str) -> bool:
 
 
 def parse_time(text: str) -> float:
-    """Seconds of `3s`, `250ms`, `100us` or a bare number of seconds; UserError otherwise."""
+    """Seconds of `3s`, `250ms`, `100us` or a bare number of seconds, to a nanosecond.
+
+    UserError for other text.
+    """
     match = _TIME.fullmatch(text.strip())
     if match is None or float(match[1]) * _UNITS[match[2]] > _LONGEST_TIME:
         raise UserError("a time such as 3s, 250ms or 100us, at most 3600s")
-    return float(match[1]) * _UNITS[match[2]]
+    return round(float(match[1]) * _UNITS[match[2]], 9)
 
 
 def show_time(seconds: float) -> str:
@@ -240,167 +242,6 @@ SENSE_ID: Final = Option(
     parse=_parse_sense_id,
 )
 """For every device type that is older than Sense ID."""
-
-
-# --- what every device has ------------------------------------------------------------------------
-
-
-class Fault(enum.Enum):
-    """What a device does wrong. The values are the words of `fault=`."""
-
-    effect: str
-    """What happens, for people."""
-
-    def __new__(cls, word: str, effect: str = "") -> Fault:
-        """A fault of that value and effect."""
-        fault = object.__new__(cls)
-        fault._value_ = word
-        fault.effect = effect
-        return fault
-
-    NONE = "none", "nothing wrong"
-    HANG = "hang", "the device takes the first command and never ends it; halt or clear ends it"
-    UNIT_CHECK = (
-        "unit-check",
-        "the first command ends with unit check and the sense data of sense=",
-    )
-    BUSY = "busy", "the device answers the first command with busy"
-    LOST_INTERRUPTION = "lost-interruption", "the program runs, its interruption is lost"
-    NOT_OPERATIONAL = "not-operational", "instructions get condition code 3: ENODEV"
-    PROCESSING = (
-        "processing",
-        "an accepted start stays in CP_PROCESSING for the time of for= before SSCH; "
-        "other requests meanwhile get EAGAIN",
-    )
-
-
-@dataclass(slots=True)
-class Behaviour:
-    """Timing and faults of one device, switched while it runs through `control`."""
-
-    delay: float = 0.0
-    """Seconds from condition code 0 to the ending status, once per start function."""
-    fault: Fault = Fault.NONE
-    """What goes wrong."""
-    sense: bytes = b"\x10"
-    """Sense data of an injected unit check; the rest is zeros. Default: equipment check."""
-    count: int | None = None
-    """How many start functions the fault still hits; None: all until it is switched off."""
-    processing_time: float = 0.2
-    """Seconds for which the fault PROCESSING keeps a start request in CP_PROCESSING."""
-
-    def take_fault(self) -> Fault:
-        """The fault that hits the start function that begins now; counts it.
-
-        PROCESSING is over before a start function begins: the driver asks `take_processing`.
-        """
-        return Fault.NONE if self.fault is Fault.PROCESSING else self._take()
-
-    def take_processing(self) -> float:
-        """Seconds for which the start request that is accepted now stays in CP_PROCESSING.
-
-        Counts the fault PROCESSING; without it 0, and nothing is counted.
-        """
-        if self.fault is not Fault.PROCESSING:
-            return 0.0
-        self._take()
-        return self.processing_time
-
-    def _take(self) -> Fault:
-        fault = self.fault
-        if self.count is not None and fault is not Fault.NONE:
-            self.count -= 1
-            if self.count <= 0:
-                self.switch(Fault.NONE)
-        return fault
-
-    def switch(self, fault: Fault, count: int | None = None) -> None:
-        """Let *fault* hit the next *count* start functions, or all from now on."""
-        self.fault, self.count = fault, count
-
-
-def _parse_fault(text: str) -> Fault:
-    word = text.strip().lower().replace("_", "-").replace(" ", "-")
-    word = {"off": "none", "lost-interrupt": "lost-interruption"}.get(word, word)
-    for fault in Fault:
-        if fault.value == word:
-            return fault
-    raise UserError(f"unknown; one of {', '.join(fault.value for fault in Fault)}")
-
-
-def _parse_sense(text: str) -> bytes:
-    try:
-        data = bytes.fromhex(text.removeprefix("0x"))
-    except ValueError:
-        data = b""
-    if not 1 <= len(data) <= 32:
-        raise UserError("1 to 32 bytes in hex, such as sense=1000")
-    return data
-
-
-def _parse_count(text: str) -> int:
-    try:
-        count = parse_number(text)
-    except UserError:
-        count = 0
-    if not 1 <= count <= _MOST_STARTS:
-        raise UserError(f"a number of starts, 1 to {_MOST_STARTS}")
-    return count
-
-
-def _sets(name: str) -> Callable[[Behaviour, Any], None]:
-    """Sets the field *name*."""
-    return lambda behaviour, value: setattr(behaviour, name, value)
-
-
-BEHAVIOUR: Final = Switches(
-    Switch(
-        word="delay",
-        owner=Owner.BEHAVIOUR,
-        metavar="TIME",
-        help="every start function takes so long: 3s, 250ms, 100us",
-        parse=parse_time,
-        put=_sets("delay"),
-        show=lambda behaviour: show_time(behaviour.delay),
-    ),
-    Switch(
-        word="fault",
-        owner=Owner.BEHAVIOUR,
-        metavar="FAULT",
-        help=f"what goes wrong: {', '.join(fault.value for fault in Fault)}",
-        parse=_parse_fault,
-        put=Behaviour.switch,
-        show=lambda behaviour: behaviour.fault.value,
-    ),
-    Switch(
-        word="sense",
-        owner=Owner.BEHAVIOUR,
-        metavar="HEX",
-        help="sense data of the unit check that is a fault, 1 to 32 bytes; 10 unless said",
-        parse=_parse_sense,
-        put=_sets("sense"),
-        show=lambda behaviour: behaviour.sense.hex(),
-    ),
-    Switch(  # behind the fault, whose switch forgets it
-        word="count",
-        owner=Owner.BEHAVIOUR,
-        metavar="N",
-        help="the fault is switched off after N starts",
-        parse=_parse_count,
-        put=_sets("count"),
-        show=lambda behaviour: None if behaviour.count is None else str(behaviour.count),
-    ),
-    Switch(
-        word="for",
-        owner=Owner.BEHAVIOUR,
-        metavar="TIME",
-        help="how long the fault processing keeps a start; 200ms unless said",
-        parse=parse_time,
-        put=_sets("processing_time"),
-        show=lambda behaviour: show_time(behaviour.processing_time),
-    ),
-)
-"""The options of `Behaviour`, in the order in which they are set."""
 
 
 # --- how a device is written ----------------------------------------------------------------------
@@ -495,9 +336,3 @@ class DeviceSpec:
         """The value of *option*, or *default* where nothing was said."""
         value: T | D = self.options.get(option.word, default)
         return value
-
-    def behaviour(self) -> Behaviour:
-        """The timing and faults that the options ask for."""
-        behaviour = Behaviour()
-        BEHAVIOUR.put(behaviour, self.options)
-        return behaviour

@@ -364,11 +364,16 @@ class FileSystem(pyfuse3.Operations):
 
     @_answered
     async def _processed(self, opener: Opener, held: Processing) -> None:
-        """Let a request wait in CP_PROCESSING, then go on; a signal or the end withdraws it."""
+        """Let a request wait in CP_PROCESSING, then go on; a signal or the end withdraws it.
+
+        It waits no longer than its start is there.
+        """
         go_on = held.finish
+        line = Line()
+        held.on_drop = line.finish_all
         try:
             with trio.move_on_after(held.seconds):
-                await self._blocked.wait(opener, Line())
+                await self._blocked.wait(opener, line)
         except pyfuse3.FUSEError:
             go_on = held.withdraw
         go_on()

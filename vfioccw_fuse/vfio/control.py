@@ -14,8 +14,8 @@ from typing import Any, Final, TypeVar
 
 from ..css.paths import PathState
 from ..devices.catalog import device_class
+from ..devices.faults import BEHAVIOUR, FAULT, QUALIFIERS, need_fit
 from ..devices.options import (
-    BEHAVIOUR,
     DeviceSpec,
     DeviceText,
     Option,
@@ -294,6 +294,7 @@ class Control:
         values = CONTROL.read(words)
         if "load" in values and len(values) > 1:
             raise UserError("load: write it without other words; it may fail when they are done")
+        need_fit(values.get(FAULT.word, ()), device.sch.device)
         events = [event for word, event in EVENTS.items() if word in values]
         for event in events:
             hindrance = event.hindrance(device)
@@ -311,6 +312,9 @@ def _help() -> Iterator[str]:
     width = max(len(option.usage) for option in CONTROL.values())
     for option in CONTROL.values():
         yield f"# {option.usage:{width}}  {option.help}"
+        if option is FAULT:
+            for when in QUALIFIERS.values():
+                yield f"#   :{when.usage:{width - 3}}  {when.help}"
 
 
 def options_of(type_name: str) -> Options[Option[Any]]:

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Final
 from ..css.ccw import CcwFetcher
 from ..css.scsw import START, STATUS_PEND
 from ..css.subchannel import OperandException, Subchannel
-from ..devices.options import Fault
 from ..memory.paging import StorageLost
 from ..memory.space import AddressingError
 from ..regions import constants as c
@@ -57,7 +56,6 @@ _NOT_STARTED: Final = Done.NOT_STARTED
 _CONCLUDED: Final = Done.CONCLUDED
 _HALTED: Final = Done.HALTED
 _CLEARED: Final = Done.CLEARED
-_PROCESSING_FAULT: Final = Fault.PROCESSING
 
 
 @dataclass(slots=True)
@@ -84,6 +82,8 @@ class Processing(Exception):
         super().__init__(f"in CP_PROCESSING for {seconds:g} s")
         self.seconds = seconds
         """How long to wait."""
+        self.on_drop: Callable[[], None] = lambda: None
+        """Called when a reset, a close or the removal has ended the start: the wait is over."""
         self._go_on = go_on
         self._answer: Callable[[int], None] = lambda result: None
 
@@ -169,8 +169,8 @@ class Driver:
             if every or command in LINUX_COMMANDS
         }
         self._starts = START_COMMANDS if every else {}
-        # The start that waits in CP_PROCESSING; another object, or None, if it was dropped.
-        self._held: object = None
+        # The start that waits in CP_PROCESSING; another one, or None, if it was dropped.
+        self._held: Processing | None = None
         rows = {state: Row(state, self, interface) for state in State}
         for state, leads in LEADS.items():
             rows[state].leads = {done: rows[after] for done, after in leads.items()}
@@ -231,14 +231,14 @@ class Driver:
 
     def close(self) -> None:
         """Drop what is in progress, disable the subchannel."""
-        self._held = None
+        self._drop_held()
         self.sch.disable()
         self.status.dropped()
         self._lead(Done.CLOSED)
 
     def notoper(self) -> None:
         """The subchannel is gone: drop everything."""
-        self._held = None
+        self._drop_held()
         self.sch.disable()
         self.status.dropped()
         self.halves.close()
@@ -369,16 +369,17 @@ class Driver:
             if not orb.lpm:
                 orb = orb._replace(lpm=self.mask.lpm)
         self.at = self.at.leads.get(_PROCESSING, self.at)
-        if self.sch.behaviour.fault is _PROCESSING_FAULT:
-            self._hold(orb, half, ccws)
+        if self.sch.behaviour.armed:
+            seconds = self.sch.behaviour.processing()
+            if seconds is not None:
+                self._hold(seconds, orb, half, ccws)
         return self._ssch(orb, half, ccws)
 
-    def _hold(self, orb: Orb, half: int, ccws: CcwFetcher) -> None:
+    def _hold(self, seconds: float, orb: Orb, half: int, ccws: CcwFetcher) -> None:
         """Stay in CP_PROCESSING as the fault `processing` says."""
-        self._held = token = object()
 
         def go_on(wanted: bool) -> int:
-            if self._held is not token:
+            if self._held is not held:
                 return errno.EIO  # reset, closed or removed meanwhile
             self._held = None
             if wanted:
@@ -386,7 +387,13 @@ class Driver:
             self._lead(_NOT_STARTED)
             return errno.EINTR
 
-        raise Processing(self.sch.behaviour.take_processing(), go_on)
+        self._held = held = Processing(seconds, go_on)
+        raise held
+
+    def _drop_held(self) -> None:
+        held, self._held = self._held, None
+        if held is not None:
+            held.on_drop()
 
     def _ssch(self, orb: Orb, half: int, ccws: CcwFetcher) -> int:
         try:

@@ -8,6 +8,7 @@ from typing import Protocol
 from ..css.chp import ChannelPaths
 from ..css.subchannel import Executor, Subchannel
 from ..devices.base import Device
+from ..devices.faults import behaviour_of
 from ..devices.options import DeviceSpec
 from ..errors import UserError
 from ..memory.space import AddressSpace
@@ -60,7 +61,9 @@ class System:
         if spec.schid in self.devices:
             raise UserError(f"{spec.schid}: this subchannel is there already")
         chpids = spec.get(CHPIDS, DEFAULT_CHPIDS)
-        sch = Subchannel(spec.schid, model, self._space(), self._executor, spec.behaviour(), chpids)
+        sch = Subchannel(
+            spec.schid, model, self._space(), self._executor, behaviour_of(spec), chpids
+        )
         device = CcwDevice(sch, spec.get(INTERFACE, self._interface))
         SWITCHES.put(device, spec.options)
         self.devices[spec.schid] = device

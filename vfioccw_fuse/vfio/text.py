@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 from ..devices.base import Device
+from ..devices.faults import show_faults
 from ..devices.options import show_time
 from ..errors import printable
 from .device import CcwDevice
@@ -53,7 +54,7 @@ def state_text(device: CcwDevice) -> str:
         *(f"pmcw.{row.field}: {row.value} {row.meaning}".rstrip()
           for row in descriptions.describe_pmcw(sch.pmcw.pack())),
         f"delay: {show_time(sch.behaviour.delay)}",
-        f"fault: {sch.behaviour.fault.value}",
+        f"fault: {show_faults(sch.behaviour.faults)}",
         f"interruptions_shown: {int(driver.status.shown)}",
         f"interruptions_queued: {driver.status.queued}",
         f"starts: {counters.starts}",

@@ -11,7 +11,7 @@ from lab.waits import until
 from tests.css.machine import DiskMachine
 from tests.machine import DATA, PROGRAM
 from tests.rig import Rig
-from vfioccw_fuse.devices.options import Behaviour
+from vfioccw_fuse.devices.faults import Behaviour
 from vfioccw_fuse.regions import constants as c
 from vfioccw_fuse.regions.layouts import Orb
 

@@ -75,6 +75,7 @@ class Orientation(Reservable):
     """The mechanism and the state of one channel program; subclasses add the commands."""
 
     sense_length = sense.LENGTH
+    places = "tracks"
 
     def __init__(self, name: str, image: CkdImage, control_unit: ControlUnit) -> None:
         super().__init__(name)
@@ -86,6 +87,20 @@ class Orientation(Reservable):
         self.cylinder = self.head = 0
         """Where the access mechanism is; it stays there between channel programs."""
         self.begin()
+
+    @property
+    def capacity(self) -> int:
+        """The tracks of the volume."""
+        return self.image.tracks
+
+    def at(self) -> range:
+        """The track that the program has positioned to; behind its last record the next one."""
+        if not self.positioned:
+            return range(0)
+        number = self.cylinder * HEADS + self.head
+        if self.domain and self.place >= DATA and self.record + 1 >= len(self.track.starts):
+            number += 1
+        return range(number, number + 1)
 
     # ------------------------------------------------------------------ one channel program
 

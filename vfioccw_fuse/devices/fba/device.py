@@ -53,6 +53,7 @@ class Fba(Reservable):
     type_name: ClassVar[str] = "fba"
     description = "fixed-block disk"
     takes = "raw image of 512-byte blocks"
+    places = "blocks"
     options = Options(READONLY, SHARED, FORMAT, SYNC)
     words = codes.WORDS
     sense_length = 24
@@ -95,6 +96,18 @@ class Fba(Reservable):
         if shared and not readonly:
             device.share(medium)
         return device
+
+    @property
+    def capacity(self) -> int:
+        """The blocks of the disk."""
+        return self.blocks
+
+    def at(self) -> range:
+        """The blocks that the Locate just before has named."""
+        if self._located is None:
+            return range(0)
+        _, block, count = self._located
+        return range(block, block + count)
 
     def begin(self) -> None:
         """An extent, what it permits and a located domain hold for one channel program."""
