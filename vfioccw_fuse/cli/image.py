@@ -39,6 +39,7 @@ def image_command() -> None:
       vfioccw image create 3390 vol.ckd --cylinders 100 --format cdl --volser LINUX1
       vfioccw image info disk.img
       vfioccw image check vol.ckd
+      vfioccw image fill vol.ckd
     """
 
 
@@ -88,9 +89,15 @@ def create_fba(file: str, blocks: int | None, size: int | None, force: bool) -> 
     show_default=True,
     help="What is on it: Linux disk layout, compatible disk layout, or empty tracks.",
 )
+@click.option("--full", is_flag=True, help="Write every track, for the Hercules tools.")
 @click.option("--force", is_flag=True, help="Replace FILE if it exists; its content is lost.")
-def create_3390(file: str, cylinders: int, volser: str | None, layout: str, force: bool) -> None:
+def create_3390(
+    file: str, cylinders: int, volser: str | None, layout: str, full: bool, force: bool
+) -> None:
     """Make FILE, an ECKD disk (3390) in the uncompressed CKD format of Hercules.
+
+    The file is sparse: a track takes no room before it is written. The Hercules tools take such a
+    track for a damaged one; with --full, or after `vfioccw image fill`, they read all of them.
 
     \b
     Examples:
@@ -98,9 +105,14 @@ def create_3390(file: str, cylinders: int, volser: str | None, layout: str, forc
       vfioccw image create 3390 vol.ckd --cylinders 1113 --format cdl --volser LINUX1
     """
     from ..devices.eckd import volume
+    from .output import progress
 
     _refuse_dangling(file)
-    volume.create(file, cylinders, volser, cast("volume.Format", layout), replace=force)
+    with progress(file) as told:
+        volume.create(
+            file, cylinders, volser, cast("volume.Format", layout),
+            full=full, replace=force, progress=told,
+        )  # fmt: skip
     click.echo(f"{file}: 3390, {cylinders} cylinders of 15 tracks, format {layout}")
 
 
@@ -219,6 +231,8 @@ def _ckd_rows(file: str) -> list[tuple[str, str]]:
     ]
     if found.block_size:
         rows.append(("blocks", f"{found.block_size} bytes, {found.blocks_per_track} a track"))
+    if found.unwritten:
+        rows.append(("unwritten", f"{found.unwritten}; for Hercules: vfioccw image fill"))
     if len(found.paths) > 1:
         rows.insert(1, ("files", ", ".join(found.paths)))
     return rows + _locked(file)
@@ -280,8 +294,10 @@ def check(file: str) -> int:
     match found.kind:
         case Kind.CKD:
             from ..devices.eckd import volume
+            from .output import progress
 
-            problems = volume.check(file)
+            with progress(file) as told:
+                problems = volume.check(file, told)
             for problem in problems:
                 click.echo(str(problem))
             wrong = any(problem.severity is volume.Severity.ERROR for problem in problems)
@@ -297,6 +313,25 @@ def check(file: str) -> int:
             return EXIT_OK
         case _:
             raise found.refusal()
+
+
+@image_command.command(name="fill")
+@click.argument("file", type=click.Path())
+def fill(file: str) -> None:
+    """Write the tracks of FILE, a CKD image, that nobody has written yet.
+
+    Then the Hercules tools read all of it. It takes the room of the whole disk.
+
+    \b
+    Example:
+      vfioccw image fill vol.ckd
+    """
+    from ..devices.eckd import volume
+    from .output import progress
+
+    with progress(file) as told:
+        filled = volume.fill(file, told)
+    click.echo(f"{file}: every track is written" + ("" if filled else " already"))
 
 
 def _label(head: bytes) -> str:

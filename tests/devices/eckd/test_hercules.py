@@ -17,7 +17,7 @@ from tests.devices.eckd.drive import Drive, extent, locate, pattern
 from vfioccw_fuse.devices.eckd.image import CkdImage
 from vfioccw_fuse.devices.eckd.labels import EBCDIC
 from vfioccw_fuse.devices.eckd.track import SLOT, survey
-from vfioccw_fuse.devices.eckd.volume import check, create, info
+from vfioccw_fuse.devices.eckd.volume import check, create, fill, info
 
 CARDS = "".join(line.ljust(80) for line in ("first line", "second line")).encode(EBCDIC)
 
@@ -168,9 +168,23 @@ def test_dasdls_reads_our_label_and_vtoc(tmp_path):
     assert "HHC" not in text
 
 
+def test_their_tools_read_what_was_written_of_a_sparse_volume_and_all_of_it_when_filled(tmp_path):
+    create(tmp_path / "ours.ckd", 3, "OURVOL", "cdl")
+    assert "VOLSER=OURVOL" in tool("dasdls", "ours.ckd", directory=tmp_path)
+    said = tool("ckd2cckd", "ours.ckd", "sparse.cckd", directory=tmp_path)
+    assert said.count("null track substituted") == 3 * 15 - 2
+    before = used(tmp_path / "ours.ckd")
+    assert fill(tmp_path / "ours.ckd")
+    assert used(tmp_path / "ours.ckd") == before
+    said = tool("ckd2cckd", "ours.ckd", "full.cckd", directory=tmp_path)
+    assert "error" not in said
+    tool("cckd2ckd", "full.cckd", "back.ckd", directory=tmp_path)
+    assert used(tmp_path / "back.ckd") == before
+
+
 @pytest.mark.parametrize("kind", ["none", "ldl", "cdl"])
 def test_compressing_and_expanding_gives_the_same_tracks(tmp_path, kind):
-    create(tmp_path / "ours.ckd", 3, format=kind)
+    create(tmp_path / "ours.ckd", 3, format=kind, full=True)
     tool("ckd2cckd", "ours.ckd", "small.cckd", directory=tmp_path)
     tool("cckdcdsk", "-3", "small.cckd", directory=tmp_path)
     tool("cckd2ckd", "small.cckd", "back.ckd", directory=tmp_path)

@@ -2,17 +2,19 @@
 
 A header of 512 bytes: `CKD_P370`, heads per cylinder (32 bits), bytes of a track's slot (32 bits),
 low byte of the device type (3390: 90), file sequence number, highest cylinder (16 bits), serial
-number of 12 ASCII characters; numbers are LITTLE endian. Then one slot per track, in order. A
-volume in several files has sequence numbers from 1 on and in all files but the last the highest
-cylinder; the last character of the file name before its first dot counts the files: vol_1.ckd,
-vol_2.ckd, ...
+number of 12 ASCII characters, what tracks hold that were never written (`unwritten`); numbers are
+LITTLE endian. Then one slot per track, in order. A volume in several files has sequence numbers
+from 1 on and in all files but the last the highest cylinder; the last character of the file name
+before its first dot counts the files: vol_1.ckd, vol_2.ckd, ...
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 from bisect import bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple, Self
@@ -23,13 +25,15 @@ from ..locks import Use
 from ..medium import Medium
 from .geometry import DEVICE_TYPE, HEADS, MOST_CYLINDERS
 from .track import SLOT
+from .unwritten import KINDS, NONE, Unwritten, is_unwritten
 
 HEADER_LENGTH: Final = CKD_HEADER
 MOST_FILES: Final = 27
 """Files of one volume: suffixes 1 to 9, then A to R."""
 SERIAL_LENGTH: Final = 12
 
-_HEADER = struct.Struct("<8sIIBBH12s")
+_HEADER = struct.Struct("<8sIIBBH12sB")
+_UNWRITTEN_AT: Final = _HEADER.size - 1
 
 
 class Header(NamedTuple):
@@ -46,15 +50,18 @@ class Header(NamedTuple):
     highest: int
     """The highest cylinder in this file; 0: it is the last file."""
     serial: bytes
+    unwritten: int
+    """What tracks hold that were never written, a key of `unwritten.KINDS`; else there are none."""
 
     def pack(self) -> bytes:
         """The 512 bytes of the header."""
         return _HEADER.pack(*self).ljust(HEADER_LENGTH, b"\0")
 
 
-def new_header(serial: str) -> Header:
-    """The header of a volume in one file; *serial* has 12 characters."""
-    return Header(CKD_MAGIC, HEADS, SLOT, DEVICE_TYPE & 0xFF, 0, 0, serial.encode("ascii"))
+def new_header(serial: str, unwritten: int = NONE) -> Header:
+    """The header of a volume in one file; *serial* has 12 characters, *unwritten* is in `KINDS`."""
+    device = DEVICE_TYPE & 0xFF
+    return Header(CKD_MAGIC, HEADS, SLOT, device, 0, 0, serial.encode("ascii"), unwritten)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +157,11 @@ class CkdImage:
         self.cylinders = total // HEADS
         self.serial = _serial(files[0])
         """Serial number, 12 characters; from the file's inode if the header has none."""
+        self.unwritten = files[0].header.unwritten
+        """What tracks hold that were never written, as in the header."""
+        self._content = Unwritten(self.unwritten) if self.unwritten in KINDS else None
+        # Those that somebody has read and nobody has written.
+        self._blank: set[int] = set()
 
     @classmethod
     def open(
@@ -196,14 +208,56 @@ class CkdImage:
     def read_track(self, track: int, buffer: bytearray) -> bool:
         """Fill *buffer* (SLOT bytes) with a track; False if the file ends first. OSError."""
         medium, offset = self._place(track, 0)
-        return medium.read_into(buffer, offset) == SLOT
+        if medium.read_into(buffer, offset) != SLOT:
+            return False
+        if self._content is not None and is_unwritten(buffer, track):
+            self._content.fill(buffer, track)
+            self._blank.add(track)
+        return True
 
     def write(self, track: int, offset: int, data: bytes) -> None:
-        """Write *data* at *offset* in the slot of *track*, in one call. Raises OSError."""
+        """Write *data* at *offset* in the slot of *track*, in one call. Raises OSError.
+
+        The first write to a track that was read as one that nobody has written makes it one.
+        """
         medium, position = self._place(track, offset)
         if offset + len(data) > SLOT:
             raise ValueError(f"{len(data)} bytes at {offset} leave the slot")
+        if track in self._blank:
+            assert self._content is not None
+            for start, part in self._content.frame(track):
+                medium.write(part, position - offset + start)
+            self._blank.discard(track)
         medium.write(data, position)
+
+    def next_written(self, track: int) -> int:
+        """The first track from *track* on that may have been written; `tracks` behind the last one.
+
+        It goes by the holes of the file; the last track is always one that may. OSError.
+        """
+        if self._content is None or self._only is None:
+            return track
+        try:
+            data = os.lseek(self._only.fd, HEADER_LENGTH + track * SLOT, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                return max(track, self.tracks - 1)
+            raise
+        return max(track, (data - HEADER_LENGTH) // SLOT)
+
+    def write_all(self) -> Iterator[int]:
+        """Write the tracks that nobody has written, so that others read them; gives each track.
+
+        Only for who has the volume alone. OSError.
+        """
+        slot = bytearray(SLOT)
+        for track in range(self.tracks):
+            if self.read_track(track, slot) and track in self._blank:
+                assert self._content is not None
+                self._blank.discard(track)
+                self.write(track, 0, self._content.content(track))
+            yield track
+        self._files[0].medium.write(bytes([NONE]), _UNWRITTEN_AT)
 
     def tell_cut(self, track: int) -> None:
         """The file of *track* ends before it: a line in the log, once."""

@@ -9,7 +9,6 @@ import contextlib
 import enum
 import os
 import secrets
-import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -17,10 +16,10 @@ from typing import Final, Literal
 from ...errors import UserError
 from ..locks import Use, replacing, using
 from ..options import Option, Owner
-from . import labels
+from . import labels, unwritten
 from .geometry import HEADS, MOST_CYLINDERS, fits, model_of, records_per_track
 from .image import HEADER_LENGTH, SERIAL_LENGTH, CkdImage, new_header
-from .track import COUNT, HOME_ADDRESS, SLOT, Layout, empty_track, survey
+from .track import COUNT, HOME_ADDRESS, SLOT, Layout, survey
 
 Format = Literal["ldl", "cdl", "none"]
 FORMATS: Final[tuple[Format, ...]] = ("cdl", "ldl", "none")
@@ -56,16 +55,18 @@ def create(
     format: Format = "ldl",
     serial: str | None = None,
     *,
+    full: bool = False,
     replace: bool = False,
     progress: Progress | None = None,
 ) -> None:
     """Make *path* a 3390 of *cylinders* (1 to MOST_CYLINDERS), formatted as dasdfmt would.
 
-    *format* `none` leaves every track with nothing but its home address and R0, as `dasdinit -r`;
-    then the file is sparse. *volser* is the volume serial for the label (default 0X0000), *serial*
-    the device's serial number of 12 letters and digits (default: random digits). An existing file
-    is replaced, as one step, only if *replace* and if nobody uses it. UserError for values that are
-    wrong and files that cannot be made; nothing is left behind then.
+    *format* `none` leaves every track with nothing but its home address and R0, as `dasdinit -r`.
+    Unless *full*, tracks without data are left to `unwritten`, and the file is sparse. *volser* is
+    the volume serial for the label (default 0X0000), *serial* the device's serial number of 12
+    letters and digits (default: random digits). An existing file is replaced, as one step, only if
+    *replace* and if nobody uses it. UserError for values that are wrong and files that cannot be
+    made; nothing is left behind then.
     """
     path = os.fspath(path)
     if not 1 <= cylinders <= MOST_CYLINDERS:
@@ -75,7 +76,9 @@ def create(
     if format == "none" and volser is not None:
         raise UserError("a volume of format none has no label for a serial; choose ldl or cdl")
     volser = labels.check_volser(volser if volser is not None else labels.DEFAULT_VOLSER)
-    header = new_header(SERIAL.read(serial) if serial is not None else _random_serial()).pack()
+    serial = SERIAL.read(serial) if serial is not None else _random_serial()
+    left = unwritten.NONE if full else unwritten.EMPTY if format == "none" else unwritten.BLOCKS
+    header = new_header(serial, left).pack()
     if not replace and os.path.lexists(path):
         raise UserError(f"{path}: exists already; name another file, or remove it first")
     # A device's name would be given to a file, and the device be lost.
@@ -92,7 +95,7 @@ def create(
                 with using(fd, work, Use.REPLACE):
                     os.ftruncate(fd, HEADER_LENGTH + cylinders * CYLINDER_LENGTH)
                     _pwrite(fd, header, 0)
-                    _write_tracks(fd, cylinders, volser, format, progress)
+                    _write_tracks(fd, cylinders, volser, format, full, progress)
             finally:
                 os.close(fd)
             if replace:
@@ -117,33 +120,44 @@ def _pwrite(fd: int, data: bytes | bytearray, offset: int) -> None:
 
 
 def _write_tracks(
-    fd: int, cylinders: int, volser: str, format: Format, progress: Progress | None
+    fd: int, cylinders: int, volser: str, format: Format, full: bool, progress: Progress | None
 ) -> None:
-    """Write all tracks; what a track does not use stays a hole where the file system can."""
-    special: dict[int, list[labels.Record]] = {}
+    """Write the tracks that have data or, if *full*, all of them."""
+    special: dict[int, list[labels.Record]] = {0: []}
     if format == "ldl":
         special = labels.ldl_tracks(volser, cylinders)
     elif format == "cdl":
         special = labels.cdl_tracks(volser, cylinders)
-    plain = bytearray(labels.plain_track(0, 0))
-    counts = labels.count_offsets()
-    place = struct.Struct(">HH")
-    for cylinder in range(cylinders):
-        for head in range(HEADS):
-            track = cylinder * HEADS + head
-            data: bytes | bytearray
-            if format == "none":
-                data = empty_track(cylinder, head)
-            elif track in special:
-                data = labels.pack_track(cylinder, head, special[track])
-            else:
-                data = plain
-                HOME_ADDRESS.pack_into(plain, 0, 0, cylinder, head)
-                for offset in counts:
-                    place.pack_into(plain, offset, cylinder, head)
-            _pwrite(fd, data, HEADER_LENGTH + track * SLOT)
-        if progress is not None:
-            progress(cylinder + 1, cylinders)
+    for track, records in special.items():
+        data = labels.pack_track(*divmod(track, HEADS), records)
+        _pwrite(fd, data, HEADER_LENGTH + track * SLOT)
+    if not full:
+        return
+    plain = unwritten.Unwritten(unwritten.EMPTY if format == "none" else unwritten.BLOCKS)
+    for track in range(len(special), cylinders * HEADS):
+        _pwrite(fd, plain.content(track), HEADER_LENGTH + track * SLOT)
+        if progress is not None and track % HEADS == HEADS - 1:
+            progress(track // HEADS + 1, cylinders)
+
+
+def fill(path: str | os.PathLike[str], progress: Progress | None = None) -> bool:
+    """Write all tracks of *path* that nobody has written, so that the Hercules tools read them.
+
+    False if there was none. UserError if it is no 3390 image, if somebody uses it, and if there is
+    no room for it; what has been written by then stays.
+    """
+    image = CkdImage.open(path)
+    try:
+        if image.unwritten not in unwritten.KINDS:
+            return False
+        for track in image.write_all():
+            if progress is not None and track % HEADS == HEADS - 1:
+                progress(track // HEADS + 1, image.cylinders)
+        return True
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror}") from None
+    finally:
+        image.close()
 
 
 # -------------------------------------------------------------------------------------------- info
@@ -176,6 +190,8 @@ class ImageInfo:
     """Bytes of a block, if the volume has blocks."""
     blocks_per_track: int | None
     """Blocks that fit on a track, if the volume has blocks."""
+    unwritten: str | None
+    """What tracks hold that were never written, in words; None if all were."""
 
 
 def info(path: str | os.PathLike[str]) -> ImageInfo:
@@ -198,6 +214,7 @@ def info(path: str | os.PathLike[str]) -> ImageInfo:
             volser=volser,
             block_size=block,
             blocks_per_track=records_per_track(block) if block else None,
+            unwritten=unwritten.KINDS.get(image.unwritten),
         )
     finally:
         image.close()
@@ -269,8 +286,9 @@ def check(path: str | os.PathLike[str], progress: Progress | None = None) -> lis
     Looked at are: the home address, record 0, the chain of count fields up to the end marker, the
     capacity of a track, the addresses and the order of the count fields, and on volumes of blocks
     (LDL, CDL) that every track has the blocks that the label promises. A track that was torn while
-    it was formatted breaks at least one of these; a block whose new data replaced only part of the
-    old cannot be told, as the format has no checksums. UserError if it is no 3390 image at all.
+    it was formatted breaks at least one of these; one that was never written is well. A block whose
+    new data replaced only part of the old cannot be told, as the format has no checksums. UserError
+    if it is no 3390 image at all.
     """
     image = CkdImage.open(path, readonly=True)
     try:
@@ -287,7 +305,8 @@ def _check_tracks(image: CkdImage, progress: Progress | None) -> Iterator[Proble
         number = records_per_track(block)
         plain = [0] * (number + 1), [8] + [block] * number
     slot = bytearray(SLOT)
-    for track in range(image.tracks):
+    following = image.next_written(0)
+    while (track := following) < image.tracks:
         cylinder, head = divmod(track, HEADS)
         problems: Iterator[tuple[Severity, str]]
         try:
@@ -302,8 +321,9 @@ def _check_tracks(image: CkdImage, progress: Progress | None) -> Iterator[Proble
                 problems = iter([(Severity.ERROR, "the file ends before the end of the track")])
         for severity, what in problems:
             yield Problem(cylinder, head, severity, what)
-        if progress is not None and head == HEADS - 1:
-            progress(cylinder + 1, image.cylinders)
+        following = image.next_written(track + 1)
+        if progress is not None and following // HEADS > cylinder:
+            progress(following // HEADS, image.cylinders)
 
 
 def _check_track(
