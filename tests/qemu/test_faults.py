@@ -12,9 +12,17 @@ from lab.waits import until
 from tests.qemu.conftest import MIB, Lab, digest, laboratory, make_eckd, make_fba
 from vfioccw_fuse.guest.machine import Guest
 
-LOST, CHECKED, SENSED, PATHS, DEAD, REMOVED = (f"0.0.031{n}" for n in range(6))
+LOST, CHECKED, SENSED, PATHS, DEAD, REMOVED, RATED = (f"0.0.031{n}" for n in range(7))
 ECKD = "0.0.0400"
-FBAS = (LOST, CHECKED, SENSED, PATHS, DEAD, REMOVED)
+FBAS = (LOST, CHECKED, SENSED, PATHS, DEAD, REMOVED, RATED)
+DATA_CHECK = bytes([0x08, *bytes(26), 0x80, *bytes(4)]).hex()
+"""Sense data that dasd_3990_erp_inspect_24 of Linux retries."""
+HITS = 100_000
+AT_A_RATE = (
+    f"unit-check:command=read/write:rate={{}}:seed=7:sense={DATA_CHECK}:count={HITS}",
+    f"interface-control-check:start=5-:rate=10%:seed=8:count={HITS}",
+    f"delay:command=write:rate=10%:seed=10:for=3ms:count={HITS}",
+)
 READ = "echo 3 > /proc/sys/vm/drop_caches; dd if=/dev/{0} bs=4096 skip={1} count=8 2>&1"
 
 
@@ -118,8 +126,30 @@ def test_a_subchannel_that_is_removed_gives_errors_and_no_flood(guest: Guest, la
     assert "it is gone from the mount" in after
 
 
+# A request is one command for an FBA disk, and one for each of up to 190 blocks for a 3390.
+@pytest.mark.parametrize(("schid", "rate"), [(RATED, "10%"), (ECKD, "0.3%")])
+def test_faults_at_a_rate_cost_no_data(guest: Guest, lab: Lab, schid: str, rate: str) -> None:
+    name = guest.check(f"online {schid}")
+    guest.check(f"echo 255 > /sys/bus/ccw/devices/{schid}/retries")
+    lab.control(schid, f"fault={'+'.join(AT_A_RATE).format(rate)}")
+    guest.check("head -c 786432 /dev/urandom > /tmp/data")
+    written = guest.check("md5sum < /tmp/data")
+    for _ in range(6):
+        guest.check(f"dd if=/tmp/data of=/dev/{name} bs=4096 seek=24 conv=notrunc,fsync 2>&1", 120)
+        guest.check("echo 3 > /proc/sys/vm/drop_caches")
+        read = guest.check(f"dd if=/dev/{name} bs=4096 skip=24 count=192 2>/dev/null | md5sum", 120)
+        assert read == written
+    left = lab.file(schid, "control").read_text()
+    assert left.count(":count=") == len(AT_A_RATE)
+    assert f"count={HITS}" not in left, "each of them has hit"
+    lab.control(schid, "fault=none")
+    guest.check("echo 3 > /proc/sys/vm/drop_caches")
+    read = guest.check(f"dd if=/dev/{name} bs=4096 skip=24 count=192 2>/dev/null | md5sum", 120)
+    assert read == written
+
+
 def test_what_is_read_is_right_after_all_of_it(guest: Guest, lab: Lab) -> None:
-    for schid in (LOST, CHECKED, SENSED, PATHS, DEAD):
+    for schid in (LOST, CHECKED, SENSED, PATHS, DEAD, RATED):
         name = guest.check(f"online {schid}")
         guest.check("echo 3 > /proc/sys/vm/drop_caches")
         assert guest.check(f"md5sum < /dev/{name}").split()[0] == digest(lab.directory / schid)
