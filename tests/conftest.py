@@ -1,7 +1,7 @@
 """What every test shares: the --slow switch, what is random, and mounted disks."""
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,8 @@ from hypothesis import HealthCheck, settings
 import lab.mounts
 from lab.mounts import MountedSystem
 from tests.rig import Rig, rigged
+from vfioccw_fuse.guest.machine import Guest
+from vfioccw_fuse.guest.run import LAST_LINES
 
 # How long an example takes says how busy the machine is. One that fails says how to repeat it.
 settings.register_profile(
@@ -43,6 +45,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if slow:
         config.hook.pytest_deselected(items=slow)
         items[:] = [item for item in items if not item.get_closest_marker("slow")]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show, of a test that failed with a Linux guest, the last lines of its console."""
+    report = yield
+    guest = getattr(item, "funcargs", {}).get("guest")
+    if report.failed and isinstance(guest, Guest):
+        lines = guest.console_text.splitlines()[-LAST_LINES:]
+        report.sections.append(("the guest's console", "\n".join(lines)))
+    return report
 
 
 @pytest.fixture

@@ -204,6 +204,16 @@ def test_configuration_and_compiler_make_another_kernel(builder: Builder, tree: 
     assert builder.builds == 3
 
 
+def test_a_kernel_for_debugging_says_what_it_finds(builder: Builder, tree: Path) -> None:
+    (builder.place / "more").write_text("CONFIG_DEFAULT_HUNG_TASK_TIMEOUT=5\n")
+    plain = builder.built("--source", tree).read_text()
+    found = builder.built("--source", tree, "--debug", "--config", builder.place / "more")
+    for option in ("BUG", "KASAN", "DEBUG_KMEMLEAK", "PROVE_LOCKING", "DETECT_HUNG_TASK"):
+        assert f"CONFIG_{option}=y" in found.read_text()
+        assert f"CONFIG_{option}=y" not in plain
+    assert "CONFIG_DEFAULT_HUNG_TASK_TIMEOUT=5" in found.read_text()
+
+
 def test_without_a_tree_it_is_debians(
     builder: Builder, tree: Path, system: Path, tmp_path: Path
 ) -> None:

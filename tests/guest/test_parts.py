@@ -17,7 +17,7 @@ from tests.guest.cpio import entries
 from tests.guest.mirror import Mirror
 from vfioccw_fuse.guest import GuestError
 from vfioccw_fuse.guest.archive import Archive
-from vfioccw_fuse.guest.parts import FORMERLY, MODULES, Modules, Parts
+from vfioccw_fuse.guest.parts import EMULATOR_PACKAGES, FORMERLY, MODULES, Modules, Parts
 
 RELEASE = {"bookworm": "6.1.0-9-s390x", "trixie": "6.12.3+deb13-s390x", "sid": "7.2.1+deb14-s390x"}
 NEEDS = {
@@ -25,6 +25,7 @@ NEEDS = {
     "ext4": "jbd2,mbcache,crc16", "jbd2": "", "mbcache": "", "crc16": "",
 }  # fmt: skip
 """What modules depend on."""
+EMULATOR_PATH = "usr/bin/qemu-system-s390x"
 
 
 def module(name: str, needs: str) -> bytes:
@@ -232,3 +233,43 @@ def test_apt_that_is_missing_is_one_line(tmp_path: Path) -> None:
     assert last.startswith("vfioccw: apt-get: not found")
     assert "give --kernel and --busybox, or copy" in last
     assert str(tmp_path / "vfioccw") in last
+
+
+@pytest.mark.parametrize("package", EMULATOR_PACKAGES)
+def test_qemu_for_the_guest_comes_with_its_firmware_and_its_libraries_and_no_others(
+    tmp_path: Path, system: Path, package: str
+) -> None:
+    def compiled(*words: str) -> bytes:
+        made = tmp_path / "made"
+        words = ("gcc", "-nostdlib", "-x", "c", "/dev/null", "-x", "none", "-o", str(made), *words)
+        subprocess.run(words, check=True, capture_output=True)
+        return made.read_bytes()
+
+    def shared(name: str, *needs: Path) -> bytes:
+        options = ("-shared", f"-Wl,-soname,{name}", "-Wl,--no-as-needed")
+        (tmp_path / name).write_bytes(data := compiled(*options, *map(str, needs)))
+        return data
+
+    libraries = {name: shared(name, *(tmp_path / one for one in needs)) for name, needs in {
+        "libinner.so.1": (), "libouter.so.1": ("libinner.so.1",), "libother.so.1": (),
+    }.items()}  # fmt: skip
+    qemu = shared("qemu", tmp_path / "libouter.so.1")
+    mirror = Mirror(tmp_path / "mirror")
+    mirror.add("bookworm", {
+        package: ("libs, qemu-system-data", {
+            EMULATOR_PATH: qemu, "usr/bin/qemu-system-alpha": b"another",
+        }),
+        "libs": ("", {
+            "lib/ld64.so.1": b"loader",
+            **{f"usr/lib/s390x-linux-gnu/{name}": data for name, data in libraries.items()},
+        }),
+        "qemu-system-data": ("", {"usr/share/qemu/s390-ccw.img": b"firmware"}),
+    })  # fmt: skip
+    # Packages of a file: source stay where they are.
+    system.write_text(mirror.source("bookworm").replace("file:", "copy:"))
+    found = entries(Parts(tmp_path / "cache").emulator())
+    assert {name: data for name, data in found.items() if data} == {
+        EMULATOR_PATH: qemu, "usr/share/qemu/s390-ccw.img": b"firmware", "lib/ld64.so.1": b"loader",
+        "usr/lib/libouter.so.1": libraries["libouter.so.1"],
+        "usr/lib/libinner.so.1": libraries["libinner.so.1"],
+    }  # fmt: skip

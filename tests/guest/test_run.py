@@ -18,6 +18,10 @@ import pytest
 from lab.mounts import PROJECT, MountedSystem, command, mounted
 from lab.processes import command_of
 from lab.waits import SOON, until
+from tests.guest.cpio import entries
+from vfioccw_fuse.guest.archive import Archive
+from vfioccw_fuse.guest.machine import Options, write_initramfs
+from vfioccw_fuse.guest.parts import Parts
 
 QEMU = f"""#!{sys.executable}
 import os, re, sys, time
@@ -137,6 +141,29 @@ def test_what_the_guest_is_made_of_is_given_and_nothing_is_fetched(stage: Stage)
     assert "'-smp', '2'" in said
     assert "'-name', 'mine'" in said
     assert not (stage.place / "cache").exists()
+
+
+def test_a_guest_in_the_guest_has_the_same_kernel_and_an_init_of_its_own(stage: Stage) -> None:
+    cache = stage.place / "cache/vfioccw"
+    cache.mkdir(parents=True)
+    parts = Parts(cache, kernel=stage.kernel, busybox=stage.busybox)
+    with (cache / "emulator.cpio").open("wb") as file, Archive(file) as archive:
+        archive.file("usr/bin/qemu-system-s390x", PROGRAM)
+    made = stage.place / "initramfs"
+    with made.open("wb") as file:
+        write_initramfs(file, parts, "script", Options(nested=True), b"true\n", "outer ")
+    emulator = (cache / "emulator.cpio").read_bytes()
+    assert made.read_bytes().startswith(emulator)
+    made.write_bytes(made.read_bytes().removeprefix(emulator))
+    outer = entries(made)
+    assert outer["nested/kernel"] == KERNEL
+    assert outer["bin/nested"].startswith(b"#!/bin/busybox sh\n")
+    (stage.place / "inner").write_bytes(outer["nested/initramfs"])
+    inner = entries(stage.place / "inner")
+    assert inner["init"] == outer["init"]
+    assert b"mark='nested '" in inner["guest"]
+    assert b"mode=script" in inner["guest"]
+    assert not inner.keys() & {"bin/nested", "nested/kernel"}
 
 
 def test_a_panic_is_said_after_the_consoles_last_lines(stage: Stage) -> None:

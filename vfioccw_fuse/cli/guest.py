@@ -69,6 +69,12 @@ _OPTIONS = (
         help="Your busybox (for s390x, static) instead of Debian's.",
     ),
     click.option("--tools", is_flag=True, help="With dasdfmt, fdasd, mkfs.ext4, e2fsck, fio."),
+    click.option(
+        "--nested",
+        is_flag=True,
+        help="With QEMU in the guest: nested 0.0.1234 boots a second guest there, on a device that "
+        "vfio_ccw has.",
+    ),
     click.option("--memory", default="512M", show_default=True, help="QEMU's -m."),
     click.option("--smp", type=click.IntRange(1), default=1, show_default=True, help="Processors."),
     click.option("--iommufd", is_flag=True, help="As vfioccw qemu --iommufd."),
@@ -93,8 +99,8 @@ def _boots(command: Callable[..., int]) -> Callable[..., int]:
 
 
 _GUEST = (
-    *("devices", "bind", "modules", "files", "append", "tools", "memory", "smp", "iommufd"),
-    *("verbose", "qemu"),
+    *("devices", "bind", "modules", "files", "append", "tools", "nested", "memory", "smp"),
+    *("iommufd", "verbose", "qemu"),
 )
 _PARTS = ("kernel", "busybox", "sources")
 
@@ -113,6 +119,7 @@ def _options(words: dict[str, Any]) -> "Options":
         memory=words["memory"],
         processors=words["smp"],
         tools=words["tools"],
+        nested=words["nested"],
         qemu=words["qemu"],
         append=words["append"],
         modules=[check_module(Path(name)) for name in words["modules"]],
@@ -234,12 +241,20 @@ def fetch_command(sources: tuple[str, ...]) -> None:
     help="Lines of a configuration to add, such as CONFIG_PROVE_LOCKING=y.",
 )
 @click.option(
+    "--debug",
+    is_flag=True,
+    help="With what finds use after free (KASAN), leaks (kmemleak), wrong locking and tasks that "
+    "hang, and says so in dmesg; it is several times slower.",
+)
+@click.option(
     "--out",
     metavar="FILE",
     type=click.Path(path_type=Path),
     help="Copy the kernel there; without it the file in the cache is named.",
 )
-def kernel_command(source: Path | None, configs: tuple[Path, ...], out: Path | None) -> None:
+def kernel_command(
+    source: Path | None, configs: tuple[Path, ...], debug: bool, out: Path | None
+) -> None:
     """Build a small s390x kernel with vfio_ccw.
 
     It has dasd, too, and no modules: all is built in. The file's name is printed. A build takes
@@ -254,11 +269,11 @@ def kernel_command(source: Path | None, configs: tuple[Path, ...], out: Path | N
     """
     import shutil
 
-    from ..guest.kernel import build
+    from ..guest.kernel import DEBUG, build
     from ..guest.parts import Parts
 
     end_on_signals()
-    kernel = build(Parts().cache, source, configs)
+    kernel = build(Parts().cache, source, (DEBUG, *configs) if debug else configs)
     if out is not None:
         shutil.copyfile(kernel, out)
     click.echo(kernel if out is None else out)

@@ -120,6 +120,10 @@ class Apt:
         shown = self._run("apt-cache", "depends", "--important", package).stdout
         return re.findall(r"^ [ |](?:Pre)?Depends: ([^<\s]\S*)", shown, re.MULTILINE)
 
+    def has(self, package: str) -> bool:
+        """Whether there is a package of that name, and not only another that provides it."""
+        return bool(self._run("apt-cache", "show", package, check=False).stdout)
+
     def fetch(self, tree: Path, *packages: str, dependencies: bool = False) -> None:
         """Unpack *packages* into the directory *tree*, and with *dependencies* all they need."""
         if dependencies:

@@ -25,6 +25,8 @@ from .apt import Apt, first_that_has, own_architecture
 
 FRAGMENT: Final = Path(__file__).resolve().with_name("kernel.fragment")
 """What the configuration has besides tinyconfig."""
+DEBUG: Final = FRAGMENT.with_name("kernel-debug.fragment")
+"""What it has for tests of a driver that do not end well."""
 SERIES: Final = "6.12"
 """The Linux of Debian that is built: Debian 12 and 13 have its source."""
 COMPILER: Final = "s390x-linux-gnu-gcc"

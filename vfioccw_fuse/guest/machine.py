@@ -7,6 +7,7 @@ console on SCLP, no reboot (a reboot of an emulated s390x hangs).
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import re
 import select
@@ -37,6 +38,10 @@ CONSOLE: Final = "console=ttysclp0 panic=1"
 BOOT_SECONDS: Final = 120.0
 """A guest that is not up by then has failed; plain boots take 4 to 15."""
 END_SECONDS: Final = 90.0
+NESTED_MEMORY: Final = "128M"
+"""QEMU's -m of a guest in the guest."""
+NESTED_MARK: Final = "nested "
+"""With what its init begins what it says of itself; `nested.sh` looks for it."""
 Mode = Literal["shell", "driven", "script"]
 
 
@@ -58,6 +63,8 @@ class Options:
     """With dasdfmt, fdasd, mkfs.ext4, fio and so on."""
     qemu: Sequence[str] = ()
     """Further options of QEMU."""
+    nested: bool = False
+    """With QEMU in the guest, and what boots a second guest in it."""
     kernel: bool = True
     """False: boot from a device instead of our kernel and initramfs."""
     append: str = ""
@@ -85,7 +92,10 @@ def write_initramfs(
     @@ and *mark*.
     """
     modules = parts.modules()
-    for archive in ([modules] if modules else []) + ([parts.tools()] if options.tools else []):
+    archives = [modules] if modules else []
+    archives += [parts.tools()] if options.tools else []
+    archives += [parts.emulator()] if options.nested else []
+    for archive in archives:
         with open(archive, "rb") as source:
             shutil.copyfileobj(source, file)
     said = {
@@ -98,7 +108,7 @@ def write_initramfs(
             own.directory(name)
         own.copy(parts.busybox(), "bin/busybox")
         own.file("init", (HERE / "init.sh").read_bytes())
-        for name in ("online", "offline", "bind"):
+        for name in ("online", "offline", "bind", *(["nested"] if options.nested else [])):
             own.file(f"bin/{name}", (HERE / f"{name}.sh").read_bytes())
         settings = "".join(f"{name}={shlex.quote(value)}\n" for name, value in said.items())
         own.file("guest", settings.encode(), 0o644)
@@ -109,25 +119,51 @@ def write_initramfs(
             own.file("script", script)
         for source_file, place in options.files:
             own.copy(source_file, place)
+        if options.nested:
+            own.copy(parts.kernel(), "nested/kernel")
+            inner = io.BytesIO()
+            write_initramfs(inner, parts, mode, Options(quiet=options.quiet), mark=NESTED_MARK)
+            own.file("nested/initramfs", inner.getvalue(), 0o644)
+            own.file("nested/machine", shlex.join(_nested_machine(options)).encode(), 0o644)
 
 
 def qemu_command(
     options: Options, kernel: Path, initramfs: Path | str, console: Sequence[str]
 ) -> list[str]:
     """The command line that starts the guest; *console* makes the chardev named console."""
-    machine = [
-        *(QEMU, "-M", "s390-ccw-virtio", "-cpu", "max", "-m", options.memory),
-        *("-smp", str(options.processors), "-nodefaults", "-display", "none", "-no-reboot"),
-        *(*console, "-device", "sclpconsole,chardev=console"),
-    ]
+    machine = _machine("max", options, console)
     if options.kernel:
-        words = (CONSOLE, "quiet loglevel=1" if options.quiet else "", options.append)
-        machine += ["-kernel", str(kernel), "-initrd", str(initramfs)]
-        machine += ["-append", " ".join(filter(None, words))]
+        machine += _boot(kernel, initramfs, options)
     ours = [word for spec in options.devices for word in ("--device", spec)]
     ours += [word for spec in options.spares for word in ("--spare", spec)]
     ours += ["--iommufd"] if options.iommufd else []
     return [*options.prefix, *VFIOCCW, "qemu", *ours, "--", *machine, *options.qemu]
+
+
+def _machine(cpu: str, options: Options, console: Sequence[str]) -> list[str]:
+    return [
+        *(QEMU, "-M", "s390-ccw-virtio", "-cpu", cpu, "-m", options.memory),
+        *("-smp", str(options.processors), "-nodefaults", "-display", "none", "-no-reboot"),
+        *(*console, "-device", "sclpconsole,chardev=console"),
+    ]
+
+
+def _boot(kernel: Path | str, initramfs: Path | str, options: Options) -> list[str]:
+    words = (CONSOLE, "quiet loglevel=1" if options.quiet else "", options.append)
+    return [
+        *("-kernel", str(kernel), "-initrd", str(initramfs)),
+        *("-append", " ".join(filter(None, words))),
+    ]
+
+
+def _nested_machine(options: Options) -> list[str]:
+    """What starts QEMU in the guest, but for the devices."""
+    # By an emulated processor QEMU emulates some things of the newest one wrongly, and programs
+    # whose addresses are random end with segmentation faults.
+    inner = Options(memory=NESTED_MEMORY, quiet=options.quiet, append="norandmaps")
+    console = ["-chardev", "stdio,id=console,signal=off"]
+    boot = _boot("/nested/kernel", "/nested/initramfs", inner)
+    return [*_machine("qemu", inner, console), *boot]
 
 
 class ConsoleError(GuestError):

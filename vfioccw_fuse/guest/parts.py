@@ -40,6 +40,11 @@ TOOLS: Final = (
     *("sbin/mke2fs", "sbin/e2fsck", "bin/fio"),
 )
 """Below /usr, where all of it is since Debian 13."""
+EMULATOR_PACKAGES: Final = ("qemu-system-s390x", "qemu-system-misc")
+"""The package of QEMU is the first of them that there is: Debian 12 has it with others in one."""
+EMULATOR: Final = "bin/qemu-system-s390x"
+FIRMWARE: Final = "share/qemu/s390-ccw.img"
+"""Both below /usr. QEMU wants its firmware also where it is not used."""
 LOADER: Final = "lib/ld64.so.1"
 OTHERWISE: Final = (
     "give --kernel and --busybox, or copy {cache} from a Debian system after vfioccw guest fetch"
@@ -94,6 +99,10 @@ class Parts:
     def tools(self) -> Path:
         """An archive of `TOOLS` and the libraries that they need."""
         return self._part("tools.cpio", "disk tools", build_tools)
+
+    def emulator(self) -> Path:
+        """An archive of QEMU for s390x on s390x, and the libraries that it needs."""
+        return self._part("emulator.cpio", "QEMU for the guest", build_emulator)
 
     def fetch(self) -> list[Path]:
         """Fetch all that is missing; the files."""
@@ -213,18 +222,33 @@ def build_tools(apt: Apt, tree: Path, made: Path) -> str:
     apt.fetch(tree, *TOOL_PACKAGES, dependencies=True)
     usr = tree / "usr"
     with open(made / "tools.cpio", "wb") as file, Archive(file) as archive:
-        for name in TOOLS:
-            archive.copy(usr / name, f"usr/{name}")
+        _add_programs(archive, tree, TOOLS)
         archive.copy(usr / "sbin/mke2fs", "usr/sbin/mkfs.ext4")
-        archive.copy(_library(tree, Path(LOADER).name), LOADER)
-        for library in _libraries(tree, [usr / name for name in TOOLS]):
-            archive.copy(library, f"usr/lib/{library.name}")
         for path in sorted((usr / "lib/s390-tools").rglob("*")):
             if path.is_file():
                 archive.copy(path, str(path.relative_to(tree)))
         # Where zipl of Debian 12 looks for what it writes to disks.
         archive.symlink("lib/s390-tools", "/usr/lib/s390-tools")
     return f"disk tools of Debian {apt.codename()}"
+
+
+def build_emulator(apt: Apt, tree: Path, made: Path) -> str:
+    """Make emulator.cpio in *made*; whose QEMU it is."""
+    [package, *_] = [name for name in EMULATOR_PACKAGES if apt.has(name)] or EMULATOR_PACKAGES
+    apt.fetch(tree, package, dependencies=True)
+    with open(made / "emulator.cpio", "wb") as file, Archive(file) as archive:
+        _add_programs(archive, tree, [EMULATOR])
+        archive.copy(tree / "usr" / FIRMWARE, f"usr/{FIRMWARE}")
+    return f"QEMU of Debian {apt.codename()}"
+
+
+def _add_programs(archive: Archive, tree: Path, names: Sequence[str]) -> None:
+    """Add programs by their *names* below /usr, the loader, and every library that they need."""
+    for name in names:
+        archive.copy(tree / "usr" / name, f"usr/{name}")
+    archive.copy(_library(tree, Path(LOADER).name), LOADER)
+    for library in _libraries(tree, [tree / "usr" / name for name in names]):
+        archive.copy(library, f"usr/lib/{library.name}")
 
 
 def _library(tree: Path, name: str) -> Path:
