@@ -51,7 +51,7 @@ def test_a_large_disk_is_sparse_and_every_track_is_well(tmp_path):
 
 def test_a_sparse_disk_that_is_filled_is_one_that_was_made_full(tmp_path):
     sparse, full = tmp_path / "sparse.ckd", tmp_path / "full.ckd"
-    for path, option in ((sparse, []), (full, ["--full"])):
+    for path, option in ((sparse, ["--sparse"]), (full, [])):
         words = ["--cylinders", 2, "--format", "cdl", *option]
         assert vfioccw("image", "create", "3390", path, *words).returncode == 0
     assert b"unwritten" not in vfioccw("image", "info", full).stdout
@@ -69,7 +69,7 @@ def test_what_cannot_be_filled_is_named(tmp_path):
     assert done.returncode == 1
     assert complaint(done).startswith(f"{tmp_path / 'disk.img'}: ")
     path = tmp_path / "vol.ckd"
-    assert vfioccw("image", "create", "3390", path, "--cylinders", 1).returncode == 0
+    assert vfioccw("image", "create", "3390", path, "--cylinders", 1, "--sparse").returncode == 0
     image = CkdImage.open(path)
     done = vfioccw("image", "fill", path)
     assert done.returncode == 1
@@ -79,7 +79,7 @@ def test_what_cannot_be_filled_is_named(tmp_path):
 
 def test_work_that_takes_long_shows_how_far_it_is_on_a_terminal_only(tmp_path):
     path = tmp_path / "vol.ckd"
-    words = ("image", "create", "3390", path, "--cylinders", 20, "--full")
+    words = ("image", "create", "3390", path, "--cylinders", 20)
     assert "100%" in on_a_terminal(*words)
     assert "100%" in on_a_terminal("image", "check", path)
     assert vfioccw(*words, "--force").stderr == b""

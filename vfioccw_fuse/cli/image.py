@@ -89,14 +89,18 @@ def create_fba(file: str, blocks: int | None, size: int | None, force: bool) -> 
     show_default=True,
     help="What is on it: Linux disk layout, compatible disk layout, or empty tracks.",
 )
-@click.option("--full", is_flag=True, help="Write every track, for the Hercules tools.")
+@click.option(
+    "--full/--sparse",
+    default=None,
+    help="Write every track, as up to 3339 cylinders unless said, or those that have data.",
+)
 @click.option("--force", is_flag=True, help="Replace FILE if it exists; its content is lost.")
 def create_3390(
-    file: str, cylinders: int, volser: str | None, layout: str, full: bool, force: bool
+    file: str, cylinders: int, volser: str | None, layout: str, full: bool | None, force: bool
 ) -> None:
     """Make FILE, an ECKD disk (3390) in the uncompressed CKD format of Hercules.
 
-    The file is sparse: a track takes no room before it is written. The Hercules tools take such a
+    In a sparse file a track takes no room before it is written. The Hercules tools take such a
     track for a damaged one; with --full, or after `vfioccw image fill`, they read all of them.
 
     \b

@@ -169,7 +169,7 @@ def test_dasdls_reads_our_label_and_vtoc(tmp_path):
 
 
 def test_their_tools_read_what_was_written_of_a_sparse_volume_and_all_of_it_when_filled(tmp_path):
-    create(tmp_path / "ours.ckd", 3, "OURVOL", "cdl")
+    create(tmp_path / "ours.ckd", 3, "OURVOL", "cdl", full=False)
     assert "VOLSER=OURVOL" in tool("dasdls", "ours.ckd", directory=tmp_path)
     said = tool("ckd2cckd", "ours.ckd", "sparse.cckd", directory=tmp_path)
     assert said.count("null track substituted") == 3 * 15 - 2
@@ -184,7 +184,7 @@ def test_their_tools_read_what_was_written_of_a_sparse_volume_and_all_of_it_when
 
 @pytest.mark.parametrize("kind", ["none", "ldl", "cdl"])
 def test_compressing_and_expanding_gives_the_same_tracks(tmp_path, kind):
-    create(tmp_path / "ours.ckd", 3, format=kind, full=True)
+    create(tmp_path / "ours.ckd", 3, format=kind)
     tool("ckd2cckd", "ours.ckd", "small.cckd", directory=tmp_path)
     tool("cckdcdsk", "-3", "small.cckd", directory=tmp_path)
     tool("cckd2ckd", "small.cckd", "back.ckd", directory=tmp_path)

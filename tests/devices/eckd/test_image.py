@@ -47,11 +47,11 @@ def test_header_fields_are_those_of_hercules(volume):
     assert header[:8] == b"CKD_P370"
     assert struct.unpack_from("<IIBBH", header, 8) == (15, 56832, 0x90, 0, 0)
     assert header[20:32] == b"ABC123456789"
-    assert header[32] == 1, "tracks that nobody has written are empty"
-    assert not any(header[33:])
-    full = volume.with_name("full.ckd")
-    create(full, 1, format="none", full=True)
-    assert not any(full.read_bytes()[32:HEADER_LENGTH])
+    assert not any(header[32:])
+    sparse = volume.with_name("sparse.ckd")
+    create(sparse, 1, format="none", full=False)
+    assert sparse.read_bytes()[32] == 1, "tracks that nobody has written are empty"
+    assert not any(sparse.read_bytes()[33:HEADER_LENGTH])
 
 
 def test_a_missing_file_is_refused(tmp_path):
@@ -202,7 +202,7 @@ def test_a_volume_that_is_being_made_is_in_use(tmp_path, replace):
                 Medium.open(str(name), os.O_RDONLY, use=Use.READ)
             seen.append(name.name)
 
-    create(path, 1, full=True, replace=replace, progress=look)
+    create(path, 1, replace=replace, progress=look)
     assert sorted(seen) == (["one.ckd", "one.ckd.new"] if replace else ["one.ckd"])
     CkdImage.open(path).close()
 

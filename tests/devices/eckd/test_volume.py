@@ -56,7 +56,7 @@ def test_a_fresh_volume_is_without_problems(tmp_path, kind):
 
 def test_empty_tracks_have_home_address_and_record_zero(tmp_path):
     path = tmp_path / "v.ckd"
-    create(path, 2, format="none", full=True)
+    create(path, 2, format="none")
     home, zero = "0000010002", "0001000200000008" + "00" * 8
     assert slot_of(path, 17)[:30].hex() == home + zero + "ff" * 8 + "00"
     assert path.stat().st_blocks * 512 < path.stat().st_size
@@ -64,7 +64,7 @@ def test_empty_tracks_have_home_address_and_record_zero(tmp_path):
 
 def test_linux_layout_is_uniform_and_labelled(tmp_path):
     path = tmp_path / "v.ckd"
-    create(path, 3, "linux9", "ldl", full=True)
+    create(path, 3, "linux9", "ldl")
     for track in (0, 1, 2, 44):
         found = records(path, track)
         assert [len(data) for _, _, data in found] == [8] + [4096] * 12
@@ -81,7 +81,7 @@ def test_linux_layout_is_uniform_and_labelled(tmp_path):
 
 def test_compatible_layout_has_keyed_labels_and_a_vtoc(tmp_path):
     path = tmp_path / "v.ckd"
-    create(path, 3, "VOL123", "cdl", full=True)
+    create(path, 3, "VOL123", "cdl")
     first = records(path, 0)
     assert [(len(key), len(data)) for _, key, data in first[1:4]] == [(4, 24), (4, 144), (4, 80)]
     assert [key.decode(EBCDIC) for _, key, _ in first[1:4]] == ["IPL1", "IPL2", "VOL1"]
@@ -156,7 +156,7 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
 
 def test_progress_is_told_by_cylinder(tmp_path):
     told: list[tuple[int, int]] = []
-    create(tmp_path / "v.ckd", 3, full=True, progress=lambda *args: told.append(args))
+    create(tmp_path / "v.ckd", 3, progress=lambda *args: told.append(args))
     assert told == [(1, 3), (2, 3), (3, 3)]
     told.clear()
     check(tmp_path / "v.ckd", progress=lambda *args: told.append(args))
@@ -312,7 +312,7 @@ def test_any_damage_gives_problems_not_exceptions(tmp_path_factory, damage):
 @pytest.mark.parametrize("full", [True, False])
 def test_a_file_that_shrinks_under_the_check_is_a_problem(tmp_path, full):
     volume = tmp_path / "v.ckd"
-    create(volume, 3, full=True)
+    create(volume, 3)
     if not full:
         put(volume, 17, 0, bytes(28 * SLOT))
         with open(volume, "r+b") as file:

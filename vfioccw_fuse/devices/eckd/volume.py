@@ -28,6 +28,8 @@ Progress = Callable[[int, int], None]
 """Called now and then with (cylinders done, cylinders in all)."""
 
 CYLINDER_LENGTH: Final = HEADS * SLOT
+FULL_UP_TO: Final = 3339
+"""Cylinders of the largest volume (a 3390-3) of which every track is written unless said."""
 
 
 def _parse_serial(text: str) -> str:
@@ -55,18 +57,18 @@ def create(
     format: Format = "ldl",
     serial: str | None = None,
     *,
-    full: bool = False,
+    full: bool | None = None,
     replace: bool = False,
     progress: Progress | None = None,
 ) -> None:
     """Make *path* a 3390 of *cylinders* (1 to MOST_CYLINDERS), formatted as dasdfmt would.
 
     *format* `none` leaves every track with nothing but its home address and R0, as `dasdinit -r`.
-    Unless *full*, tracks without data are left to `unwritten`, and the file is sparse. *volser* is
-    the volume serial for the label (default 0X0000), *serial* the device's serial number of 12
-    letters and digits (default: random digits). An existing file is replaced, as one step, only if
-    *replace* and if nobody uses it. UserError for values that are wrong and files that cannot be
-    made; nothing is left behind then.
+    Unless *full*, tracks without data are left to `unwritten`, and the file is sparse; by default it
+    is that of more than FULL_UP_TO cylinders. *volser* is the volume serial for the label (default
+    0X0000), *serial* the device's serial number of 12 letters and digits (default: random digits).
+    An existing file is replaced, as one step, only if *replace* and if nobody uses it. UserError for
+    values that are wrong and files that cannot be made; nothing is left behind then.
     """
     path = os.fspath(path)
     if not 1 <= cylinders <= MOST_CYLINDERS:
@@ -77,6 +79,8 @@ def create(
         raise UserError("a volume of format none has no label for a serial; choose ldl or cdl")
     volser = labels.check_volser(volser if volser is not None else labels.DEFAULT_VOLSER)
     serial = SERIAL.read(serial) if serial is not None else _random_serial()
+    if full is None:
+        full = cylinders <= FULL_UP_TO
     left = unwritten.NONE if full else unwritten.EMPTY if format == "none" else unwritten.BLOCKS
     header = new_header(serial, left).pack()
     if not replace and os.path.lexists(path):
