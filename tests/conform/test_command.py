@@ -229,6 +229,29 @@ def test_a_compiler_that_is_missing_is_one_line(tmp_path: Path, compiler: str) -
     assert complaint(done).startswith(f"{compiler}: not found; apt-get install gcc")
 
 
+@pytest.mark.parametrize(
+    ("kernel", "remedy"),
+    [("6.12", "vfioccw guest kernel --source DIR"), ("6.1", "vfioccw guest fetch --source 'deb ")],
+)
+def test_an_archive_that_cannot_be_read_is_one_line(
+    tmp_path: Path, kernel: str, remedy: str
+) -> None:
+    (tmp_path / "sources").write_text(f"deb file:{tmp_path}/nothing stable main\n")
+    (tmp_path / "apt.conf").write_text(
+        f'Dir::Etc::sourcelist "{tmp_path}/sources";\nDir::Etc::sourceparts "/nothing";\n'
+    )
+    given = {"APT_CONFIG": f"{tmp_path}/apt.conf", "XDG_CACHE_HOME": f"{tmp_path}/cache"}
+    done = subprocess.run(
+        command("conform", "--driver", "--kernel", kernel), env={**environment(tmp_path), **given},
+        capture_output=True, text=True, timeout=SOON, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (1, "")
+    what, line = done.stderr.splitlines()
+    assert what.endswith(", once")
+    assert line.startswith("vfioccw: no packages for s390x: ")
+    assert remedy in line
+
+
 def test_what_is_taken_to_a_mainframe_compiles_and_is_compared_when_it_comes_back(
     system: Mount, tmp_path: Path
 ) -> None:

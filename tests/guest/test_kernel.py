@@ -240,7 +240,7 @@ def test_an_archive_without_the_source_is_one_line(
     system.write_text(mirror.source("bookworm"))
     line = complaint(builder.build())
     assert f"linux-source-{SERIES}" in line
-    assert line.endswith("; name a tree of Linux's source with --source")
+    assert line.endswith("; name a tree of Linux's source: vfioccw guest kernel --source DIR")
 
 
 def test_a_system_without_apt_is_told_what_else_there_is(builder: Builder, tmp_path: Path) -> None:
@@ -249,7 +249,7 @@ def test_a_system_without_apt_is_told_what_else_there_is(builder: Builder, tmp_p
     builder.path = str(builder.tools)
     line = complaint(builder.build())
     assert line.startswith("apt-get: not found")
-    assert line.endswith("; name a tree of Linux's source with --source")
+    assert line.endswith("; name a tree of Linux's source: vfioccw guest kernel --source DIR")
 
 
 def test_what_compiles_is_missing(builder: Builder, tree: Path) -> None:

@@ -168,7 +168,7 @@ def _fetch(tree: Path, *packages: str, sources: Sequence[str] = ()) -> None:
     with tempfile.TemporaryDirectory(dir=tree) as work:
         first_that_has(
             Path(work), sources, lambda apt: apt.fetch(tree, *packages),
-            "run this on Debian, where they are",
+            "run this on Debian, where they are", mirror="",
         )  # fmt: skip
 
 

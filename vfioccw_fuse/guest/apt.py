@@ -21,8 +21,8 @@ ARCHITECTURE: Final = "s390x"
 SUITES: Final = ("stable", "oldstable", "testing", "unstable")
 """What is tried after this system's sources. The names stay right when Debian is released."""
 MIRROR: Final = (
-    "name a Debian mirror with --source 'deb http://MIRROR/debian stable main' (on other systems "
-    "install debian-archive-keyring and write deb "
+    "name a Debian mirror: vfioccw guest fetch --source 'deb http://MIRROR/debian stable main' (on "
+    "other systems install debian-archive-keyring and write deb "
     "[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] ...)"
 )
 """What a user can do whose system's sources have no packages for s390x."""

@@ -41,7 +41,7 @@ Whoever has no bison has none of the libraries either.
 """
 IMAGE: Final = "arch/s390/boot/bzImage"
 DRIVER: Final = "CONFIG_VFIO_CCW=y"
-OTHERWISE: Final = "name a tree of Linux's source with --source"
+OTHERWISE: Final = "name a tree of Linux's source: vfioccw guest kernel --source DIR"
 LAST_LINES: Final = 20
 """How much of what a build said is shown when it fails."""
 
