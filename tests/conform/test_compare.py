@@ -44,7 +44,7 @@ def test_who_is_faster_does_not_matter_within_what_is_listed() -> None:
 
 def test_what_an_older_driver_does_counts_for_that_one(tmp_path: Path) -> None:
     path = tmp_path / "list.toml"
-    path.write_text('[[kind]]\nname = "k"\nonly = "6.1"\nreason = "r"\ncases = ["c"]\n')
+    path.write_text('[[kind]]\nname = "k"\nbefore = "6.12"\nreason = "r"\ncases = ["c"]\n')
     assert verdict(["b"], ["a"], *read_kinds(path, "6.1")) == "k"
     assert read_kinds(path, "6.12") == []
 

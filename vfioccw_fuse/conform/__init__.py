@@ -1,10 +1,10 @@
 """Linux's own vfio_ccw as a judge of a mount: the same requests to both.
 
 `judge` asks both ends and says what comes of it. `script` has the requests, `chance` makes others
-from a seed, `client.c` asks them at either end, `kernel` brings the driver, `mounts` a mount,
-`ends` runs both, `answers` keeps what they say, `compare` says what differs, `changes` what did so
-between two Linuxes, and `kit` is for who has a mainframe. The cases, what Linux answered and the
-list of what may differ are data beside this.
+from a seed, of what `requests` has, `client.c` asks them at either end, `kernel` brings the driver,
+`mounts` a mount, `ends` runs both, `answers` keeps what they say, `compare` says what differs,
+`changes` what did so between two Linuxes, and `kit` is for who has a mainframe. The cases, what
+Linux answered, the list of what may differ and that of what changed in Linux are data beside this.
 """
 
 from __future__ import annotations

@@ -26,6 +26,8 @@
  *                                accepted; nothing if it was refused
  *   ending                       the same, and only what does not depend on who is faster: the last IRB
  *                                without program-controlled interruption and initial status
+ *   race REQUEST                 the same as the request, and its answer marked: it depends on who is faster
+ *   cleared                      clear, and wait for what ends all that ran; only the clear's IRB is shown
  *   told                         wait for the event if the last write was accepted
  *   poll                         read the IRB until it has status, without the event
  *   quiet                        whether an event comes; looks for QUIET_MS only
@@ -62,7 +64,7 @@
 #include <unistd.h>
 
 enum { STORAGE = 1 << 20, SHIFT = 10, IO = 0, CMD = 1, CRW = 3, IO_SIZE = 124, CODE = 120, IRB = 24, IRB_SIZE = 96, CLEAR = 2 };
-enum { WAIT_MS = 20000, QUIET_MS = 50, IRQS = 2 };
+enum { WAIT_MS = 20000, QUIET_MS = 50, IRQS = 2, CLEAR_FUNCTION = 0x10 };
 
 struct end {
 	const char *name;
@@ -628,6 +630,21 @@ static void take_ending(void)
 	events(QUIET_MS);
 }
 
+/* Clears what runs, and waits for the IRB of that, behind others that may have come before it. */
+static void take_cleared(void)
+{
+	unsigned char irb[IRB_SIZE] = { 0 };
+	char clear[] = "=2.=0";
+
+	write_region(CMD, 0, clear);
+	for (int wait = WAIT_MS; events(wait); wait = irb[2] & CLEAR_FUNCTION ? QUIET_MS : WAIT_MS)
+		if (pread(device, irb, sizeof irb, at(IO, IRB)) != sizeof irb)
+			die("IRB");
+	printf("events 0 irb ");
+	print_hex(irb, sizeof irb);
+	putchar('\n');
+}
+
 /* Waits until the IRB has status, as who has no event must. */
 static void poll_irb(void)
 {
@@ -741,6 +758,11 @@ static void run(char *line)
 	} else if (!strcmp(word, "ending")) {
 		if (accepted)
 			take_ending();
+	} else if (!strcmp(word, "cleared")) {
+		take_cleared();
+	} else if (!strcmp(word, "race")) {
+		printf("race ");
+		run(line);
 	} else if (!strcmp(word, "told")) {
 		if (accepted)
 			printf("events %llu\n", events(WAIT_MS));

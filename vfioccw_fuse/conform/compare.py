@@ -1,13 +1,17 @@
 """What differs between two ends, and which of it may: the list in `differences.toml`.
 
+What older Linuxes answer otherwise than later ones is in `changes.toml`, of the same form.
+
 The list has kinds of difference, each with a reason that whoever uses the mount instead of the
 driver would accept, and the cases that it covers:
 
 - `ours`: what a mount answers there instead, which must then differ from Linux;
 - `either`: answers that depend on who is faster: each end may give any of them;
+- `sets`: answers of which any may stand for another of the same set, in any case: to requests
+  that `race`;
 - `rule`: one of `RULES`, which says of any two answers whether they are explained, in random
   requests, too; `cases` are where it is known to count;
-- `cases` with `only`: what an older driver alone does otherwise. The newer one's answers hold.
+- `cases` with `before`: what Linuxes before that one do otherwise. The later ones' answers hold.
 """
 
 from __future__ import annotations
@@ -39,12 +43,23 @@ class Kind:
 
     name: str
     reason: str
-    only: str = ""
-    """The Linux of which it is said, such as 6.1; of all if it is empty."""
+    before: str = ""
+    """It is said of Linuxes before that one, such as 6.12; of all if it is empty."""
     ours: Mapping[str, list[str]] = field(default_factory=dict)
     either: Mapping[str, list[list[str]]] = field(default_factory=dict)
     cases: Sequence[str] = ()
     rule: str = ""
+    sets: Sequence[Sequence[str]] = ()
+
+    def counts_for(self, series: str) -> bool:
+        """Whether it is said of Linux *series*, such as 6.1; of all if that is empty."""
+        return not (self.before and series) or version(series) < version(self.before)
+
+    def explains(self, linux: str, ours: str) -> bool:
+        """Whether two answers that differ may do so in any case."""
+        if self.rule and RULES[self.rule](linux, ours):
+            return True
+        return any(linux in allowed and ours in allowed for allowed in self.sets)
 
     def covered(self) -> set[str]:
         """The cases that it is about."""
@@ -54,14 +69,19 @@ class Kind:
 def read_kinds(path: Path, series: str = "") -> list[Kind]:
     """The kinds of a list that count for Linux *series*; all if it is empty.
 
-    ConformError if a case is in two of them that may count together.
+    ConformError if a case is in two of them that count for the same Linuxes.
     """
     kinds = [Kind(**table) for table in tomllib.loads(path.read_text())["kind"]]
     for one, two in itertools.combinations(kinds, 2):
         twice = one.covered() & two.covered()
-        if twice and (one.only == two.only or not (one.only and two.only)):
+        if twice and one.before == two.before:
             raise ConformError(f"{path.name}: {min(twice)!r} is in {one.name!r} and {two.name!r}")
-    return [kind for kind in kinds if not series or kind.only in ("", series)]
+    return [kind for kind in kinds if kind.counts_for(series)]
+
+
+def version(series: str) -> tuple[int, ...]:
+    """What tells which of two Linuxes, such as 6.1 and 6.12, is the newer one."""
+    return tuple(map(int, series.split(".")))
 
 
 @dataclass(frozen=True)
@@ -83,7 +103,7 @@ class Verdict:
 def compare(linux: Answers, ours: Answers, kinds: Sequence[Kind]) -> list[Verdict]:
     """A verdict for each case that Linux answered."""
     by_case = {case: kind for kind in kinds for case in kind.covered()}
-    rules = [kind for kind in kinds if kind.rule]
+    rules = [kind for kind in kinds if kind.rule or kind.sets]
     return [
         _verdict(case, lines, ours.get(case, []), by_case.get(case), rules)
         for case, lines in linux.items()
@@ -111,14 +131,15 @@ def _verdict(
 
 
 def _by_rules(linux: list[str], ours: list[str], kinds: Sequence[Kind]) -> str:
-    """The kind of which a rule explains each difference; empty if none does."""
-    if linux == ours or len(linux) != len(ours):
+    """The kind that explains the first difference if all are explained; empty if not."""
+    if len(linux) != len(ours):
         return ""
-    different = [(one, two) for one, two in zip(linux, ours, strict=True) if one != two]
-    for kind in kinds:
-        if all(RULES[kind.rule](one, two) for one, two in different):
-            return kind.name
-    return ""
+    found = [
+        next((kind.name for kind in kinds if kind.explains(one, two)), "")
+        for one, two in zip(linux, ours, strict=True)
+        if one != two
+    ]
+    return found[0] if found and all(found) else ""
 
 
 def first_difference(linux: list[str], ours: list[str]) -> str:

@@ -12,7 +12,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Final
@@ -126,11 +126,24 @@ def ask_driver(script: str, driver: Driver, *, iommufd: bool = False) -> Told:
     GuestError or ConformError if it does not come to an end; the last lines of the guest's console
     are on stderr then.
     """
+    with driver_end(driver, script, iommufd=iommufd) as ask:
+        return ask(script)
+
+
+@contextmanager
+def driver_end(
+    driver: Driver, first: str = "", *, iommufd: bool = False
+) -> Iterator[Callable[[str], Told]]:
+    """A guest whose *driver* is asked one script after the other; errors as `ask_driver`.
+
+    *first* is in the guest from the beginning. Another is typed, so that its lines must be shorter
+    than the 4,096 bytes of a terminal's.
+    """
     with tempfile.TemporaryDirectory(prefix="conform-") as name:
         directory = Path(name)
         with volume(directory, "full") as subchannel:
             device = f"{subchannel.directory},devno=fe.{DEVICE[2:]}"
-            options = guest_of(driver, device, directory, script)
+            options = guest_of(driver, device, directory, first)
             with _booted(*options) as guest:
                 group, *nodes = guest.check(f"create-mdev {UUID}").split()
                 if iommufd and not nodes:
@@ -141,8 +154,15 @@ def ask_driver(script: str, driver: Driver, *, iommufd: bool = False) -> Told:
                 way = f"container {group} {UUID}"
                 if iommufd:
                     way = f"iommufd /dev/vfio/devices/{nodes[0]}"
-                guest.send(f"{CLIENT_IN_GUEST} {way} /script </dev/console")
-                return heard(_console(guest, subchannel))
+
+                def ask(script: str) -> Told:
+                    if script != first:
+                        guest.check(f"cat >/script <<'@@'\n{script}@@")
+                    guest.send(f"{CLIENT_IN_GUEST} {way} /script </dev/console")
+                    return heard(_console(guest, subchannel))
+
+                yield ask
+                guest.power_off()
 
 
 @contextmanager
@@ -172,4 +192,3 @@ def _console(guest: Guest, subchannel: Subchannel) -> Iterator[str]:
         guest.type("\n")
     if found[3] != "0":
         raise ConformError(f"the client in the guest ended with {found[3]}: {found[1].strip()}")
-    guest.power_off()

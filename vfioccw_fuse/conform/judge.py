@@ -8,27 +8,23 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from . import HERE, ConformError
 from .answers import Answers, Told, heard, read_answers, write_answers
-from .chance import FIRST, Chance, asked, shrink
-from .changes import written
-from .compare import Verdict, as_data, compare, read_kinds, table
-from .ends import ask_driver, ask_mount, ask_subchannel
-from .kernel import KERNEL_SERIES, MODULES_SERIES, Driver
-from .mounts import Subchannel
+from .changes import Recording, written
+from .compare import Verdict, as_data, compare, read_kinds, table, version
+from .ends import ask_driver, ask_subchannel, driver_end
+from .kernel import MODULES_SERIES, Driver
+from .mounts import Subchannel, volume
 from .script import Case, read_cases, script_of
 
-SERIES: Final = (KERNEL_SERIES, MODULES_SERIES)
-"""The Linuxes whose answers are recorded, the newest first."""
 CHANGES: Final = HERE / "LINUX.md"
 """Where the table of what changed in Linux is."""
-MOST_SHRUNK: Final = 3
-"""Differences by chance that are made short; each takes some boots of the guest."""
-BATCH: Final = 4000
-"""Requests by chance that are asked in one boot of the guest."""
+LISTS: Final = (HERE / "differences.toml", HERE / "changes.toml")
+"""Where a mount differs from Linux, and older Linuxes from later ones."""
 Ask = Callable[[Sequence[Case]], Told]
 """One end: it is asked cases. What it was asked may be more than it answers."""
 
@@ -39,13 +35,22 @@ def all_cases() -> list[Case]:
 
 
 def recorded(series: str) -> Path:
-    """The file with the recorded answers of a Linux of `SERIES`."""
+    """The file with the recorded answers of a Linux."""
     return HERE / f"answers-{series}.txt"
 
 
 def series_of(release: str) -> str:
-    """The Linux of `SERIES` as which a *release* is judged: itself, else the newest."""
-    return next((one for one in SERIES if f"{release}.".startswith(f"{one}.")), SERIES[0])
+    """The Linux that a *release* such as 6.1.0-50-s390x is of: 6.1."""
+    return ".".join(release.split(".")[:2])
+
+
+SERIES: Final = tuple(
+    sorted(
+        (path.stem.removeprefix("answers-") for path in HERE.glob("answers-*.txt")),
+        key=version, reverse=True,
+    )
+)  # fmt: skip
+"""The Linuxes whose answers are recorded, the newest first."""
 
 
 # --- ends -----------------------------------------------------------------------------------------
@@ -71,17 +76,31 @@ def by_guest(driver: Driver, *, iommufd: bool = False) -> Ask:
     return lambda cases: ask_driver(script_of(cases), driver, iommufd=iommufd)
 
 
+@contextmanager
+def guest_kept(driver: Driver, *, iommufd: bool = False) -> Iterator[Ask]:
+    """A *driver* that runs in a guest, which is booted once."""
+    with driver_end(driver, iommufd=iommufd) as ask:
+        yield lambda cases: ask(script_of(cases))
+
+
 def by_mount(subchannel: Subchannel | None, interface: str = "async") -> Ask:
-    """A *subchannel*, or one of a mount with this *interface* that is made for that."""
+    """A *subchannel*, or one of a mount with this *interface* that is made each time."""
 
     def ask(cases: Sequence[Case]) -> Told:
-        script = script_of(cases)
-        with tempfile.TemporaryDirectory(prefix="conform-") as name:
-            if subchannel is None:
-                return Told("", ask_mount(script, Path(name), interface))
-            return Told("", ask_subchannel(script, subchannel, Path(name)))
+        with mount_kept(subchannel, interface) as ask_once:
+            return ask_once(cases)
 
     return ask
+
+
+@contextmanager
+def mount_kept(subchannel: Subchannel | None, interface: str = "async") -> Iterator[Ask]:
+    """A *subchannel*, or one of a mount with this *interface* that is made for that."""
+    with tempfile.TemporaryDirectory(prefix="conform-") as name:
+        directory = Path(name)
+        made = nullcontext(subchannel) if subchannel else volume(directory, interface)
+        with made as asked:
+            yield lambda cases: Told("", ask_subchannel(script_of(cases), asked, directory))
 
 
 def _only(answers: Answers, cases: Sequence[Case]) -> Answers:
@@ -129,44 +148,63 @@ def judge(cases: Sequence[Case], linux: Ask, ours: Ask) -> Judgement:
 
 
 def _judged(theirs: Told, mine: Answers) -> Judgement:
-    kinds = read_kinds(HERE / "differences.toml", series_of(theirs.release))
+    series = series_of(theirs.release)
+    kinds = [kind for path in LISTS for kind in read_kinds(path, series)]
     return Judgement(theirs.release, theirs.answers, mine, compare(theirs.answers, mine, kinds))
 
 
-def judge_by_chance(cases: Sequence[Case], linux: Ask, ours: Ask) -> Judgement:
-    """Ask both ends *cases* by chance, some thousand requests at a time."""
-    release, theirs, mine = "", Answers(), Answers()
-    batch: list[Case] = []
-    for number, case in enumerate(cases, 1):
-        batch.append(case)
-        if number == len(cases) or sum(map(asked, batch)) >= BATCH:
-            one = judge([FIRST, *batch], linux, ours)
-            release = one.release
-            theirs |= one.linux
-            mine |= one.ours
-            batch = []
-    return _judged(Told(release, theirs), mine)
+class ByChance(NamedTuple):
+    """What came of requests by chance."""
+
+    release: str
+    """Which Linux it is."""
+    seed: int
+    asked: int
+    """How many requests there were, up to a difference."""
+    case: Case | None
+    """The shortest case found in which something is not explained."""
+    problem: str
+    """What that is, in words."""
+
+    @property
+    def differs(self) -> bool:
+        """Whether something is not explained."""
+        return self.case is not None
+
+    def data(self) -> dict[str, Any]:
+        """It for programs."""
+        return {
+            "linux": self.release, "differs": self.differs, "seed": self.seed,
+            "requests": self.asked, "case": self.case and self.case._asdict(),
+            "problem": self.problem,
+        }  # fmt: skip
+
+    def lines(self) -> Iterator[str]:
+        """It for people."""
+        yield f"Linux {self.release}"
+        yield f"{self.asked} requests by chance, seed {self.seed}"
+        if self.case is None:
+            yield "nothing is not explained"
+        else:
+            yield f"{self.problem}\n\n{self.case.text()}"
 
 
-def shortest(
-    cases: Sequence[Case], judgement: Judgement, linux: Ask, ours: Ask
-) -> Iterator[Case]:
-    """Some of the *cases* that a *judgement* finds to differ, as short as they can be made."""
+def judge_by_chance(seed: int, requests: int, linux: Ask, ours: Ask) -> ByChance:
+    """Ask both ends *requests* by chance, until something is not explained."""
+    try:
+        from .chance import FIRST, by_chance
+    except ImportError:
+        raise ConformError(
+            "requests by chance are made by Hypothesis: pip install 'vfioccw[conform]'"
+        ) from None
 
-    def differ(tried: Sequence[Case]) -> list[bool]:
-        if not tried:
-            return []
-        verdicts = judge([FIRST, *tried], linux, ours).verdicts
-        return [verdict.problem != "" for verdict in verdicts][1:]
+    def problem(case: Case) -> str:
+        verdicts = judge([FIRST, case], linux, ours).verdicts
+        return next((verdict.problem for verdict in verdicts if verdict.problem), "")
 
-    wrong = {verdict.case for verdict in judgement.verdicts if verdict.problem}
-    for case in [case for case in cases if case.name in wrong][:MOST_SHRUNK]:
-        yield shrink(case, differ)
-
-
-def by_chance(seed: int, requests: int) -> list[Case]:
-    """Cases by chance that have at least so many *requests*."""
-    return list(Chance(seed).cases(requests))
+    release = linux([FIRST]).release
+    older = series_of(release) == MODULES_SERIES
+    return ByChance(release, seed, *by_chance(seed, requests, problem, older=older))
 
 
 # --- what is kept ---------------------------------------------------------------------------------
@@ -184,6 +222,5 @@ def record(linux: Ask | None) -> Path:
 
 def changes() -> str:
     """The text of `CHANGES`, from the cases and the recorded answers."""
-    newer, older = (read_answers(recorded(series)) for series in SERIES)
-    kinds = read_kinds(HERE / "differences.toml", MODULES_SERIES)
-    return written(all_cases(), older, newer, kinds, (MODULES_SERIES, KERNEL_SERIES))
+    recordings = [Recording.read(series, recorded(series)) for series in reversed(SERIES)]
+    return written(all_cases(), recordings, [kind for path in LISTS for kind in read_kinds(path)])

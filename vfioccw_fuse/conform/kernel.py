@@ -77,8 +77,10 @@ def guest_of(driver: Driver, device: str, directory: Path, script: str) -> tuple
 
 
 def build_client(directory: Path, compiler: str = "gcc", *options: str) -> Path:
-    """Compile `client.c` into *directory*; the program."""
+    """Compile `client.c` into *directory*, once; the program."""
     program = directory / f"client-{compiler}"
+    if program.exists():
+        return program
     if shutil.which(compiler) is None:
         package = FOR_MODULES.get(compiler, "gcc libc6-dev")
         raise NotHereError(f"{compiler}: not found; apt-get install {package}")

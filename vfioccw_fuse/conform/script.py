@@ -19,7 +19,8 @@ What is asked of the device:
 | `run NAME=VALUE ...` | the same, then `final` |
 | `hsch`, `csch`, `command N` | eight bytes to the command region |
 | `write REGION OFFSET: DATA*TIMES`, `read REGION OFFSET LENGTH` | a region is `io`, `cmd`, `schib`, `crw` or an index |
-| `event`, `wait`, `final`, `ending`, `told`, `poll`, `quiet`, `report`, `reset`, `reopen`, `unmap`, `map`, `info`, `ioctl NUMBER WORD ...`, `irq INDEX WHAT`, `load ADDRESS LENGTH`, `control WORDS`, `chp ID STATE` | as in `client.c` |
+| `race REQUEST` | one whose answer depends on who is faster: it is marked as such |
+| `event`, `wait`, `final`, `ending`, `cleared`, `told`, `poll`, `quiet`, `report`, `reset`, `reopen`, `unmap`, `map`, `info`, `ioctl NUMBER WORD ...`, `irq INDEX WHAT`, `load ADDRESS LENGTH`, `control WORDS`, `chp ID STATE` | as in `client.c` |
 """  # noqa: E501  # rows of a table are one line
 
 from __future__ import annotations
@@ -43,8 +44,8 @@ DEFAULTS: Final = {
 """What a `start` says unless told otherwise."""
 AS_THEY_ARE: Final = frozenset(
     {
-        *("event", "wait", "final", "ending", "told", "poll", "quiet", "report", "reset", "reopen"),
-        *("unmap", "map", "info", "ioctl", "irq", "control", "chp"),
+        *("event", "wait", "final", "ending", "cleared", "told", "poll", "quiet", "report"),
+        *("reset", "reopen", "unmap", "map", "info", "ioctl", "irq", "control", "chp"),
     }
 )
 """Requests that `client.c` takes as they are written."""
@@ -119,6 +120,9 @@ def _lines(request: str) -> Iterator[str]:
         case "run":
             yield _start(rest)
             yield "final"
+        case "race":
+            [line] = _lines(rest)
+            yield f"race {line}"
         case "hsch":
             yield "write 1 0 =1.=0"
         case "csch":
