@@ -70,7 +70,7 @@ def test_a_notice_is_as_long_as_the_option_says(board: Machine) -> None:
 def test_its_commands_are_called_by_their_names(board: Machine) -> None:
     lines: list[str] = []
     trace = Trace(lambda what, line: lines.append(line), catalog.words_of("board"))
-    board.sch.observer = trace
+    board.sch.follow(trace)
     board.run((ERASE, SLI, 1, 0))
     assert "erase" in lines[0]
     assert "length" in options_of("board")

@@ -100,6 +100,11 @@ class CcwFetcher:
         """The access key, 0 to 15."""
         return self.ctrl0 >> c.ORB_KEY_SHIFT
 
+    @property
+    def prefetched(self) -> bool:
+        """The current CCW is the one that was prefetched, whatever storage has there now."""
+        return self._last >= 0
+
     def refetch(self) -> None:
         """What was prefetched counts no more: from now on every CCW is fetched from storage."""
         self.segments = ()

@@ -132,6 +132,8 @@ class ChannelProgram:
             parked.abandon()
         self._sch.device.abandon()
         self._account_wait(perf_counter_ns())
+        if self._sch.stepper is not None:
+            self._sch.stepper.cancelled(self)
         if self.scope is not None:
             self.scope.cancel()
 
@@ -140,7 +142,7 @@ class ChannelProgram:
         now = perf_counter_ns()
         self._sch.measurement.device_connect_ns += now - self._since
         self.parked = parked
-        self._accepted()
+        self.note_accepted()
         self._since = now
 
     def reconnect(self) -> Pause | Waits | Parked | None:
@@ -224,6 +226,7 @@ class ChannelProgram:
         measured = sch.measurement
         device = sch.device
         shared = device.shared
+        stepper = sch.stepper
         io = self.io
         ccws = self.ccws
         burst = BURST
@@ -237,6 +240,8 @@ class ChannelProgram:
             while True:
                 address = self._fetch_next
                 if address is not None:
+                    if stepper is not None:
+                        stepper.before(self, address)
                     ccws.fetch(address, first=io.first)
                     if ccws.flags & PCI_OR_SUSPEND and self._suspends():
                         return Pause.EVENT
@@ -288,6 +293,11 @@ class ChannelProgram:
             self.fail()
             return None
 
+    def note_accepted(self) -> None:
+        """It has to wait: the subchannel shows active, unless no command was accepted yet."""
+        if self._fetch_next is None or not self.io.first:
+            self._accepted()
+
     def _accepted(self) -> None:
         """The device works at the command and has not ended it."""
         sch = self._sch
@@ -311,6 +321,8 @@ class ChannelProgram:
             self._fetch_next = self.ccws.address
             pci = c.SCSW_CSTAT_PCI if flags & c.CCW_FLAG_PCI else 0
             self._sch.note_suspended(self, pci)
+            if self._sch.stepper is not None:
+                self._sch.stepper.suspended()
             return True
         self._sch.note_pci()
         return False

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from ..devices.base import Device
 from ..devices.faults import Behaviour
@@ -19,7 +19,7 @@ from ..regions.layouts import Orb, Scsw
 from .ccw import CcwFetcher
 from .channel import ChannelProgram
 from .measurement import Measurement
-from .observer import Observer
+from .observer import Observer, followed_by, without
 from .paths import SubchannelPaths
 from .pending import NO_ECW, Interruption, PendingStatus
 from .pmcw import (
@@ -54,6 +54,9 @@ from .scsw import (
     SubchannelStatusWord,
 )
 from .transfer import Transfer
+
+if TYPE_CHECKING:
+    from .stepper import Stepper
 
 ORB_IN_SCSW: Final = (
     c.ORB_CTRL0_MASK_KEY
@@ -158,17 +161,18 @@ class Subchannel:
         """Starts, halts and clears."""
         self.measurement = Measurement()
         """What the channel-measurement block counts."""
+        self.stepper: Stepper | None = None
+        """Who lets its programs stop; programs see it when they get their turn."""
         self._loses_status = False
         device.attention = self.unsolicited
 
-    @property
-    def observer(self) -> Observer | None:
-        """Who follows CCWs and interruptions."""
-        return self.pending.observer
+    def follow(self, observer: Observer) -> None:
+        """Tell *observer* of CCWs and interruptions from now on, beside those who are told."""
+        self.pending.observer = followed_by(self.pending.observer, observer)
 
-    @observer.setter
-    def observer(self, observer: Observer | None) -> None:
-        self.pending.observer = observer
+    def unfollow(self, observer: Observer) -> None:
+        """Tell *observer* no more."""
+        self.pending.observer = without(self.pending.observer, observer)
 
     @property
     def busy(self) -> bool:

@@ -72,6 +72,8 @@ class Transfer:
     """The command moves data to storage."""
     first: bool = True
     """This is the first command of the channel program."""
+    used: bool = False
+    """The device moved data, or asked to: the command is not immediate."""
     path: int = 0
     """The path in use as an LPM bit; 0 until one was selected."""
     left: int = 0
@@ -101,7 +103,6 @@ class Transfer:
         self.over = False
         """The device wanted to move more than the CCW counts allow."""
         self.used = False
-        """The device moved data, or asked to: the command is not immediate."""
         self._load()
 
     def _load(self) -> None:
@@ -268,6 +269,25 @@ class Transfer:
     def _lost(self) -> None:
         """Mapped storage turned out to be gone (its file was cut): channel data check."""
         self.check = c.SCSW_CSTAT_DATA_CHECK
+
+    def look(self, ccws: CcwFetcher) -> tuple[Pieces, int]:
+        """Where the data area of the current CCW of *ccws* lies; nothing is moved.
+
+        Gives one piece for each IDAW or MIDAW, and the check that ends them (0: none).
+        """
+        other = Transfer(ccws, self._initiator, self._limits)
+        other.begin()
+        pieces: Pieces = []
+        try:
+            for address, length in [other._piece] if other._areas is None else other._areas:
+                size = length if address == SKIPPED else other._permitted(address, length)
+                if size:
+                    pieces.append((address, size))
+                if other.check:
+                    break
+        except ChannelCheck as error:
+            other.check = error.cstat
+        return pieces, other.check
 
     def give(self, data: bytes | bytearray | memoryview, *, backward: bool = False) -> int:
         """Device to storage; see `devices.base.DataTransfer.give`."""

@@ -359,8 +359,8 @@ async def _run(
                     chpids=b"\x0a",
                 )
                 if trace is not None:
-                    sch.observer = Trace(
-                        lambda what, text: trace(f"       {what} {text}"), device.words
+                    sch.follow(
+                        Trace(lambda what, text: trace(f"       {what} {text}"), device.words)
                     )
                 sch.pmcw.chars = int(bool(source["device"].get("csense")))
                 sch.enable()

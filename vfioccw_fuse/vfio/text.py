@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from ..devices.base import Device
 from ..devices.faults import show_faults
 from ..devices.options import show_time
 from ..errors import printable
 from .device import CcwDevice
+
+if TYPE_CHECKING:
+    from ..css.trace import Trace
 
 
 def _identity(device: Device) -> list[str]:
@@ -83,18 +87,22 @@ class Tracer:
         self._device = device
         self._write = write
         self._start = 0.0
+        self._trace: Trace | None = None
 
     def start(self) -> None:
         """Follow the device from now on."""
         from ..css.trace import Trace
 
         self._start = time.monotonic()
-        trace = Trace(self._line, self._device.sch.device.words)
-        self._device.driver.trace = self._device.sch.observer = trace
+        self._trace = Trace(self._line, self._device.sch.device.words)
+        self._device.driver.trace = self._trace
+        self._device.sch.follow(self._trace)
 
     def stop(self) -> None:
         """Follow it no more."""
-        self._device.driver.trace = self._device.sch.observer = None
+        self._device.driver.trace = None
+        if self._trace is not None:
+            self._device.sch.unfollow(self._trace)
 
     def _line(self, what: str, text: str) -> None:
         seconds = time.monotonic() - self._start
