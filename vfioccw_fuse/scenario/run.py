@@ -28,10 +28,10 @@ from ..devices.catalog import attach, device_class
 from ..devices.options import SENSE_ID, SYNC, DeviceSpec, SenseId, Sync, parse_medium
 from ..errors import UserError, shortened
 from ..memory.backing import LARGEST, BuiltInStorage
-from ..memory.paging import PAGE
 from ..memory.space import AddressingError, AddressSpace, StorageKeys
 from ..regions import codec
 from ..regions import constants as c
+from .pictures import changes, picture, pieces_of
 
 Json = dict[str, Any]
 Tell = Callable[[str], None]
@@ -255,30 +255,6 @@ MALFORMED: Final = (
 _OPERANDS: Final = frozenset({"op", "orb", "mods", "memory", "ms", "program"})
 
 
-def _changes(fd: int, before: dict[int, bytes], size: int) -> list[list[Any]]:
-    """Ranges of storage that differ from *before* (page number to page; others are zero)."""
-    found: list[list[Any]] = []
-    zeros = bytes(PAGE)
-    for page in range(size // PAGE):
-        old = before.get(page, zeros)
-        new = os.pread(fd, PAGE, page * PAGE)
-        if new == old:
-            continue
-        start = None
-        for place in range(PAGE + 1):
-            differs = place < PAGE and new[place] != old[place]
-            if differs and start is None:
-                start = place
-            elif not differs and start is not None:
-                address = page * PAGE + start
-                if found and found[-1][0] + len(found[-1][1]) // 2 == address:
-                    found[-1][1] += new[start:place].hex()
-                else:
-                    found.append([address, new[start:place].hex()])
-                start = None
-    return found
-
-
 async def run_scenario(source: Json, images: Images, trace: Tell | None = None) -> Json:
     """Run *source*; gives it with the steps, `memory_after` and `image_after` as they came out.
 
@@ -309,38 +285,20 @@ def _name(source: Json) -> str:
     return shortened(str(source.get("name", "scenario")))
 
 
-def _pieces(memory: Any, size: int) -> Iterator[tuple[int, bytes]]:
-    """Address and bytes of each piece of *memory*; UserError if it is not in *size* bytes."""
-    for address, text in memory:
-        data = bytes.fromhex(text)
-        if type(address) is not int or not 0 <= address <= size - len(data):
-            raise UserError(
-                f"memory {shortened(repr(address))}: {len(data)} bytes from there are not in "
-                f"storage of {size}"
-            )
-        yield address, data
-
-
 async def _run(
     source: Json, storage: BuiltInStorage, spec: DeviceSpec, path: str | None, trace: Tell | None
 ) -> Json:
     space = AddressSpace([storage.range()])
-    initial = list(_pieces(source["memory"], storage.size))
+    initial = list(pieces_of(source["memory"], storage.size))
     stored = [
         piece
         for step in source["steps"]
         if step["op"] == "store"
-        for piece in _pieces(step["memory"], storage.size)
+        for piece in pieces_of(step["memory"], storage.size)
     ]
     for address, data in initial:
         space.write(address, data)
-    base = {
-        page: os.pread(storage.fd, PAGE, page * PAGE)
-        for address, data in [*initial, *stored]
-        for page in range(address // PAGE, (address + len(data)) // PAGE + 1)
-    }
-    for address, data in stored:
-        _overlay(base, address, data)
+    before = picture(storage.fd, initial, stored)
     before_image = _digest(path)
     device = attach(spec)
     problem: Exception | None = None
@@ -380,21 +338,10 @@ async def _run(
     return {
         **{key: value for key, value in source.items() if key != "alt_3_13"},
         "steps": steps,
-        "memory_after": _changes(storage.fd, base, storage.size),
+        "memory_after": changes(storage.fd, before, storage.size),
         "image_after": {
             "sha256_before": before_image,
             "sha256_after": after_image,
             "changed": after_image != before_image,
         },
     }
-
-
-def _overlay(pages: dict[int, bytes], address: int, data: bytes) -> None:
-    """Put *data* at *address* into a picture of storage made of pages."""
-    done = 0
-    while done < len(data):
-        page, place = divmod(address + done, PAGE)
-        piece = data[done : done + PAGE - place]
-        old = pages.get(page, bytes(PAGE))
-        pages[page] = old[:place] + piece + old[place + len(piece) :]
-        done += len(piece)
