@@ -24,7 +24,7 @@ _CODECS = (
     codec.IRQ_INFO,
 )
 _ERRNOS = ("EACCES", "EAGAIN", "EBUSY", "EFAULT", "EINVAL", "EIO", "ENODEV", "EOPNOTSUPP")
-_NOT_REGIONS = {"control", "device", "memory", "reset", "state", "trace"}
+_NOT_REGIONS = {"control", "debug", "device", "memory", "reset", "state", "trace"}
 
 
 def main() -> int:

@@ -1,8 +1,4 @@
-"""The kinds of files in a subchannel's directory.
-
-Each answers `read`, `write`, `poll`, `release` for one of its openers; errors are OSError with the
-errno of the contract. Files whose requests may wait say so (`waits`) and have coroutines instead.
-"""
+"""The files in a subchannel's directory: each kind, and which there are."""
 
 from __future__ import annotations
 
@@ -10,7 +6,7 @@ import errno
 import select
 import stat
 from collections.abc import Callable
-from typing import ClassVar, Final
+from typing import Final
 
 import pyfuse3
 
@@ -23,58 +19,16 @@ from ..vfio.irq import Irq
 from ..vfio.regions import Region, check_write
 from ..vfio.text import Tracer, state_text
 from .blocked import BlockedRequests, Line, Opener
+from .debugfile import DebugFile
+from .file import File
 from .irqfiles import IrqFile
 
-READY: Final = select.POLLIN | select.POLLOUT
 TRACE_BACKLOG: Final = 1 << 20
 """Bytes of trace kept for a reader that does not read; what comes then is counted as lost."""
 TRACE_BACKLOG_CCWS: Final = TRACE_BACKLOG // 2
 """The same for CCWs: a loop of them leaves room for instructions and interruptions."""
 TRACE_OPENERS: Final = 64
 """Open files of one trace at a time: each keeps what its reader has not read."""
-
-
-class File:
-    """A file whose requests are answered at once."""
-
-    waits: ClassVar[bool] = False
-    """Requests are the coroutines `read_waiting` and `write_waiting` instead."""
-    mode: int = stat.S_IFREG | 0o600
-    """Type and permission bits."""
-    size: int = 0
-    """st_size in bytes."""
-
-    def opened(self, opener: Opener) -> None:
-        """Somebody opens it; OSError if that cannot be, and it is not opened then."""
-
-    def read(self, opener: Opener, offset: int, size: int) -> bytes:
-        """At most *size* bytes from *offset*; fewer at the end."""
-        raise OSError(errno.EINVAL, "not readable")
-
-    def write(self, opener: Opener, offset: int, data: bytes) -> int:
-        """Write *data* at *offset*; gives how much was taken, which is all."""
-        raise OSError(errno.EINVAL, "not writable")
-
-    async def read_waiting(self, opener: Opener, size: int) -> bytes:
-        """As `read`, where it may wait; offsets mean nothing."""
-        raise pyfuse3.FUSEError(errno.EINVAL)
-
-    async def write_waiting(self, opener: Opener, data: bytes) -> int:
-        """As `write`, where it may wait."""
-        raise pyfuse3.FUSEError(errno.EINVAL)
-
-    def poll(self, opener: Opener, handle: pyfuse3.PollHandle | None) -> int:
-        """POLLIN and POLLOUT as they are now; *handle* wants to be told of the next change."""
-        return READY
-
-    async def sync(self, opener: Opener) -> None:
-        """fsync(2): wait until nothing is kept back; OSError, or FUSEError."""
-
-    def release(self, opener: Opener) -> None:
-        """*opener* closed it for the last time."""
-
-    def shutdown(self) -> None:
-        """The subchannel is going away: nobody may wait any longer."""
 
 
 class StableStorage:
@@ -347,4 +301,5 @@ def files_of(device: CcwDevice, blocked: BlockedRequests) -> dict[str, File]:
     made["control"] = TextFile(control.text, control.write)
     made["state"] = TextFile(lambda: state_text(device), mode=stat.S_IFREG | 0o400)
     made["trace"] = TraceFile(device, blocked)
+    made["debug"] = DebugFile(device, blocked)
     return made

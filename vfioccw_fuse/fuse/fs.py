@@ -24,7 +24,8 @@ from ..vfio.device import CcwDevice
 from ..vfio.driver import Processing
 from ..vfio.loading import Loading
 from .blocked import BlockedRequests, Line, Opener
-from .files import File, files_of
+from .file import File
+from .files import files_of
 
 log = logging.getLogger(__name__)
 
