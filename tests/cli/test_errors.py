@@ -85,7 +85,11 @@ def test_wrong_use_is_2_and_one_line(args, line):
 
 
 @pytest.mark.parametrize(
-    "command", ["ls", "umount", "trace", "ssch", "hsch", "csch", "stsch", "tsch", "read", "bench"]
+    "command",
+    [
+        *("ls", "umount", "trace", "debug", "ssch", "hsch", "csch", "stsch", "tsch", "read"),
+        "bench",
+    ],
 )
 def test_what_is_no_mount_is_one_line_with_the_remedy(tmp_path, command):
     for path in (tmp_path, tmp_path / "missing"):

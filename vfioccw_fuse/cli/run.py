@@ -7,15 +7,20 @@ import os
 import sys
 import zlib
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..errors import UserError, shortened
 from . import EXIT_FAILURE, EXIT_OK
+from .debug import converse, within_option
+from .debug.link import Link
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable
+
+    from ..scenario.debugging import DebuggerPipes
 
 Json = dict[str, Any]
 
@@ -35,7 +40,11 @@ _ORDER = ("agreed", "single", "disputed", "suspect")
 )
 @click.option("--check", is_flag=True, help="Compare with the recorded values, print a summary.")
 @click.option("--trace", is_flag=True, help="Show every step, CCW and interruption on stderr.")
-def run_command(file: str, images: str | None, check: bool, trace: bool) -> int:
+@click.option("--debug", is_flag=True, help="Execute its channel programs CCW by CCW.")
+@within_option
+def run_command(
+    file: str, images: str | None, check: bool, trace: bool, debug: bool, within: float
+) -> int:
     """Run the scenario FILE (JSON or gzipped JSON, - for stdin) and print what happened.
 
     A scenario names a device, the contents of storage and the steps of a program: ssch, hsch, csch,
@@ -43,16 +52,22 @@ def run_command(file: str, images: str | None, check: bool, trace: bool) -> int:
     codes, IRBs, SCHIBs and interruptions, and what storage and medium were afterwards. A list of
     scenarios gives a list. Every scenario has a fresh copy of its medium.
 
+    With --debug its programs stop as those of a mount do by vfioccw debug, and so does the scenario
+    meanwhile. The result is not printed then, unless --check compares it.
+
     \b
     Examples:
       vfioccw run tests/vectors/tic.json.gz --check
       vfioccw run - --trace <scenario.json
+      vfioccw run scenario.json --debug
     """
     import trio
 
     from ..scenario.check import differences, is_recorded
     from ..scenario.run import MALFORMED, Images, run_scenario
 
+    if debug and file == "-":
+        raise click.UsageError("--debug takes its commands from stdin; name a file")
     loaded = _load(file)
     several = isinstance(loaded, list)
     sources: list[Json] = loaded if several else [loaded]
@@ -61,15 +76,17 @@ def run_command(file: str, images: str | None, check: bool, trace: bool) -> int:
     shelf = Images(images if images is not None else _images_beside(file))
     say: Callable[[str], None] | None = (lambda line: click.echo(line, err=True)) if trace else None
 
-    async def run_all() -> list[Json]:
+    async def run_all(pipes: "DebuggerPipes | None" = None) -> list[Json]:
         results = []
         for source in sources:
             if say is not None:
                 say(f"-- {source.get('name', 'scenario')}")
-            results.append(await run_scenario(source, shelf, say))
+            results.append(await run_scenario(source, shelf, say, pipes))
         return results
 
-    results = trio.run(run_all)
+    results = _debugged(run_all, within) if debug else trio.run(run_all)
+    if not check and debug:
+        return EXIT_OK
     if not check:
         json.dump(results if several else results[0], sys.stdout, indent=1)
         print()
@@ -85,6 +102,32 @@ def run_command(file: str, images: str | None, check: bool, trace: bool) -> int:
             what = shortened(f"{type(error).__name__} {error}")
             raise UserError(f"{file}: {name}: its recorded values are none: {what}") from None
     return _summary(checked)
+
+
+def _debugged(
+    run_all: "Callable[[DebuggerPipes], Awaitable[list[Json]]]", within: float
+) -> list[Json]:
+    """What *run_all* gives, which runs in a thread while somebody debugs it here."""
+    import trio
+
+    from ..scenario.debugging import DebuggerPipes
+
+    requests, ask = os.pipe()
+    events, tell = os.pipe()
+    pipes = DebuggerPipes(requests, tell)
+
+    async def run() -> list[Json]:
+        try:
+            return await run_all(pipes)
+        finally:
+            pipes.tell({"event": "over"})
+            os.close(tell)
+
+    with ThreadPoolExecutor(1) as thread:
+        running = thread.submit(trio.run, run)
+        converse(Link(ask, events), within)
+    os.close(requests)
+    return running.result()
 
 
 def _load(file: str) -> Any:

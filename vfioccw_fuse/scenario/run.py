@@ -16,11 +16,13 @@ import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import PurePath
 from typing import Any, Final
 
 import trio
 
+from ..css.debugger import Debugger
 from ..css.executor import TrioExecutor
 from ..css.subchannel import OperandException, Subchannel
 from ..css.trace import Trace
@@ -31,6 +33,7 @@ from ..memory.backing import LARGEST, BuiltInStorage
 from ..memory.space import AddressingError, AddressSpace, StorageKeys
 from ..regions import codec
 from ..regions import constants as c
+from .debugging import DebuggerPipes
 from .pictures import changes, picture, pieces_of
 
 Json = dict[str, Any]
@@ -134,6 +137,12 @@ def _digest(path: str | None) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def run_soon(soon: deque[Callable[[], None]]) -> None:
+    """Do what the executor was asked to do after an instruction."""
+    while soon:
+        soon.popleft()()
+
+
 class Scenario:
     """One scenario in progress: its storage, its subchannel, and the steps."""
 
@@ -144,10 +153,12 @@ class Scenario:
         sch: Subchannel | None,
         soon: deque[Callable[[], None]],
         trace: Tell | None,
+        debugger: Debugger | None,
     ) -> None:
         """*soon*: what the executor was asked to do after the instruction in progress.
 
-        *sch* is None where the subchannel does not exist: its instructions end with cc 3.
+        *sch* is None where the subchannel does not exist: its instructions end with cc 3. The
+        scenario stands still while *debugger* holds, and so does its time.
         """
         self._source = source
         self._storage = storage
@@ -155,6 +166,7 @@ class Scenario:
         self._sch = sch
         self._trace = trace
         self._soon = soon
+        self._debugger = debugger
         self._interruption = False
         self._news = trio.Event()
         if sch is not None:
@@ -166,14 +178,19 @@ class Scenario:
 
     async def _interrupted(self, seconds: float) -> bool:
         """Whether an interruption is pending within *seconds*; no longer than one can come."""
-        with trio.move_on_after(seconds):
-            while not self._interruption and self._sch is not None and self._sch.busy:
-                self._news = trio.Event()
-                await self._news.wait()
-        return self._interruption
+        while True:
+            with trio.move_on_after(seconds):
+                while not self._interruption and self._sch is not None and self._sch.busy:
+                    self._news = trio.Event()
+                    await self._news.wait()
+            if self._interruption or self._debugger is None or not self._debugger.holds:
+                return self._interruption
+            await self._debugger.released()
 
     async def step(self, step: Json) -> Json:
         """Do one step; gives it, without the operand of an MSCH, with what happened."""
+        if self._debugger is not None:
+            await self._debugger.released()
         operation = step["op"]
         done = {key: value for key, value in step.items() if key in _OPERANDS}
         if operation == "store":
@@ -190,8 +207,7 @@ class Scenario:
             done["cc"] = 3
         else:
             self._instruction(self._sch, operation, step, done)
-        while self._soon:
-            self._soon.popleft()()
+        run_soon(self._soon)
         if self._trace is not None:
             shown = " ".join(f"{key}={value}" for key, value in done.items() if key != "op")
             self._trace(f"{operation:6} {shown}")
@@ -255,10 +271,13 @@ MALFORMED: Final = (
 _OPERANDS: Final = frozenset({"op", "orb", "mods", "memory", "ms", "program"})
 
 
-async def run_scenario(source: Json, images: Images, trace: Tell | None = None) -> Json:
+async def run_scenario(
+    source: Json, images: Images, trace: Tell | None = None, pipes: DebuggerPipes | None = None
+) -> Json:
     """Run *source*; gives it with the steps, `memory_after` and `image_after` as they came out.
 
-    UserError if the scenario itself is wrong; whatever its programs do wrong is a result.
+    Who is at the other end of *pipes* debugs it. UserError if the scenario itself is wrong;
+    whatever its programs do wrong is a result.
     """
     try:
         device = source["device"]
@@ -271,7 +290,7 @@ async def run_scenario(source: Json, images: Images, trace: Tell | None = None) 
             storage = BuiltInStorage(scratch, size)
             try:
                 with images.fresh(device) as (spec, path):
-                    return await _run(source, storage, spec, path, trace)
+                    return await _run(source, storage, spec, path, trace, pipes)
             finally:
                 storage.close()
     except MALFORMED as error:
@@ -286,7 +305,12 @@ def _name(source: Json) -> str:
 
 
 async def _run(
-    source: Json, storage: BuiltInStorage, spec: DeviceSpec, path: str | None, trace: Tell | None
+    source: Json,
+    storage: BuiltInStorage,
+    spec: DeviceSpec,
+    path: str | None,
+    trace: Tell | None,
+    pipes: DebuggerPipes | None,
 ) -> Json:
     space = AddressSpace([storage.range()])
     initial = list(pieces_of(source["memory"], storage.size))
@@ -305,7 +329,7 @@ async def _run(
     steps: list[Json] = []
     try:
         async with trio.open_nursery() as nursery:
-            sch = None
+            sch = debugger = None
             soon: deque[Callable[[], None]] = deque()
             if "schid" not in source["device"]:
                 space.keys = StorageKeys()
@@ -313,7 +337,7 @@ async def _run(
                     "0.0.0000",
                     device,
                     space,
-                    TrioExecutor(nursery, soon.append, alone=True),
+                    TrioExecutor(nursery, soon.append, alone=pipes is None),
                     chpids=b"\x0a",
                 )
                 if trace is not None:
@@ -322,11 +346,17 @@ async def _run(
                     )
                 sch.pmcw.chars = int(bool(source["device"].get("csense")))
                 sch.enable()
+                if pipes is not None:
+                    debugger = pipes.attach(sch, _name(source))
+                if pipes is not None and debugger is not None:
+                    nursery.start_soon(pipes.serve, debugger, partial(run_soon, soon))
             nursery.start_soon(device.service)
             try:
-                steps = await Scenario(source, storage, sch, soon, trace).run()
+                steps = await Scenario(source, storage, sch, soon, trace, debugger).run()
             except (*MALFORMED, UserError) as error:
                 problem = error
+            if pipes is not None and debugger is not None:
+                pipes.detach(debugger)
             if sch is not None:
                 sch.quiesce()
             nursery.cancel_scope.cancel()
