@@ -409,6 +409,8 @@ class Subchannel:
             return
         if self.device.shared:
             self.device.leave()
+        if self.device.claim is not None:
+            self.device.let_go()
         io = program.io
         pmcw = self.pmcw
         pmcw.lpum = io.path

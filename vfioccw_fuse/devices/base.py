@@ -84,6 +84,14 @@ class DataTransfer(Protocol):
         ...
 
 
+class Claim(Protocol):
+    """What a program keeps from those of other devices while its chain lasts."""
+
+    def end(self) -> None:
+        """The chain has ended: others may go on."""
+        ...
+
+
 class UnitCheck(Exception):
     """A command ends with unit check: raise it in a handler.
 
@@ -145,6 +153,8 @@ class Device:
     """What people call its commands and sense bits."""
     sense_length: ClassVar[int] = 32
     """Bytes of sense data that the Sense command offers."""
+    needs_another: ClassVar[bool] = False
+    """It goes beside a device that has to be there before it."""
     sense_id: bytes = b""
     """Answer to Sense ID: ff, control unit type and model, device type and model, 00, CIWs.
 
@@ -184,6 +194,8 @@ class Device:
         self.shared = False
         """Other systems use its medium, too: it is asked by `execute_shared`, and told by `leave`
         of each program's end."""
+        self.claim: Claim | None = None
+        """What the program in progress keeps from others; None: nothing."""
         self.attention: Callable[[int], None] = lambda status: None
         """Presents unsolicited unit status; set by the subchannel that the device is behind."""
 
@@ -206,11 +218,28 @@ class Device:
         """The numbers of the blocks or tracks that the next command is for; empty: of none yet."""
         return range(0)
 
+    def beside(self, others: Mapping[str, Device]) -> Device:
+        """What goes behind a subchannel, when *others*, by subchannel id, are behind theirs.
+
+        UserError if it cannot be together with them; nothing has changed then.
+        """
+        return self
+
+    def withdraw(self) -> None:
+        """It is to be taken away; UserError if others need it."""
+
     def begin(self) -> None:
         """A channel program starts: forget what holds only within one (extents, domains)."""
 
     def abandon(self) -> None:
         """The command in progress will not go on: halt, clear or a lost path ended its program."""
+        self.let_go()
+
+    def let_go(self) -> None:
+        """The chain has ended, as far as the device is concerned: its claim ends, too."""
+        claim, self.claim = self.claim, None
+        if claim is not None:
+            claim.end()
 
     def execute(self, code: int, io: DataTransfer) -> int:
         """Do one command; gives the unit status. A code without a handler is command reject.

@@ -96,6 +96,7 @@ def serve(mountpoint: str, options: MountOptions, ready: Callable[[], None]) -> 
         place = os.path.realpath(mountpoint)
         for spec in _distinct(options.devices):
             media.append((spec, _attach(spec, place, "")))
+        media.sort(key=lambda one: one[1].needs_another)
         held = stack.enter_context(contextlib.closing(HeldDirectory(_PREFIX, TMPFS)))
         directory = os.fspath(held.path)
         storage = BuiltInStorage(directory, options.memory)

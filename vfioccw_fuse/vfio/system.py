@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Protocol
 
 from ..css.chp import ChannelPaths
@@ -46,6 +47,7 @@ class System:
         self._interface = interface
         self.devices: dict[str, CcwDevice] = {} if devices is None else devices
         """The devices by subchannel id."""
+        self._models: dict[str, Device] = {}
         self._services: dict[CcwDevice, Callable[[], None]] = {}
         self.paths = ChannelPaths(self._subchannels, self._report)
         """The channel paths."""
@@ -54,12 +56,15 @@ class System:
         return [device.sch for device in self.devices.values()]
 
     def add(self, spec: DeviceSpec, model: Device) -> CcwDevice:
-        """Put *model* behind a new subchannel and open it; UserError if its id is taken.
+        """Put *model* behind a new subchannel and open it.
 
-        From then on *model* belongs to it, and is closed with it.
+        From then on *model* belongs to it, and is closed with it. UserError if its id is taken, or
+        if it cannot be beside the devices that are there.
         """
         if spec.schid in self.devices:
             raise UserError(f"{spec.schid}: this subchannel is there already")
+        with _named(spec.schid):
+            model = model.beside(self._models)
         chpids = spec.get(CHPIDS, DEFAULT_CHPIDS)
         sch = Subchannel(
             spec.schid, model, self._space(), self._executor, behaviour_of(spec), chpids
@@ -67,6 +72,7 @@ class System:
         device = CcwDevice(sch, spec.get(INTERFACE, self._interface))
         SWITCHES.put(device, spec.options)
         self.devices[spec.schid] = device
+        self._models[spec.schid] = model
         self.paths.lead_to(sch)
         device.driver.event(Event.OPEN)
         self._services[device] = self._executor.attend(model.service)
@@ -79,10 +85,16 @@ class System:
         return device
 
     def remove(self, schid: str) -> CcwDevice:
-        """Take a subchannel away: NOT_OPER, and a channel report; UserError if there is none."""
-        device = self.devices.pop(schid, None)
+        """Take a subchannel away: NOT_OPER, and a channel report.
+
+        UserError if there is none, or if others need it.
+        """
+        device = self.devices.get(schid)
         if device is None:
             raise UserError(f"{schid}: no such subchannel")
+        with _named(schid):
+            device.sch.device.withdraw()
+        del self.devices[schid], self._models[schid]
         device.driver.event(Event.NOT_OPER)
         report_subchannel(device)
         self._end(device)
@@ -94,6 +106,7 @@ class System:
             device.driver.event(Event.CLOSE)
             self._end(device)
         self.devices.clear()
+        self._models.clear()
 
     def _end(self, device: CcwDevice) -> None:
         self._services.pop(device)()
@@ -102,6 +115,15 @@ class System:
 
     def _report(self, sch: Subchannel, flags: int, rsid: int) -> None:
         self.devices[sch.schid].driver.reports.report((flags, rsid))
+
+
+@contextlib.contextmanager
+def _named(schid: str) -> Iterator[None]:
+    """A UserError of the device behind *schid* names it."""
+    try:
+        yield
+    except UserError as wrong:
+        raise UserError(f"{schid}: {wrong.message}") from None
 
 
 def report_subchannel(device: CcwDevice) -> None:
