@@ -22,7 +22,7 @@ NAMED_ALONE: dict[str, dict[int, str]] = {
         0x0F: "Space Count: of control units before the 3990; command reject",
         0xEA: "Prefix with Read: only with a parallel access volume's features; command reject",
         0xF7: "Define Subsystem Operation: only with copy services; command reject",
-        0xF9: "Reset Summary Unit Check: only alias devices present one; command reject",
+        0xF9: "Reset Summary Unit Check: none is presented; changes are told by a state change",
     },
 }
 """By type: codes that have a name and no handler, with the reason."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lab.programs import CC, ENDED, FORMAT1, PREFETCH, SENSE, SLI, UC, ccw
 from tests.machine import DATA, PROGRAM, SENSE_DATA, Machine
+from vfioccw_fuse.devices.eckd.alias import Alias
 from vfioccw_fuse.devices.eckd.control_unit import CONTROL_UNITS
 from vfioccw_fuse.devices.eckd.device import Eckd3390
 from vfioccw_fuse.devices.eckd.geometry import HEADS
@@ -54,7 +55,7 @@ class Ending:
 class Drive:
     """A 3390 behind a machine; `run` makes a program of commands and gives its ending."""
 
-    def __init__(self, device: Eckd3390, directory: Path) -> None:
+    def __init__(self, device: Eckd3390 | Alias, directory: Path) -> None:
         self.device = device
         self.machine = Machine(device, directory, memory=STORAGE)
         self.space = self.machine.space
@@ -154,9 +155,15 @@ def locate_extended(
     return (0x4B, basic + struct.pack(">BBH", 0, extended, len(parameter)) + parameter)
 
 
-def prefix(define: Command, located: Command | None = None) -> Command:
-    """Prefix out of a Define Extent and a Locate Record Extended."""
-    data = struct.pack(">BBBB8x", 1 if located else 0, 0x80, 0, 0)
+def prefix(
+    define: Command, located: Command | None = None, base: int = 0, validity: int = 0
+) -> Command:
+    """Prefix out of a Define Extent and a Locate Record Extended.
+
+    *base*: logical subsystem and unit address of a base; *validity*: bits besides Define Extent.
+    """
+    subsystem, unit = divmod(base, 256)
+    data = struct.pack(">BBBBB7x", 1 if located else 0, 0x80 | validity, unit, 0, subsystem)
     assert isinstance(define[1], bytes)
     data += define[1].ljust(32, b"\0")
     if located:

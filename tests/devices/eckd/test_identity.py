@@ -80,6 +80,7 @@ def test_configuration_tells_devices_apart(volume, tmp_path):
     numbers = []
     for schid in ("0.0.0313", "0.0.0414"):
         device = Eckd3390.open(DeviceSpec("3390", schid, str(volume)))
+        assert isinstance(device, Eckd3390)
         numbers.append((device.configuration[30:32].hex(), device.configuration[235:238].hex()))
         device.close()
     assert numbers == [("0313", "131313"), ("0414", "141414")]
@@ -88,6 +89,7 @@ def test_configuration_tells_devices_apart(volume, tmp_path):
 def test_options_choose_control_unit_and_serial(volume):
     options = Eckd3390.options.read({"cu": "3990-6", "serial": "abc000000001"})
     device = Eckd3390.open(DeviceSpec("3390", "0.0.0001", str(volume), options))
+    assert isinstance(device, Eckd3390)
     assert device.sense_id[1:4].hex() == "3990e9"
     assert device.serial == "ABC000000001"
     device.close()

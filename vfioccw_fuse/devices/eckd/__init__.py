@@ -2,7 +2,9 @@
 
 From the bottom up: `codes` (commands and sense bits), `geometry` and `track` (what a track is),
 `image` (tracks in files), `volume` and `labels` (whole images: make one, look at it, check it),
-`sense` and `control_unit` (what the device says of itself), `operations` (what the domain of a
-Locate Record has), `orientation` (where the heads are and what the program may do), then the
-commands: `locate`, `control`, `search`, `read`, `write`, `subsystem`; `device` puts them together.
+`sense` and `control_unit` (what the device says of itself), `pav` (base and aliases of a volume),
+`extents` (who works where on it), `operations` (what the domain of a Locate Record has),
+`orientation` (where the heads are and what the program may do), then the commands: `locate`,
+`control`, `search`, `read`, `write`, `subsystem`; `device` puts them together, and so does `alias`,
+without a volume.
 """

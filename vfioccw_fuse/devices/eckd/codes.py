@@ -276,6 +276,10 @@ PREFIX_FORMAT_LOCATE: Final = 1
 """Format with a Locate Record Extended, too; in format 0 is a Define Extent alone."""
 VALID_EXTENT: Final = 0x80
 """Validity: there is a Define Extent."""
+VERIFY_BASE: Final = 0x20
+"""Validity: the program is for the volume of the base that is named, and for no other."""
+HYPER_PAV: Final = 0x10
+"""Validity: the alias takes the base that is named for this one program."""
 
 
 class Prefix(NamedTuple):
@@ -284,7 +288,11 @@ class Prefix(NamedTuple):
     format: int
     """0 or `PREFIX_FORMAT_LOCATE`."""
     validity: int
-    """`VALID_EXTENT`; the rest is for aliases, of which there are none."""
+    """`VALID_EXTENT`, `VERIFY_BASE`, `HYPER_PAV`."""
+    base: int
+    """Unit address of the base."""
+    subsystem: int
+    """Number of the logical subsystem that the base is in."""
     extent: bytes
     """`DEFINE_EXTENT_DATA`, and what is reserved behind it."""
     locate: bytes
@@ -295,7 +303,10 @@ PREFIX_DATA: Final = Codec(
     Struct(
         "format" / Int8ub,
         "validity" / Int8ub,
-        Padding(10),
+        "base" / Int8ub,
+        Padding(1),
+        "subsystem" / Int8ub,
+        Padding(7),
         "extent" / Bytes(32),
         "locate" / Bytes(LOCATE_RECORD_EXTENDED_SIZE),
     ),
@@ -379,6 +390,8 @@ MEDIUM_ERROR: Final = 0x10
 """Byte 7, format 1 message 0: the drive failed; here, an access to the image file."""
 ALLEGIANCE_TERMINATED: Final = 0x3F
 """Byte 7, format 3 message F: another system took the device away by Unconditional Reserve."""
+NOT_OF_THIS_BASE: Final = 0x67
+"""Byte 8, format 0 message F: the alias is none of the base that Prefix names."""
 COMPATIBLE_24_BYTES: Final = 0x80
 """Byte 27: bytes 0 to 23 follow the 24-byte formats."""
 
@@ -394,6 +407,10 @@ class Message(enum.IntEnum):
     """The CCW count is less than the parameters need."""
     INVALID_PARAMETER = 4
     """A parameter has a value that is not defined or not valid for the device."""
+    SECONDARY_ADDRESS = 14
+    """An alias that has no base yet does not have the command."""
+    STATUS_NOT_AS_REQUIRED = 15
+    """Something is not as the command requires it; byte 8 says what."""
 
 
 # -------------------------------------------------------------------------------------- words
@@ -485,8 +502,8 @@ _MESSAGES_0: Mapping[int, str] = {
     0x9: "storage path restart",
     0xB: "invalid defective or alternate track pointer",
     0xC: "DPS installation check",
-    0xE: "command invalid on secondary address",
-    0xF: "status not as required",
+    Message.SECONDARY_ADDRESS: "command invalid on secondary address",
+    Message.STATUS_NOT_AS_REQUIRED: "status not as required",
 }
 
 

@@ -66,14 +66,21 @@ class Locate(Orientation):
         if not self.control_unit.prefix:
             raise self.rejected(Message.INVALID_COMMAND)
         data = self.parameters(io, PREFIX_DATA.size)
-        layout, validity, extent, located = _unpack_prefix(data)
+        layout, validity, base, subsystem, extent, located = _unpack_prefix(data)
         if layout > codes.PREFIX_FORMAT_LOCATE:
             raise self.rejected(INVALID_PARAMETER)
+        self.go_to_base(validity, base, subsystem)
         if validity & codes.VALID_EXTENT:
             self._define_extent(extent, located if layout == codes.PREFIX_FORMAT_LOCATE else b"")
         if layout == codes.PREFIX_FORMAT_LOCATE:
             self._locate_extended(located, io)
         return None
+
+    def go_to_base(self, validity: int, unit: int, subsystem: int) -> None:
+        """Prefix names the base on whose volume the program works: a device alone is its own.
+
+        *validity* as in the Prefix; *unit*: unit address of the base in logical *subsystem*.
+        """
 
     # ------------------------------------------------------------------ the extent
 

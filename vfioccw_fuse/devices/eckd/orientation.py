@@ -19,6 +19,7 @@ from ..reservation import Reservable
 from . import codes, sense
 from .codes import KEEP_INDEX, MASK_NO_SEEKS, MASK_SEEK_CONTROL, MULTITRACK, Message
 from .control_unit import ControlUnit
+from .extents import ExtentsInUse
 from .geometry import HEADS, LONGEST_BLOCK
 from .image import CkdImage
 from .track import Track
@@ -84,6 +85,8 @@ class Orientation(Reservable):
         self.control_unit = control_unit
         self.track = Track()
         """The track under the heads. Loaded anew by every channel program."""
+        self.in_use: ExtentsInUse | None = None
+        """Who works where on the volume, if others do so at the same time; None: nobody does."""
         self.cylinder = self.head = 0
         """Where the access mechanism is; it stays there between channel programs."""
         self.begin()
@@ -179,21 +182,22 @@ class Orientation(Reservable):
             if status is None:
                 status = ENDED
         except UnitCheck as check:
-            status = self._end_with(check)
+            status = self.end_with(check)
         except OSError:
             self.track.number = -1
-            status = self._end_with(self.cannot_write())
+            status = self.end_with(self.cannot_write())
         if domain:
             if not (io.chaining and code & 0x7F == codes.READ_COUNT and self._counts_with_data()):
                 self.domain = domain - 1
             if self.domain and not io.chaining and not status & UC:
-                status = self._end_with(
+                status = self.end_with(
                     self.failed(c.SNS0_CMD_REJECT | codes.SENSE0_INCOMPLETE_DOMAIN, 0)
                 )
         self.previous = code
         return status
 
-    def _end_with(self, check: UnitCheck) -> int:
+    def end_with(self, check: UnitCheck) -> int:
+        """The unit status of a command that *check* ends; its sense data are kept."""
         self.sense = check.sense
         return check.status
 
@@ -287,9 +291,13 @@ class Orientation(Reservable):
     def move(self, cylinder: int, head: int) -> None:
         """Put the heads on a track, behind its home address.
 
-        Unit check with invalid track format if the image does not have this track there; equipment
-        check if it was cut.
+        Before the first one it waits for programs of others whose extents forbid this one's. Unit
+        check with invalid track format if the image does not have this track there; equipment check
+        if it was cut.
         """
+        if self.in_use is not None and self.claim is None:
+            writes = self.mask & codes.MASK_WRITE_CONTROL != codes.MASK_WRITES_INHIBITED
+            self.claim = self.in_use.take(self.first_track, self.last_track, writes)
         self.cylinder, self.head = cylinder, head
         self.record = -1
         self.place = INDEX

@@ -13,7 +13,7 @@ from ...regions import constants as c
 from ...regions.codec import PATH_GROUP_ID
 from ...regions.layouts import PathGroupId
 from .. import pathgroups
-from ..base import DataTransfer, command
+from ..base import DataTransfer, UnitCheck, command
 from ..pathgroups import NO_ID, PathGroups
 from . import codes
 from .codes import PREPARE_DATA, Message
@@ -21,6 +21,7 @@ from .control_unit import ControlUnit
 from .geometry import model_of
 from .image import CkdImage
 from .orientation import INVALID_PARAMETER, INVALID_SEQUENCE, NOTHING, Orientation
+from .pav import LogicalControlUnit
 
 LOG_LENGTH: Final = 32
 MESSAGE_ID_LENGTH: Final = 4
@@ -47,6 +48,8 @@ class Subsystem(Orientation):
         super().__init__(name, image, control_unit)
         self.serial = serial
         self.device = device
+        self.lcu: LogicalControlUnit | None = None
+        """Whose base or alias it is; None: there are no aliases."""
         self._groups = PathGroups()
         self._suspended_first = False
         """The Suspend Multipath Reconnection done last was the first command of its program."""
@@ -54,6 +57,13 @@ class Subsystem(Orientation):
         self.sense_id = control_unit.sense_id(model)
         self.characteristics = control_unit.characteristics(model, image.cylinders)
         self.configuration = control_unit.configuration(model, serial, device)
+
+    def not_of_this_base(self) -> UnitCheck:
+        """Prefix names a base that this is not, and that it cannot take."""
+        check = self.failed(c.SNS0_EQUIPMENT_CHECK, 0, Message.STATUS_NOT_AS_REQUIRED)
+        data = bytearray(check.sense)
+        data[8] = codes.NOT_OF_THIS_BASE
+        return UnitCheck(bytes(data))
 
     def _is_first(self) -> bool:
         """First in the chain, but for Suspend Multipath Reconnection."""
@@ -136,6 +146,11 @@ class Subsystem(Orientation):
         self._groups.set(io.path, asked)
         self.only_next = NOTHING
         return None
+
+    @property
+    def has_host(self) -> bool:
+        """A host has put paths into a group, as a driver does that uses the device."""
+        return bool(self._groups.grouped())
 
     # ------------------------------------------------------------------ reservation
 
@@ -239,7 +254,7 @@ class Subsystem(Orientation):
         if suborder == codes.SUB_ATTENTION_MESSAGE:
             return struct.pack(">HBB4sB", 9, 0, 0, rest, 0)  # no message
         if suborder == codes.SUB_UNIT_ADDRESSES:
-            return bytes(512)  # 256 pairs: base device, no alias
+            return bytes(512) if self.lcu is None else self.lcu.unit_addresses()
         if suborder == codes.SUB_HOST_ACCESS:
             return self._host_access()
         if suborder == codes.SUB_FEATURES:
