@@ -49,7 +49,6 @@ def test_older_linuxes_are_asked_only_what_they_answer_alike() -> None:
 @pytest.mark.parametrize(
     ("part", "shortest"),
     [
-        ("hsch", "hsch; wait"),
         ("start ctrl0=00c2; final", "1000: 03/20/1@8000 03/20/1; start ctrl0=00c2; final"),
         ("unsolicited", "read io 24 96; control unsolicited=80; wait"),
     ],
