@@ -61,7 +61,7 @@ class AliasOf(Device):
             raise UserError(f"{said}: there is no such base; add it first, with pav=base")
         if not isinstance(base, Subsystem) or base.lcu is None:
             raise UserError(f"{said}: not a base; a 3390 is one with cu=2107,pav=base")
-        if self._image not in (NO_IMAGE, base.path):
+        if self._image != NO_IMAGE and (base.spec is None or self._image != base.spec.path):
             raise UserError(f"{said}: an alias has no image; write {NO_IMAGE} in its place")
         return Alias(base, base.lcu, self.name, self._schid)
 
@@ -85,7 +85,7 @@ class Alias(Control, Search, Read, Write, Subsystem):
         super().__init__(name, base.image, base.control_unit, base.serial, device)
         self.schid = schid
         """Its subchannel id."""
-        self.path = base.path
+        self.spec = base.spec
         lcu.enter_alias(self)
 
     def begin(self) -> None:

@@ -64,11 +64,11 @@ def create(
     """Make *path* a 3390 of *cylinders* (1 to MOST_CYLINDERS), formatted as dasdfmt would.
 
     *format* `none` leaves every track with nothing but its home address and R0, as `dasdinit -r`.
-    Unless *full*, tracks without data are left to `unwritten`, and the file is sparse: so it is, too,
-    with more than FULL_UP_TO cylinders if nothing is said. *volser* is the volume serial for the
-    label (default 0X0000), *serial* the device's serial number of 12 letters and digits (default:
-    random digits). An existing file is replaced, as one step, only if *replace* and if nobody uses
-    it. UserError for values that are wrong and files that cannot be made; nothing is left then.
+    Unless *full*, tracks without data are left to `unwritten`, and the file is sparse; without a
+    word, so is one of more than FULL_UP_TO cylinders. *volser* is the volume serial for the label
+    (default 0X0000), *serial* the device's serial number of 12 letters and digits (default: random
+    digits). An existing file is replaced, as one step, only if *replace* and if nobody uses it.
+    UserError for values that are wrong and files that cannot be made; nothing is left then.
     """
     path = os.fspath(path)
     if not 1 <= cylinders <= MOST_CYLINDERS:
