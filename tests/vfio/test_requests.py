@@ -59,9 +59,6 @@ SITUATIONS = {
     "not oper":        (errno.EIO,) * 5,
     "standby":         (errno.EIO,) * 5,
 }  # fmt: skip
-GONE, FAILED = (
-    (c.CRW_RSC_CHP << c.CRW_RSC_SHIFT | erc, 0x40) for erc in (c.CRW_ERC_PERRN, c.CRW_ERC_TERROR)
-)
 COMMANDS = (SSCH, HSCH, CSCH, XSCH, RSCH)
 NAMES = ("ssch", "hsch", "csch", "xsch", "rsch")
 CELLS = [
@@ -649,16 +646,6 @@ def test_reports_that_find_no_room_are_lost_and_the_last_says_so(driver: Driver)
     assert read[:-2] == [(0x0301, number, 0) for number in range(LONGEST_QUEUE - 2)]
     assert read[-2] == (0x2301, LONGEST_QUEUE - 2, 0), "a chained report is not halved"
     assert read[-1] == (0, 0, 0)
-
-
-@pytest.mark.parametrize(("interface", "told"), [("async", [GONE]), ("full", [FAILED, GONE])])
-def test_a_temporary_error_is_told_of_where_linux_is_not_the_model(
-    tmp_path: Path, interface: str, told: list[tuple[int, int]]
-) -> None:
-    driver = Driver(tmp_path, interface)
-    driver.ccw.driver.reports.report(FAILED)
-    driver.ccw.driver.reports.report(GONE)
-    assert [*driver.ccw.driver.reports.queue] == told
 
 
 def test_an_interface_without_crw_drops_reports(tmp_path: Path) -> None:

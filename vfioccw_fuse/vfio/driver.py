@@ -26,7 +26,7 @@ from .areas import IoArea, ProgramHalves
 from .fsm import LEADS, TABLE, Cell, Done, Event, State
 from .irq import Irq
 from .pathmask import PathMask, PmcwMask, WornMask
-from .reports import UNTOLD_BY_LINUX, ChannelReports
+from .reports import ChannelReports
 from .status import DriverTakes, ReaderTakes, Taker
 from .translation import Untranslatable, client_program, driver_copy
 
@@ -136,6 +136,8 @@ class Driver:
         """The io region's bytes."""
         self.halves = ProgramHalves()
         """The program region's bytes."""
+        self.reports = ChannelReports(self.irqs.get(c.VFIO_CCW_CRW_IRQ_INDEX))
+        """Channel reports that wait to be read."""
         self.counters = RequestCounters()
         """Requests that failed, and resets."""
         self.trace: Trace | None = None
@@ -147,9 +149,6 @@ class Driver:
         self.last_errno = 0
         """Its errno, 0 if it was accepted."""
         every = interface is Interface.FULL
-        untold = frozenset() if every else UNTOLD_BY_LINUX
-        self.reports = ChannelReports(self.irqs.get(c.VFIO_CCW_CRW_IRQ_INDEX), untold)
-        """Channel reports that wait to be read."""
         io_irq = self.irqs[c.VFIO_CCW_IO_IRQ_INDEX]
         self.status: Taker = (ReaderTakes if every else DriverTakes)(
             sch, self.io, io_irq, self._conclude

@@ -10,22 +10,16 @@ from .irq import Irq
 
 LONGEST_QUEUE: Final = 256
 """Channel-report words that are kept unread."""
-UNTOLD_BY_LINUX: Final = frozenset({c.CRW_ERC_TERROR})
-"""Recovery codes of which Linux's driver tells nobody: chp_process_crw of chp.c drops them."""
 
 
 class ChannelReports:
     """A queue of channel-report words, oldest first, and the interrupt that tells of them."""
 
-    __slots__ = ("_irq", "_untold", "queue")
+    __slots__ = ("_irq", "queue")
 
-    def __init__(self, irq: Irq | None, untold: frozenset[int] = frozenset()) -> None:
-        """*irq* is crw_irq; None where the interface has none: reports are lost then.
-
-        *untold* are recovery codes of reports that nobody is told of.
-        """
+    def __init__(self, irq: Irq | None) -> None:
+        """*irq* is crw_irq; None where the interface has none: reports are lost then."""
         self._irq = irq
-        self._untold = untold
         self.queue: deque[tuple[int, int]] = deque()
         """Flags and rsid of each."""
 
@@ -35,7 +29,7 @@ class ChannelReports:
         *words*: flags and rsid of one word, or of chained ones. A report that finds no room is
         lost, and the last that is there says so by its overflow bit (PoP 17, channel-report word).
         """
-        if self._irq is None or words[0][0] & c.CRW_FLAGS_MASK_ERC in self._untold:
+        if self._irq is None:
             return
         if len(self.queue) + len(words) > LONGEST_QUEUE:
             flags, rsid = self.queue.pop()

@@ -191,8 +191,7 @@ class DriverTakes(Taker):
             irbs.append((ctrl, irb))
             if len(irbs) == 1:
                 self._show()
-        if ctrl & STCTL != UNSOLICITED and not ctrl & ACTIVE:
-            # A suspended program's status, too: Linux looks at no more (vfio_ccw_sch_io_todo).
+        if ctrl & STCTL not in (INTERMEDIATE_ONLY, UNSOLICITED) and not ctrl & ACTIVE:
             self._conclude()
         # That is the TSCH; what it lets come next comes behind.
         self._pending.take()
