@@ -19,6 +19,7 @@ from lab.programs import CC, CLEAR, ENDED, HALT, NOP, SENSE_ID, SLI, START, UC, 
 from lab.terminal import Terminal
 from lab.waits import SOON, until
 from tests.cli.commands import complaint, vfioccw
+from vfioccw_fuse.cli.debug.commands import NAMES
 
 ATTACHED = f"{SCHID}: programs stop at their first CCW\n"
 PROGRAM, DATA = 0x1000, 0x10000
@@ -218,39 +219,6 @@ def test_the_path_and_the_scsw(client: Client, debugger: Debugger) -> None:
     assert "  actl   0400      start pending" in said
 
 
-@pytest.mark.parametrize(
-    ("line", "problem"),
-    [
-        ("stp", "stp: no such command; help lists them"),
-        ("step 0", "step 0: a number from 1"),
-        ("step x", "'x' is not a number of decimal digits"),
-        ("step", "step: no program is in progress; start waits for one"),
-        ("run 1000", "run 1000: write run to ADDRESS, or run to command CODE, or run to "),
-        ("run to command 100", "100: at most ff"),
-        ("run to 100000000", "100000000: at most ffffffff"),
-        ("run to x", "'x' is not a number of hexadecimal digits"),
-        ("store 10 1", "store: '1' is not pairs of hexadecimal digits"),
-        ("store ffffff0 00", "0xffffff0: 1 bytes from there are not all storage"),
-        ("storage 0 0", "0 bytes: 1 to 16384 are shown at a time"),
-        ("storage fffffffffffffff0 64", "0xfffffffffffffff0: 64 bytes from there are not all"),
-        ("halt now", "halt now: write halt"),
-    ],
-)
-def test_the_first_line_that_is_wrong_ends_a_script(
-    debugger: Debugger, line: str, problem: str
-) -> None:
-    status, out, error = debugger.end("# a comment", "", line, "storage 0")
-    assert (status, out) == (1, f"> {line}\n")
-    assert error.startswith(f"vfioccw: line 3: {problem}")
-    assert len(error.splitlines()) == 1
-
-
-def test_help_lists_every_command(debugger: Debugger) -> None:
-    status, out, _ = debugger.end("help")
-    assert status == 0
-    assert "run to unit check" in out
-
-
 def test_a_script_does_not_wait_for_ever(mnt: MountedSystem) -> None:
     debugger = Debugger(mnt.subchannel, "--within", "0.3")
     status, _, error = debugger.end("start")
@@ -419,6 +387,39 @@ def test_a_scenario_is_stepped_without_a_mount(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("stp", "stp: no such command; help lists them"),
+        ("step 0", "step 0: a number from 1"),
+        ("step x", "'x' is not a number of decimal digits"),
+        ("step", "step: no program is in progress; start waits for one"),
+        ("run 1000", "run 1000: write run to ADDRESS, or run to command CODE, or run to "),
+        ("run to command 100", "100: at most ff"),
+        ("run to 100000000", "100000000: at most ffffffff"),
+        ("run to x", "'x' is not a number of hexadecimal digits"),
+        ("store 10 1", "store: '1' is not pairs of hexadecimal digits"),
+        ("store ffffff0 00", "0xffffff0: 1 bytes from there are not all storage"),
+        ("storage 0 0", "0 bytes: 1 to 16384 are shown at a time"),
+        ("storage fffffffffffffff0 64", "0xfffffffffffffff0: 64 bytes from there are not all"),
+        ("halt now", "halt now: write halt"),
+    ],
+)
+def test_the_first_line_that_is_wrong_ends_a_script(
+    tmp_path: Path, line: str, problem: str
+) -> None:
+    done = debugged(tmp_path, SCENARIO, "# a comment", "", line, "storage 0")
+    assert done.returncode == 1
+    assert done.stdout.decode().splitlines()[2:] == [f"> {line}"]
+    assert complaint(done).startswith(f"line 3: {problem}")
+
+
+def test_help_lists_every_command_and_needs_no_program(tmp_path: Path) -> None:
+    done = debugged(tmp_path, SCENARIO, "help")
+    assert done.returncode == 0
+    assert all(name in done.stdout.decode() for name in NAMES)
+
+
 def test_each_scenario_of_a_list_is_stepped(tmp_path: Path) -> None:
     both = [{**SCENARIO, "name": name} for name in ("first", "second")]
     done = debugged(tmp_path, both, "start", "continue", "start", "continue")
@@ -448,6 +449,12 @@ def test_a_scenario_that_is_halted_by_hand_goes_on(tmp_path: Path, steps: list[s
     done = debugged(tmp_path, SCENARIO, "start", *steps, "halt", "start")
     assert done.returncode == 0, done.stderr
     assert "start function, halt function" in done.stdout.decode()
+
+
+def test_what_is_no_scenario_is_one_line(tmp_path: Path) -> None:
+    done = debugged(tmp_path, {"name": "none", "steps": []}, "start")
+    assert (done.returncode, done.stdout) == (1, b"the scenario has ended\n")
+    assert "none: not a scenario" in complaint(done)
 
 
 def test_a_scenario_and_its_commands_do_not_both_come_from_stdin() -> None:
