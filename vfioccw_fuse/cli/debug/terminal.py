@@ -60,8 +60,14 @@ class Terminal:
             buffer.text = command
             buffer.validate_and_handle()
 
+        def interrupt(event: KeyPressEvent) -> None:
+            event.app.current_buffer.reset()
+            print("quit detaches; halt and clear end the program")
+
         for key, command in KEYS.items():
             keys.add(key)(partial(press, command))
+        # Without leaving the prompt: what is typed right after it would be lost.
+        keys.add("c-c")(interrupt)
         return keys
 
     # --- what comes ---------------------------------------------------------------------------
@@ -107,8 +113,6 @@ class Terminal:
                 while not self._link.over and self._problem is None:
                     try:
                         line = await self._session.prompt_async()
-                    except KeyboardInterrupt:
-                        print("quit detaches; halt and clear end the program")
                     except EOFError:
                         break
                     else:
