@@ -9,7 +9,6 @@ the subchannel shows active once a command was accepted. `debugger` tells people
 
 from __future__ import annotations
 
-import copy
 import enum
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
@@ -228,11 +227,11 @@ class Stepper:
 
     def _look(self, program: ChannelProgram, address: int) -> Look:
         """What *program* will find at *address*; nothing is moved, and nothing changes by it."""
-        ccws = copy.copy(program.ccws)
+        current = program.ccws
+        ccws = type(current)(current.space, program.orb, current.segments, current.idals)
         chained_data = self._chained_data
-        ccws.flags = ccws.count = ccws.cda = 0
-        if not chained_data:
-            ccws.code = 0
+        if chained_data:
+            ccws.code = current.code
         pieces: Pieces = []
         try:
             ccws.fetch(address, chained_data=chained_data, first=program.io.first)
