@@ -61,13 +61,13 @@ def test_filling_makes_the_volume_that_was_written_whole(pair: tuple[Path, Path]
 
 
 def test_a_copy_whose_holes_became_zeros_is_the_same(tmp_path: Path) -> None:
-    create(tmp_path / "v.ckd", 1)
+    create(tmp_path / "v.ckd", 1, full=False)
     (tmp_path / "copy.ckd").write_bytes((tmp_path / "v.ckd").read_bytes())
     assert check(tmp_path / "copy.ckd") == []
 
 
 def test_without_the_mark_in_the_header_zeros_are_no_track(tmp_path: Path) -> None:
-    create(tmp_path / "v.ckd", 1)
+    create(tmp_path / "v.ckd", 1, full=False)
     with open(tmp_path / "v.ckd", "r+b") as file:
         file.seek(32)
         file.write(b"\0")
@@ -75,7 +75,7 @@ def test_without_the_mark_in_the_header_zeros_are_no_track(tmp_path: Path) -> No
 
 
 def test_an_unknown_mark_is_none(tmp_path: Path) -> None:
-    create(tmp_path / "v.ckd", 1)
+    create(tmp_path / "v.ckd", 1, full=False)
     with open(tmp_path / "v.ckd", "r+b") as file:
         file.seek(32)
         file.write(b"\x09")
@@ -84,7 +84,7 @@ def test_an_unknown_mark_is_none(tmp_path: Path) -> None:
 
 
 def test_reading_writes_nothing(tmp_path: Path, attached: Attach) -> None:
-    create(tmp_path / "v.ckd", 3)
+    create(tmp_path / "v.ckd", 3, full=False)
     before = os.stat(tmp_path / "v.ckd").st_blocks
     drive = attached(tmp_path / "v.ckd")
     ending = drive.run(extent(last=ALL), locate(0x06, 1, 4, 3), (0x86, 4096))
@@ -94,7 +94,7 @@ def test_reading_writes_nothing(tmp_path: Path, attached: Attach) -> None:
 
 
 def test_the_first_write_makes_a_track(tmp_path: Path, attached: Attach) -> None:
-    create(tmp_path / "v.ckd", 3)
+    create(tmp_path / "v.ckd", 3, full=False)
     drive = attached(tmp_path / "v.ckd")
     data = pattern(3, 4096)
     assert drive.run(extent(0x80, last=ALL), locate(1, 1, 4, 3, 1, 4096), (0x8D, data)).ok
@@ -116,7 +116,7 @@ def test_the_first_write_makes_a_track(tmp_path: Path, attached: Attach) -> None
 
 
 def test_formatting_makes_a_track_of_what_was_formatted(tmp_path: Path, attached: Attach) -> None:
-    create(tmp_path / "v.ckd", 3)
+    create(tmp_path / "v.ckd", 3, full=False)
     drive = attached(tmp_path / "v.ckd")
     count = struct.pack(">HHBBH", 1, 4, 1, 0, 80)
     write = drive.run(extent(0xC0, last=ALL), locate(3, 1, 4, 0), (0x1D, count + pattern(1, 80)))
@@ -126,7 +126,7 @@ def test_formatting_makes_a_track_of_what_was_formatted(tmp_path: Path, attached
 
 
 def test_a_track_whose_making_was_cut_off_is_one_that_nobody_has_written(tmp_path: Path) -> None:
-    create(tmp_path / "v.ckd", 3)
+    create(tmp_path / "v.ckd", 3, full=False)
     frame = list(unwritten.Unwritten(unwritten.BLOCKS).frame(TRACK))
     assert frame[-1][0] == 0
     assert len(frame) == 14
@@ -145,7 +145,7 @@ def test_a_track_whose_making_was_cut_off_is_one_that_nobody_has_written(tmp_pat
 
 
 def test_two_who_share_a_volume_lose_no_write_to_such_a_track(tmp_path: Path) -> None:
-    create(tmp_path / "v.ckd", 3)
+    create(tmp_path / "v.ckd", 3, full=False)
     images = [CkdImage.open(tmp_path / "v.ckd", shared=True) for _ in range(2)]
     slot = bytearray(SLOT)
     for image in images:
@@ -161,7 +161,7 @@ def test_two_who_share_a_volume_lose_no_write_to_such_a_track(tmp_path: Path) ->
 
 
 def test_a_volume_in_use_is_not_filled(tmp_path: Path) -> None:
-    create(tmp_path / "v.ckd", 1)
+    create(tmp_path / "v.ckd", 1, full=False)
     image = CkdImage.open(tmp_path / "v.ckd")
     with pytest.raises(UserError, match=r"v\.ckd: in use by"):
         fill(tmp_path / "v.ckd")
@@ -170,7 +170,7 @@ def test_a_volume_in_use_is_not_filled(tmp_path: Path) -> None:
 
 def test_a_large_volume_takes_little_room_and_is_checked_at_once(tmp_path: Path) -> None:
     path = tmp_path / "v.ckd"
-    create(path, 10_000)
+    create(path, 10_000, full=False)
     assert path.stat().st_size == HEADER_LENGTH + 150_000 * SLOT
     assert path.stat().st_blocks * 512 < 1 << 20
     looked: list[tuple[int, int]] = []
