@@ -286,6 +286,7 @@ class Reservable(Device):
 
     def abandon(self) -> None:
         """The command in progress will not go on: halt, clear or a lost path ended its program."""
+        super().abandon()
         self.leave()
 
     def system_reset(self) -> None:
