@@ -8,6 +8,7 @@ import re
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -80,8 +81,9 @@ def test_a_message_of_the_table_is_understood(
 
 def test_every_word_of_a_message_is_in_the_table() -> None:
     words = {word for message in messages() for word in message}
-    assert words == {"subchannel", "irq", "map", "unmap", "do", "device", "chpid", "state"}
-    assert {m["do"] for m in messages() if "do" in m} == {"add", "remove", "chp"}
+    assert words == {"subchannel", "irq", "map", "unmap", "do", "device", "file", "chpid", "state"}
+    done = {message["do"] for message in messages() if "do" in message}
+    assert done == {"add", "remove", "load", "unload", "chp"}
 
 
 NOT_CAUSED = {"…: guest memory cannot be mapped here"}
@@ -130,9 +132,9 @@ def documented(key: str) -> str:
 
 
 def test_every_key_of_state_is_documented_and_every_documented_one_is_there(
-    mnt: MountedSystem,
+    mount: Callable[..., MountedSystem],
 ) -> None:
-    state = parse_state((mnt.subchannel / "state").read_text())
+    state = parse_state((mount("shared").subchannel / "state").read_text())
     table = "".join(re.findall(r"^\|(.*)\|$", section("state"), re.MULTILINE))
     keys = {documented(key) for key in state}
     for key in keys:
