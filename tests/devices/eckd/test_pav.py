@@ -318,6 +318,7 @@ REFUSED: dict[str, Line] = {
     "with an image": (ALIAS, f"alias-of={BASE}", "other.ckd", "an alias has no image; write -"),
     "unit address": ("0.1.0313", f"alias-of={BASE}", "-", "unit address 13 is taken"),
     "control unit": (OTHER, "cu=3990-6,pav=base", "", "pav=base: behind a 3990-6 are no aliases"),
+    "shared": (OTHER, "pav=base,shared", "", "pav=base: a shared volume is reserved as a whole"),
     "word": (OTHER, "cu=2107,pav=alias", "", "pav=alias: base or no"),
     "schid": (ALIAS, "alias-of=313", "-", "alias-of=313: 313: not a subchannel id"),
     "its base's": (ALIAS, f"alias-of={BASE},cu=2107", "-", "cu: an alias has what its base has"),
