@@ -309,7 +309,9 @@ class FileSystem(pyfuse3.Operations):
             names = [("irqfd", IRQFD)]
             names += [(name, self._show(d).inode) for name, d in sorted(self._devices.items())]
         else:
-            names = list(self._directory(fh).names.items())
+            directory = self._directory(fh)
+            unlisted = {inode for inode, file in directory.files.items() if not file.listed}
+            names = [entry for entry in directory.names.items() if entry[1] not in unlisted]
         for number, (name, inode) in enumerate(names[start_id:], start=start_id + 1):
             if not pyfuse3.readdir_reply(
                 token, pyfuse3.FileNameT(name.encode()), self._attributes(inode), number

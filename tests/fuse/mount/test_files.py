@@ -25,7 +25,7 @@ MODES = {
     "status_region": 0o400, "program_region": 0o600, "measurement_region": 0o400,
     "device": 0o600, "device_info": 0o400, "region_info": 0o400, "irq_info": 0o400,
     "io_irq": 0o600, "crw_irq": 0o600, "req_irq": 0o600, "reset": 0o200, "control": 0o600,
-    "state": 0o400, "trace": 0o400, "debug": 0o600,
+    "state": 0o400, "trace": 0o400,
 }  # fmt: skip
 
 
@@ -38,6 +38,11 @@ def test_the_mount_shows_subchannels_and_the_socket(shared: MountedSystem) -> No
 
 def test_a_subchannel_has_exactly_the_files_of_the_contract(shared: MountedSystem) -> None:
     assert set(os.listdir(shared.subchannel)) == {*MODES, "memory"}
+
+
+def test_what_debuggers_use_is_there_by_its_name_alone(shared: MountedSystem) -> None:
+    assert "debug" not in os.listdir(shared.subchannel)
+    assert stat.S_IMODE(os.stat(shared.subchannel / "debug").st_mode) == 0o600
 
 
 @pytest.mark.parametrize("name", sorted(MODES))
