@@ -181,6 +181,7 @@ def type_literally(lines: Iterable[str], place: Path, *mounts: str) -> list[str]
         assert all(vfioccw("umount", place / mnt).returncode == 0 for mnt in mounts)
 
 
+@pytest.mark.slow
 def test_the_readme_compares_a_mount_with_linux(tmp_path: Path) -> None:
     _, block = blocks_of_the_readme("Testing the kernel's own driver")
     shown = type_literally([line for line in block if "--driver" not in line], tmp_path, "m")
