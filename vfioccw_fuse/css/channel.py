@@ -319,7 +319,6 @@ class ChannelProgram:
             if not self.orb.ctrl0 & c.ORB_CTRL0_MASK_SPND:
                 raise ChannelCheck(c.SCSW_CSTAT_PROG_CHECK)
             self._fetch_next = self.ccws.address
-            self._sch.device.let_go()
             pci = c.SCSW_CSTAT_PCI if flags & c.CCW_FLAG_PCI else 0
             self._sch.note_suspended(self, pci)
             if self._sch.stepper is not None:

@@ -375,8 +375,7 @@ class Subchannel:
 
         *cstat* has the PCI bit if the CCW with the suspend flag has the PCI flag, too.
         """
-        if self.device.shared:
-            self.device.leave()
+        self.device.leave()
         scsw = self.scsw
         self.pmcw.lpum = program.io.path
         scsw.cpa = program.ccws.cpa
@@ -407,10 +406,9 @@ class Subchannel:
         """The start function ends: primary and, unless *device_active*, secondary status."""
         if program is not self.program:
             return
-        if self.device.shared:
-            self.device.leave()
-        if self.device.claim is not None:
-            self.device.let_go()
+        device = self.device
+        if device.shared or device.claim is not None:
+            device.leave()
         io = program.io
         pmcw = self.pmcw
         pmcw.lpum = io.path

@@ -233,10 +233,13 @@ class Device:
 
     def abandon(self) -> None:
         """The command in progress will not go on: halt, clear or a lost path ended its program."""
-        self.let_go()
+        self.leave()
 
-    def let_go(self) -> None:
-        """The chain has ended, as far as the device is concerned: its claim ends, too."""
+    def leave(self) -> None:
+        """The channel program has ended, or is suspended: others may have what it kept from them.
+
+        Asked for at the end of a program only if the device is `shared` or has a `claim`.
+        """
         claim, self.claim = self.claim, None
         if claim is not None:
             claim.end()
@@ -260,9 +263,6 @@ class Device:
     def execute_shared(self, code: int, io: DataTransfer) -> int:
         """As `execute`, of a device that is `shared`; Busy while another system has it."""
         return self.execute(code, io)
-
-    def leave(self) -> None:
-        """The channel program has ended, or is suspended. Asked for only if it is `shared`."""
 
     def secure(self, status: int) -> int:
         """A command ends with *status*: wait until what it wrote is on stable storage.

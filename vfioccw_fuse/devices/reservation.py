@@ -281,13 +281,9 @@ class Reservable(Device):
 
     def leave(self) -> None:
         """The channel program has ended, or is suspended: others may use the disk."""
+        super().leave()
         self.reservation.withdraw()
         self._leave()
-
-    def abandon(self) -> None:
-        """The command in progress will not go on: halt, clear or a lost path ended its program."""
-        super().abandon()
-        self.leave()
 
     def system_reset(self) -> None:
         """A system reset ends the reservation, too."""
