@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, Protocol, TypeVar, final
 
+import trio
 from greenlet import GreenletExit, getcurrent, greenlet
 
 T = TypeVar("T")
@@ -37,6 +38,20 @@ class Turn:
 
 
 TURN: Final = Turn()
+
+
+@final
+class Moment:
+    """The reason of a call that goes on when so much time is over."""
+
+    __slots__ = ("_seconds",)
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    async def wait(self) -> None:
+        """Return when it is time."""
+        await trio.sleep(self._seconds)
 
 
 @final

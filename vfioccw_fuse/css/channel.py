@@ -13,19 +13,19 @@ import logging
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Final
 
-import trio
-
 from ..devices.base import CE, DE, ENDED, EQUIPMENT_CHECK, SM, UC, Busy, NotReady
 from ..devices.faults import Fault
 from ..regions import constants as c
 from ..regions.layouts import Orb
-from ..strand import TURN, Parked
+from ..strand import TURN, Moment, Parked
 from .ccw import CHAINS, CcwFetcher, ChannelCheck
 from .scsw import SUSPENDED
 from .transfer import Transfer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    import trio
 
     from ..devices.faults import Armed, Hit
     from ..strand import Waits
@@ -58,19 +58,6 @@ class Pause(enum.Enum):
 
     HANG = "the device never ends the command"
     EVENT = "until `woken`: RSCH, or the device end that a chain waits for"
-
-
-class Delay:
-    """The device works at a command for some time, as a fault says."""
-
-    __slots__ = ("_seconds",)
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-
-    async def wait(self) -> None:
-        """Wait so long."""
-        await trio.sleep(self._seconds)
 
 
 def _nobody_waits() -> None:
@@ -343,7 +330,7 @@ class ChannelProgram:
             match hit.fault:
                 case Fault.DELAY:
                     self._accepted()
-                    self._hindrance = Delay(hit.seconds)
+                    self._hindrance = Moment(hit.seconds)
                 case Fault.HANG:
                     self._accepted()
                     self._hindrance = Pause.HANG

@@ -32,6 +32,7 @@ import trio
 
 from .. import ofd
 from ..errors import printable
+from ..strand import Moment
 from .base import EQUIPMENT_CHECK, UC, Busy, DataTransfer, Device, UnitCheck
 from .dasd import RESERVE
 from .locks import identity
@@ -50,19 +51,6 @@ LAST_LOOK: Final = 0.02
 """Seconds from one look of who waits to the next: they double from the first to the last."""
 OWNERS_LOOK: Final = 0.05
 """Seconds from one look of who has reserved a disk to the next."""
-
-
-class Moment:
-    """The device is busy: look again in *seconds*."""
-
-    __slots__ = ("_seconds",)
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-
-    async def wait(self) -> None:
-        """Return when it is time."""
-        await trio.sleep(self._seconds)
 
 
 class Reservation:
