@@ -25,10 +25,11 @@ class Terminal:
     def __init__(self, command: Sequence[str], columns: int = 100, lines: int = 40) -> None:
         self._fd, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+        inherited = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}
         # Nobody answers here where the cursor is.
         more = {"TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1", "PYTHONPATH": str(PROJECT)}
         self.process = subprocess.Popen(
-            command, stdin=theirs, stdout=theirs, stderr=theirs, env={**os.environ, **more},
+            command, stdin=theirs, stdout=theirs, stderr=theirs, env={**inherited, **more},
             start_new_session=True,
         )  # fmt: skip
         os.close(theirs)

@@ -42,8 +42,9 @@ Tell = Callable[[str], None]
 
 OPERAND_EXCEPTION: Final = 21
 """Program-interruption code of an operand exception."""
-WAIT: Final = 0.04
-"""Most seconds of an enabled wait; where no function is in progress it ends at once."""
+WAIT: Final = 0.5
+"""Most seconds of an enabled wait, which a program on a busy machine needs; where no function is in
+progress it ends at once."""
 LONGEST_DELAY: Final = 3_600_000
 """Most milliseconds of a delay: an hour."""
 DRAINS: Final = 32

@@ -6,6 +6,9 @@ import os
 import select
 import stat
 import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import trio
@@ -353,9 +356,16 @@ async def test_another_user_is_refused(monkeypatch):
     assert end == "b''"
 
 
-def test_the_runtime_directory_is_used_and_swept(tmp_path):
-    runtime, first, second = (tmp_path / name for name in ("runtime", "first", "second"))
-    for directory in (runtime, first, second):
+@pytest.fixture
+def runtime() -> Iterator[Path]:
+    """A directory with a name that leaves room for the name of a socket (108 bytes: unix(7))."""
+    with tempfile.TemporaryDirectory(prefix="run-") as directory:
+        yield Path(directory)
+
+
+def test_the_runtime_directory_is_used_and_swept(tmp_path, runtime):
+    first, second = (tmp_path / name for name in ("first", "second"))
+    for directory in (first, second):
         directory.mkdir()
     with mounted(first, XDG_RUNTIME_DIR=os.fspath(runtime)) as mount:
         place = os.path.dirname(os.readlink(first / "irqfd"))
