@@ -1,5 +1,6 @@
 """What every test shares: the --slow switch, what is random, and mounted disks."""
 
+import os
 import signal
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from hypothesis import HealthCheck, settings
 import lab.mounts
 from lab.mounts import MountedSystem
 from tests.rig import Rig, rigged
+from vfioccw_fuse import compiled
 from vfioccw_fuse.guest.machine import Guest
 from vfioccw_fuse.guest.run import LAST_LINES
 
@@ -25,11 +27,20 @@ settings.load_profile("vfioccw")
 
 
 def pytest_configure() -> None:
-    """Let Ctrl-C mean what it means: a shell's background job ignores it, and so would children."""
+    """What all tests need of this process: signals, and one answer to what runs compiled."""
+    if compiled.pure() is not None:
+        os.environ[compiled.SWITCH] = "1"  # children need not find out, nor warn
+    # Ctrl-C means what it means: a shell's background job ignores it, and so would children.
     for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_IGN:
             default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
             signal.signal(number, default)
+
+
+def pytest_report_header() -> str:
+    """Say whether the hot modules run compiled."""
+    reason = compiled.pure()
+    return f"vfioccw: {f'from source: {reason}' if reason else 'compiled'}"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -38,13 +49,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the tests marked ``slow`` out unless ``--slow`` was given (deselected, not skipped)."""
-    if config.getoption("--slow"):
-        return
-    slow = [item for item in items if item.get_closest_marker("slow")]
-    if slow:
-        config.hook.pytest_deselected(items=slow)
-        items[:] = [item for item in items if not item.get_closest_marker("slow")]
+    """Leave out (deselect, not skip) ``slow`` without ``--slow``, and ``pure`` where compiled."""
+    unwanted = set() if config.getoption("--slow") else {"slow"}
+    if compiled.pure() is None:
+        unwanted.add("pure")
+    out = [item for item in items if unwanted & {mark.name for mark in item.iter_markers()}]
+    if out:
+        config.hook.pytest_deselected(items=out)
+        items[:] = [item for item in items if item not in out]
 
 
 @pytest.hookimpl(wrapper=True)

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from vfioccw_fuse import compiled
+
 PROJECT = Path(__file__).resolve().parents[1]
 NEIGHBOURS = Path(sys.prefix) / "neighbours"
 """Where scripts/setup puts the wheel of another project's top-level `regions`."""
@@ -23,18 +25,24 @@ COMPILED = "vfioccw_fuse/qemu/preload.so"
 FIND = "import importlib.util; print(importlib.util.find_spec('regions').origin)"
 
 
-def run(*words: str | Path, cwd: Path) -> str:
-    """What the command prints; a failure shows all that it said."""
+def run(*words: str | Path, cwd: Path, pure: bool = True) -> str:
+    """What the command prints; a failure shows all that it said.
+
+    Nothing is compiled, and nothing compiled runs, unless it is not to be *pure*.
+    """
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+    environment[compiled.SWITCH] = str(int(pure))
     done = subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
-def pip(*words: str | Path, cwd: Path, python: Path = Path(sys.executable)) -> None:
+def pip(
+    *words: str | Path, cwd: Path, python: Path = Path(sys.executable), pure: bool = True
+) -> None:
     """Run pip without an index on the environment of *python*."""
     run(sys.executable, "-m", "pip", "--python", python, "--no-input",
-        "--disable-pip-version-check", *words, cwd=cwd)  # fmt: skip
+        "--disable-pip-version-check", *words, cwd=cwd, pure=pure)  # fmt: skip
 
 
 def checkout(target: Path) -> None:
@@ -55,9 +63,9 @@ def checkout(target: Path) -> None:
     (target / COMPILED).touch()
 
 
-def wheel_of(source: Path, target: Path) -> Path:
+def wheel_of(source: Path, target: Path, *, pure: bool = True) -> Path:
     pip("wheel", "--no-index", "--no-deps", "--no-build-isolation", "--wheel-dir", target, source,
-        cwd=target.parent)  # fmt: skip
+        cwd=target.parent, pure=pure)  # fmt: skip
     (wheel,) = target.glob("*.whl")
     return wheel
 
@@ -147,6 +155,41 @@ def test_the_wheel_has_every_file_of_the_package(built: Built, pattern: str) -> 
 def test_a_wheel_for_every_machine_has_nothing_compiled(built: Built) -> None:
     assert built.wheel.name.endswith("-py3-none-any.whl")
     assert COMPILED not in names_in(built.wheel)
+
+
+@pytest.fixture
+def compiled_wheel(built: Built, tmp_path: Path) -> Path:
+    """A wheel of a checkout in which scripts/setup has compiled the modules."""
+    source = tmp_path / "source"
+    shutil.copytree(built.source, source, symlinks=True, ignore=shutil.ignore_patterns("build"))
+    place = compiled.place()
+    shutil.copytree(place, source / "vfioccw_fuse" / "compiled" / place.name)
+    return wheel_of(source, tmp_path / "wheel", pure=False)
+
+
+def test_a_wheel_with_compiled_modules_is_for_this_machine_and_runs_them(
+    compiled_wheel: Path, python: Path, tmp_path: Path
+) -> None:
+    tag = f"cp{sys.version_info.major}{sys.version_info.minor}"
+    machine = sysconfig.get_platform().replace("-", "_")
+    assert compiled_wheel.name.endswith(f"-{tag}-{tag}-{machine}.whl")
+    pip("install", "--no-index", "--no-deps", compiled_wheel, cwd=tmp_path, python=python)
+    version = run(python.parent / "vfioccw", "--version", cwd=tmp_path, pure=False)
+    assert version.endswith(" (compiled)\n")
+    pip("uninstall", "--yes", "vfioccw", cwd=tmp_path, python=python)
+    assert not list(site_packages(python).glob("vfioccw*"))
+
+
+def test_a_wheel_with_compiled_modules_has_all_that_the_other_has(
+    built: Built, compiled_wheel: Path
+) -> None:
+    package = {name for name in names_in(built.wheel) if name.startswith("vfioccw_fuse/")}
+    more = names_in(compiled_wheel) - names_in(built.wheel)
+    assert package < names_in(compiled_wheel)
+    assert {name for name in more if name.startswith("vfioccw_fuse/")} == {
+        f"vfioccw_fuse/compiled/{compiled.place().name}/{path.relative_to(compiled.place())}"
+        for path in compiled.place().rglob("*") if path.is_file()
+    }  # fmt: skip
 
 
 def test_a_wheel_built_from_the_sdist_is_the_same(built: Built) -> None:

@@ -9,8 +9,13 @@ The packages, from the ground up; imports run only downwards in this list:
 `vfio`      the vfio-ccw driver: finite state machine, regions, interruptions
 `fuse`      how all that looks through FUSE
 `cli`       the command `vfioccw`
+`compiled`  which of all these run as machine code, where that was made
 `client`    the other side: drives a subchannel through the mount, on `regions` alone
 """
 
+from . import compiled
+
 __version__ = "0.1.0"
 """The version of the product, as `vfioccw --version` prints it (PEP 440)."""
+
+compiled.install()

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from benchmarks import eckd, fba, guest, idal, isolation, pav, size, transport
 from benchmarks.report import Report
 from benchmarks.servers import BenchError, Options
+from vfioccw_fuse import compiled
 
 # A new bench is a module with `run` and a line here.
 BENCHES: dict[str, Callable[[Report, Options], None]] = {
@@ -43,6 +44,8 @@ def main() -> int:
     core = max(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {core})
     report = Report()
+    source = compiled.pure()
+    report.heading(f"vfioccw runs {f'from source: {source}' if source else 'compiled'}")
     for name in names:
         try:
             BENCHES[name](report, Options(rounds=arguments.rounds, count=arguments.count))

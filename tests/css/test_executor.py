@@ -187,6 +187,7 @@ async def test_an_endless_loop_of_data_chaining_lets_another_subchannel_work(
     assert waited < 0.5
 
 
+@pytest.mark.pure
 async def test_one_command_that_moves_much_lets_others_have_their_turn(
     tmp_path: Path, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -86,6 +86,7 @@ def test_what_was_done_leads_where_the_contract_says(state: State, done: Done) -
     assert LEADS[state].get(done) is expected
 
 
+@pytest.mark.pure
 def test_every_method_that_a_cell_names_is_explained_and_every_state_has_its_leads() -> None:
     used = {m for row in TABLE.values() for cell in row.values() for m in methods_of(cell)}
     assert all(getattr(Driver, method).__doc__ for method in used)

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import click
 
-from .. import __version__
+from .. import __version__, compiled
 from ..errors import ESCAPING, UserError, printable, reason
 
 EXIT_OK = 0
@@ -232,12 +232,21 @@ def asking_the_mount() -> Iterator[None]:
         raise UserError(f"{in_words(failed)}; {_MOUNT_REMEDIES[failed.errno]}") from None
 
 
+def _say_version(ctx: click.Context, parameter: click.Parameter, wanted: bool) -> None:
+    """Print the version, and whether the hot modules run compiled, and end."""
+    if wanted and not ctx.resilient_parsing:
+        source = compiled.pure()
+        click.echo(f"vfioccw {__version__} ({f'from source: {source}' if source else 'compiled'})")
+        ctx.exit()
+
+
 @click.command(
     cls=CommandTable,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Each command explains itself with examples: vfioccw COMMAND --help",
 )
-@click.version_option(__version__, prog_name="vfioccw", message="%(prog)s %(version)s")
+@click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=_say_version,
+              help="Show the version, and whether it runs compiled or from source.")
 def main() -> None:
     """s390 I/O subchannels without a mainframe.
 

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Final
 import click
 from click.core import ParameterSource
 
+from .. import compiled
 from ..errors import UserError
 from . import EXIT_FAILURE, EXIT_OK, in_words
 from .mounts import Holder, end_of, holders, mounted_at, server_of
@@ -137,6 +138,8 @@ def mount_command(
     if config is not None:
         options = _on_top_of(config, options, context)
     point = os.path.abspath(mnt)
+    if reason := compiled.trouble():
+        click.echo(f"vfioccw: runs from source, which is slower: {reason}", err=True)
     if foreground:
         _log_to_stderr()
         return serve(point, options, lambda: _say_ready(point))
