@@ -1,18 +1,22 @@
-"""A Linux guest that reads our disks, beside the same guest reading the same data by virtio.
+"""A Linux guest that uses our disks, beside the same guest using virtio.
 
 One guest has three disks: FBA and, on the same image, virtio-blk-ccw, and an ECKD disk whose
 control unit has track data commands, as large. Each is read whole through the page cache, with
-nothing cached, in turn. And the start's pwrite, during which a whole QEMU stands still, beside the
-C null device: client and server on two cores, as QEMU and the mount are when there are two. (On one
-core the time of what the server does after its answer is in it, too.)
+nothing cached, in turn. Then fio reads and writes blocks of 4 KiB at random on disks of their own,
+one and eight at a time; eight at a time on the ECKD disk with aliases, too.
+
+And the start's pwrite, during which a whole QEMU stands still, beside the C null device: client and
+server on two cores, as QEMU and the mount are when there are two. (On one core the time of what the
+server does after its answer is in it, too.)
 """
 
 import random
 import re
 from collections import defaultdict
+from pathlib import Path
 from statistics import median
 
-from benchmarks import servers
+from benchmarks import fio, pav, servers
 from benchmarks.report import Report
 from benchmarks.servers import BenchError, Options
 from vfioccw_fuse.guest import GuestError
@@ -21,9 +25,10 @@ from vfioccw_fuse.guest.machine import Options as GuestOptions
 
 SIZE = 32 << 20
 CYLINDER = 15 * 12 * 4096  # bytes of data, formatted in blocks of 4 KiB
-FBA, ECKD = "0.0.0313", "0.0.0314"
+FBA, ECKD, FBA_ALONE = "0.0.0313", "0.0.0314", "0.0.0315"
 PASSES = 4  # of a disk, in one measurement
 FBA_SHARE, ECKD_SHARE = 0.15, 0.25
+RANDOM_SHARE = 0.75
 PWRITE_RATIO = 1 / 1.5
 
 
@@ -76,6 +81,51 @@ def _disks(report: Report, options: Options) -> None:
         report.at_least(f"{kind}, of virtio's speed", speed / virtio, "", share)
 
 
+def _random(report: Report, options: Options) -> None:
+    """fio on virtio, FBA, and ECKD with its aliases offline and online."""
+    found: dict[tuple[str, str, int], list[float]] = defaultdict(list)
+    with servers.directory(Path("/dev/shm")) as place:  # no disk shall be measured
+        raw, fba_image, volume = (place / name for name in ("raw.img", "fba.img", "vol.ckd"))
+        for image in (raw, fba_image):
+            image.write_bytes(bytes(SIZE))
+        cylinders = -(-SIZE // CYLINDER)
+        servers.vfioccw("image", "create", "3390", str(volume), "--cylinders", str(cylinders))
+        devices = [f"fba@{FBA_ALONE}:{fba_image}", *pav.with_aliases(volume)]
+        words = [word for device in devices for word in ("--device", device)]
+        with servers.mounted(place / "ours", *words) as server:
+            schids = (FBA_ALONE, pav.BASE, *pav.ALIASES)
+            wanted = GuestOptions(
+                devices=[f"{server.mount}/{schid}" for schid in schids],
+                memory="512M",
+                tools=True,
+                qemu=(
+                    *("-drive", f"file={raw},if=none,id=raw,format=raw"),
+                    *("-device", "virtio-blk-ccw,drive=raw"),
+                ),
+            )
+            with booted(wanted) as guest:
+                fba = guest.check(f"online {FBA_ALONE}")
+                eckd = guest.check(f"online {pav.BASE}")
+                disks = {"virtio-blk-ccw": "vda", "FBA": fba, "ECKD": f"{eckd}1"}
+                for _ in range(options.rounds):
+                    for name, disk in disks.items():
+                        for mix in fio.MIXES:
+                            for depth in (1, 8):
+                                figure = fio.iops(guest, disk, mix, depth)
+                                found[name, mix, depth].append(figure)
+                    pav.switch(guest, 1)
+                    for mix in fio.MIXES:
+                        figure = fio.iops(guest, disks["ECKD"], mix, 8)
+                        found["ECKD, 4 aliases", mix, 8].append(figure)
+                    pav.switch(guest, 0)
+    for (name, mix, depth), figures in sorted(found.items(), key=lambda item: item[0][1:]):
+        ours, virtio = median(figures), median(found["virtio-blk-ccw", mix, depth])
+        label = f"{name}, {mix}, {depth} at a time"
+        report.note(f"{label:<44}{ours:>7.0f} IOPS{1e6 * depth / ours:>7.0f} us")
+        if (depth == 1 and name != "virtio-blk-ccw") or "aliases" in name:
+            report.at_least(f"{name}, {mix}, of virtio's", ours / virtio, "", RANDOM_SHARE)
+
+
 def _pwrite(report: Report, options: Options, cores: list[int]) -> None:
     """Both servers are mounted all the time and take turns; the target is for the last line."""
     placements = {"one core": (cores[-1], cores[-1])}
@@ -105,12 +155,13 @@ def _pwrite(report: Report, options: Options, cores: list[int]) -> None:
 def run(report: Report, options: Options) -> None:
     """Measure and report reads in a guest, and the pwrite for which it stands still."""
     report.heading(
-        f"guest: {SIZE >> 20} MiB read in an s390x Linux, medians of {options.rounds} rounds"
+        f"guest: {SIZE >> 20} MiB in an s390x Linux, medians of {options.rounds} rounds"
     )
     cores = servers.cores()
     try:
         with servers.on_cores(cores):
             _disks(report, options)
+            _random(report, options)
     except GuestError as error:
         raise BenchError(str(error)) from None
     _pwrite(report, options, cores)

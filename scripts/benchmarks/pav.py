@@ -5,12 +5,11 @@ on the base with its aliases offline and online in turn: what Linux queues on a 
 starts on five subchannels, whose delays overlap.
 """
 
-import json
 from collections import defaultdict
 from pathlib import Path
 from statistics import median
 
-from benchmarks import servers
+from benchmarks import fio, servers
 from benchmarks.report import Report
 from benchmarks.servers import BenchError, Options
 from vfioccw_fuse.guest import GuestError
@@ -20,25 +19,19 @@ from vfioccw_fuse.guest.machine import Options as GuestOptions
 BASE = "0.0.0313"
 ALIASES = tuple(f"0.0.03f{number}" for number in range(4))
 CYLINDERS = 50
-SECONDS = 5
 RATIO = 2.0
 
 
-def _iops(guest: Guest, name: str, mix: str) -> float:
-    """Let fio work for `SECONDS`: its requests a second."""
-    shown = guest.check(
-        "fio --thread --eta=never --output-format=json --gtod_reduce=1 --name=load "
-        f"--filename=/dev/{name}1 --direct=1 --ioengine=libaio --iodepth=8 --bs=4k "
-        f"--rw={mix} --norandommap --time_based --runtime={SECONDS}",
-        60 + 10 * SECONDS,
-    )
-    [job] = json.loads(shown[shown.index("{") :])["jobs"]
-    if job["error"]:
-        raise BenchError(f"fio had an error on {name}: {shown}")
-    return float(job["read"]["iops"] + job["write"]["iops"])
+def with_aliases(volume: Path, more: str = "") -> list[str]:
+    """What `--device` takes for the base on *volume* and its aliases, each with *more* options."""
+    return [
+        f"3390@{BASE}:{volume},cu=2107,pav=base{more}",
+        *(f"3390@{schid}:-,alias-of={BASE}{more}" for schid in ALIASES),
+    ]
 
 
-def _switch(guest: Guest, online: int) -> None:
+def switch(guest: Guest, online: int) -> None:
+    """Set the aliases online (1) or offline (0)."""
     for schid in ALIASES:
         guest.check(f"echo {online} >/sys/bus/ccw/devices/{schid}/online")
 
@@ -53,7 +46,7 @@ def run(report: Report, options: Options) -> None:
             found = _measured(options)
     except GuestError as error:
         raise BenchError(str(error)) from None
-    for mix in ("randread", "randwrite"):
+    for mix in fio.MIXES:
         alone, served = median(found[mix, 0]), median(found[mix, 1])
         report.note(f"{mix + ', base alone':<34}{alone:>7.0f} IOPS")
         report.note(f"{mix + ', with 4 aliases':<34}{served:>7.0f} IOPS")
@@ -66,8 +59,7 @@ def _measured(options: Options) -> dict[tuple[str, int], list[float]]:
     with servers.directory(Path("/dev/shm")) as place:  # no disk shall be measured
         volume = place / "vol.ckd"
         servers.vfioccw("image", "create", "3390", str(volume), "--cylinders", str(CYLINDERS))
-        devices = [f"3390@{BASE}:{volume},cu=2107,pav=base,delay=1ms"]
-        devices += [f"3390@{schid}:-,alias-of={BASE},delay=1ms" for schid in ALIASES]
+        devices = with_aliases(volume, ",delay=1ms")
         words = [word for device in devices for word in ("--device", device)]
         with servers.mounted(place / "ours", *words) as server:
             wanted = GuestOptions(
@@ -79,7 +71,7 @@ def _measured(options: Options) -> dict[tuple[str, int], list[float]]:
                 name = guest.check(f"online {BASE}")
                 for _ in range(options.rounds):
                     for online in (1, 0):
-                        _switch(guest, online)
-                        for mix in ("randread", "randwrite"):
-                            found[mix, online].append(_iops(guest, name, mix))
+                        switch(guest, online)
+                        for mix in fio.MIXES:
+                            found[mix, online].append(fio.iops(guest, f"{name}1", mix, 8))
     return found
