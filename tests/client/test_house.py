@@ -4,7 +4,7 @@ import re
 import subprocess
 import sys
 
-OWN = re.compile(r"vfioccw_fuse(\.(regions|client)(\.\w+)?|\.errors|\.ofd)?")
+OWN = re.compile(r"vfioccw_fuse(\.(regions|client)(\.\w+)?|\.compiled|\.errors|\.ofd)?")
 DEVICES = re.compile(r"vfioccw_fuse\.devices(\.(catalog|dasd|\w+\.codes))?")
 """Where the words are."""
 
