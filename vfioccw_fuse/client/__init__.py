@@ -14,9 +14,11 @@ here works there.
 
 From the ground up: `faults` are the exceptions, `storage` the guest memory, `program` lays channel
 programs out in it, `irq` waits for interruptions, `subchannel` issues the requests, `fba` moves
-blocks of a disk.
+blocks of a fixed-block disk, `eckd` tracks and records of a 3390, and `linuxblocks` blocks of one
+that Linux has formatted. `vfioccw.h` is the same in C, for who writes a VMM.
 """
 
+from .eckd import EckdDisk, Record
 from .faults import (
     ClientError,
     NoInterruption,
@@ -26,6 +28,7 @@ from .faults import (
     Unsupported,
 )
 from .fba import FbaDisk
+from .linuxblocks import LinuxBlocks
 from .program import Program, Room, Step
 from .storage import Area, GuestStorage
 from .subchannel import SenseId, Statistics, Subchannel, condition_code
@@ -33,11 +36,14 @@ from .subchannel import SenseId, Statistics, Subchannel, condition_code
 __all__ = [
     "Area",
     "ClientError",
+    "EckdDisk",
     "FbaDisk",
     "GuestStorage",
+    "LinuxBlocks",
     "NoInterruption",
     "Program",
     "ProgramFailed",
+    "Record",
     "Refused",
     "RequestFailed",
     "Room",

@@ -32,6 +32,9 @@ class FbaDisk:
     `Subchannel.execute` raises; after an exception the disk can be used again.
     """
 
+    block_size = BLOCK
+    """Bytes of a block."""
+
     def __init__(self, subchannel: Subchannel, *, timeout: float = PROGRAM_WITHIN) -> None:
         """Ask the device what it is; *timeout*: seconds for one channel program.
 

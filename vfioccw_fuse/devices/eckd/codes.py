@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from construct import Bytes, Int8ub, Int16ub, Padding, Struct
+from construct import Bytes, Int8ub, Int16ub, Int32ub, Padding, Struct
 
 from ...regions import constants as c
 from ...regions.codec import Codec
@@ -96,11 +96,74 @@ SEARCHES: Final = frozenset(
 KEEP_INDEX: Final = SEARCHES | {READ_COUNT, READ_SECTOR, DEFINE_EXTENT, SENSE, c.CCW_CMD_SENSE_ID}
 """Commands that leave it remembered that the index point was passed; all others reset it."""
 
+# ---------------------------------------------------------------------- what the device says
+
+
+class Characteristics(NamedTuple):
+    """What Read Device Characteristics says of a volume's size (`struct dasd_eckd_characteristics`).
+
+    The 64 bytes have more: what a control unit says of itself is in `control_unit`.
+    """
+
+    device: int
+    """Device type number: 0x3390."""
+    cylinders: int
+    """Cylinders; 65534 on a volume of more."""
+    heads: int
+    """Tracks of a cylinder."""
+    long_cylinders: int
+    """Cylinders, of a volume of any size; 0 from control units that do not know it."""
+
+
+CHARACTERISTICS: Final = Codec(
+    Struct(
+        Padding(3),
+        "device" / Int16ub,
+        Padding(7),
+        "cylinders" / Int16ub,
+        "heads" / Int16ub,
+        Padding(44),
+        "long_cylinders" / Int32ub,
+    ),
+    Characteristics,
+)
+"""64 bytes, big endian."""
+
+
+class Count(NamedTuple):
+    """A count field: what the record behind it is."""
+
+    cylinder: int
+    """Of the track, mostly."""
+    head: int
+    """Of the track, mostly."""
+    record: int
+    """Record number."""
+    key: int
+    """Bytes of the key; 0: none."""
+    data: int
+    """Bytes of the data; 0: an end-of-file record."""
+
+
+COUNT: Final = Codec(
+    Struct(
+        "cylinder" / Int16ub,
+        "head" / Int16ub,
+        "record" / Int8ub,
+        "key" / Int8ub,
+        "data" / Int16ub,
+    ),
+    Count,
+)
+"""8 bytes, big endian."""
+
 # ---------------------------------------------------------------------------------- file mask
 
 MASK_WRITE_CONTROL: Final = 0xC0
 """Which writes are permitted: 00 forbids home address and record 0, others are named below."""
 MASK_WRITES_INHIBITED: Final = 0x40
+MASK_UPDATES: Final = 0x80
+"""Data and keys may be written, tracks may not be formatted."""
 MASK_ALL_WRITES: Final = 0xC0
 MASKS_FOR_FORMAT: Final = (0x00, MASK_ALL_WRITES)
 """Values of `MASK_WRITE_CONTROL` that permit Write CKD."""
