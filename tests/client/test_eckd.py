@@ -167,5 +167,6 @@ def test_a_volume_that_is_not_formatted_has_tracks_and_no_blocks(disks: Disks) -
 
 
 def test_another_device_is_named(disks: Disks) -> None:
-    with Subchannel(disks.system.path / SCHID) as sub, pytest.raises(Unsupported, match="not a 3390"):
+    fba = disks.system.path / SCHID
+    with Subchannel(fba) as sub, pytest.raises(Unsupported, match="not a 3390"):
         EckdDisk(sub)

@@ -199,6 +199,7 @@ def complain(message: str) -> None:
 
 _REMEDIES = {
     errno.ENOTCONN: "the server of this mount is gone; run vfioccw umount, then mount it again",
+    errno.ECONNABORTED: "the server of this mount is gone; see vfioccw ls",
     errno.ENODEV: "the subchannel is gone, or its mount is ending; see vfioccw ls",
     errno.ENOSPC: "free some space",
 }

@@ -20,6 +20,8 @@ _MEANINGS = {
     errno.EOPNOTSUPP: "the interface of this mount does not offer it",
 }
 """errno of a request -> why, by the table of return codes."""
+_GONE = (errno.ENODEV, errno.ENOTCONN, errno.ECONNABORTED)
+"""errno of who waits for an interruption of a subchannel that is removed, or whose mount ends."""
 _REFUSALS = {
     2: "; vfioccw stsch says which, vfioccw csch ends it",
     3: "; vfioccw stsch shows its paths",
@@ -65,6 +67,10 @@ def opened(path: str, *, use_eventfd: bool = False) -> Iterator[Subchannel]:
         raise UserError(f"{path}: {refused}{_REFUSALS.get(refused.cc, '')}") from None
     except (ClientError, MemoryError) as failed:
         raise UserError(f"{path}: {failed}") from None
+    except OSError as failed:
+        if failed.errno not in _GONE or failed.filename is not None:
+            raise
+        raise UserError(f"{path}: {in_words(failed)}") from None
 
 
 def _why(failed: RequestFailed) -> str:

@@ -85,7 +85,7 @@ class EckdDisk:
         data = subchannel.rdc()
         told = codes.CHARACTERISTICS.parse(data.ljust(codes.CHARACTERISTICS.size, b"\0"))
         if told.device != DEVICE:
-            raise Unsupported(f"{subchannel.path}: not a 3390 (type {told.device:04x})")
+            raise Unsupported(f"not a 3390 (type {told.device:04x})")
         subchannel.words = codes.WORDS
         wide = told.cylinders == _WIDE_CYLINDERS and told.long_cylinders
         self.cylinders = wide or told.cylinders

@@ -46,7 +46,7 @@ class FbaDisk:
         told = codes.CHARACTERISTICS.parse(data.ljust(codes.CHARACTERISTICS.size, b"\0"))
         if told.device_class != codes.CLASS or told.block_size != BLOCK:
             raise Unsupported(
-                f"{subchannel.path}: not an FBA disk with blocks of {BLOCK} bytes "
+                f"not an FBA disk with blocks of {BLOCK} bytes "
                 f"(command {CCW_CMD_RDC:02x} says {data[:8].hex()})"
             )
         subchannel.words = codes.WORDS

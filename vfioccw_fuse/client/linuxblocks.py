@@ -76,8 +76,8 @@ class LinuxBlocks:
 
     def _unknown(self) -> Unsupported:
         return Unsupported(
-            f"{self._disk.subchannel.path}: not formatted by Linux: the records of its tracks are "
-            "not those of dasdfmt; format it in a guest, or copy whole tracks with --track"
+            "not formatted by Linux: the records of its tracks are not those of dasdfmt; "
+            "format it in a guest, or copy whole tracks with --track"
         )
 
     def check(self, first: int, count: int) -> None:

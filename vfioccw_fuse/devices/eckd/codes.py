@@ -100,7 +100,7 @@ KEEP_INDEX: Final = SEARCHES | {READ_COUNT, READ_SECTOR, DEFINE_EXTENT, SENSE, c
 
 
 class Characteristics(NamedTuple):
-    """What Read Device Characteristics says of a volume's size (`struct dasd_eckd_characteristics`).
+    """What Read Device Characteristics says of the size (`struct dasd_eckd_characteristics`).
 
     The 64 bytes have more: what a control unit says of itself is in `control_unit`.
     """

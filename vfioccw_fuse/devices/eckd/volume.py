@@ -5,7 +5,6 @@ This is what `vfioccw image create|info|check` calls; nothing here knows channel
 
 from __future__ import annotations
 
-import contextlib
 import enum
 import os
 import secrets
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from ...errors import UserError
-from ..locks import Use, replacing, using
+from ..making import new_file, writing
 from ..options import Option, Owner
 from . import labels, unwritten
 from .geometry import HEADS, MOST_CYLINDERS, fits, model_of, records_per_track
@@ -83,33 +82,10 @@ def create(
         full = cylinders <= FULL_UP_TO
     left = unwritten.NONE if full else unwritten.EMPTY if format == "none" else unwritten.BLOCKS
     header = new_header(serial, left).pack()
-    if not replace and os.path.lexists(path):
-        raise UserError(f"{path}: exists already; name another file, or remove it first")
-    # A device's name would be given to a file, and the device be lost.
-    if os.path.lexists(path) and not os.path.isfile(path):
-        raise UserError(f"{path}: not an ordinary file; name another")
-    with replacing(path) if replace else contextlib.nullcontext():
-        work = f"{path}.new" if replace else path
-        try:
-            fd = os.open(work, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        except OSError as error:
-            raise UserError(f"{work}: cannot be made: {error.strerror}") from None
-        try:
-            try:
-                with using(fd, work, Use.REPLACE):
-                    os.ftruncate(fd, HEADER_LENGTH + cylinders * CYLINDER_LENGTH)
-                    _pwrite(fd, header, 0)
-                    _write_tracks(fd, cylinders, volser, format, full, progress)
-            finally:
-                os.close(fd)
-            if replace:
-                os.replace(work, path)
-        except OSError as error:
-            os.unlink(work)
-            raise UserError(f"{path}: cannot be written: {error.strerror}") from None
-        except BaseException:
-            os.unlink(work)
-            raise
+    with new_file(path, replace=replace) as fd, writing(path):
+        os.ftruncate(fd, HEADER_LENGTH + cylinders * CYLINDER_LENGTH)
+        _pwrite(fd, header, 0)
+        _write_tracks(fd, cylinders, volser, format, full, progress)
 
 
 def _random_serial() -> str:
