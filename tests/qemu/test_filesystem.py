@@ -43,8 +43,16 @@ def test_format_partition_file_system_and_second_boot(lab: Lab, control_unit: st
         assert guest.power_off() == 0
         assert guest.errors() == ""
     check_image(image)
+    lab.unmount()
+    # What Linux made of the disk is a raw image and a 3390 again, which it takes as its own.
+    raw = lab.directory / "fs.img"
+    for words in ((image, raw), (raw, image, "--force", "--volser", "AGAIN1")):
+        done = vfioccw("image", "convert", *words)
+        assert done.returncode == 0, done.stderr
+    lab.mount(f"3390@{SCHID}:{image},cu={control_unit}")
     with lab.guest(device, memory="1G", tools=True) as guest:
         name = guest.check("online 0.0.1234")
+        assert "LINUX.VAGAIN1.PART0001.NATIVE" in guest.check(f"dasdview -t info /dev/{name}")
         assert guest.check(f"fdasd -s -p /dev/{name} | grep -c native") == "1"
         guest.check(f"e2fsck -f -n /dev/{name}1", 120)
         guest.check(f"mount /dev/{name}1 /mnt")

@@ -14,7 +14,9 @@ import click
 
 from ..errors import UserError
 from . import EXIT_FAILURE, EXIT_OK
+from .convert import convert_command, refuse_dangling
 from .sizes import SIZE
+from .vtoc import show_contents
 
 if TYPE_CHECKING:
     from ..devices.eckd import volume
@@ -40,7 +42,11 @@ def image_command() -> None:
       vfioccw image info disk.img
       vfioccw image check vol.ckd
       vfioccw image fill vol.ckd
+      vfioccw image convert ext4.img vol.ckd
     """
+
+
+image_command.add_command(convert_command)
 
 
 @image_command.group(name="create")
@@ -111,7 +117,7 @@ def create_3390(
     from ..devices.eckd import volume
     from .output import progress
 
-    _refuse_dangling(file)
+    refuse_dangling(file)
     with progress(file) as told:
         volume.create(
             file, cylinders, volser, cast("volume.Format", layout),
@@ -142,18 +148,9 @@ def _make_sparse(path: str, size: int, force: bool) -> None:
     """
     from ..devices.locks import replacing
 
-    _refuse_dangling(path)
+    refuse_dangling(path)
     with replacing(path) if force else contextlib.nullcontext():
         _make_empty(path, size, force)
-
-
-def _refuse_dangling(path: str) -> None:
-    """UserError if *path* is a link to a file that is not there."""
-    if os.path.islink(path) and not os.path.exists(path):
-        raise UserError(
-            f"{path}: a link to {os.readlink(path)}, which is not there; name that, or remove the "
-            "link"
-        )
 
 
 def _make_empty(path: str, size: int, force: bool) -> None:
@@ -181,21 +178,27 @@ def _make_empty(path: str, size: int, force: bool) -> None:
 
 @image_command.command(name="info")
 @click.argument("file", type=click.Path())
-def info(file: str) -> None:
+@click.option("--vtoc", is_flag=True, help="Of a 3390: data sets, and the partitions of Linux.")
+def info(file: str, vtoc: bool) -> None:
     """Say what FILE is: its kind, its size, the label that its system wrote.
 
     It goes by the content. What is no medium is an error that says what it is and what converts it.
 
     \b
-    Example:
+    Examples:
       vfioccw image info disk.img
+      vfioccw image info vol.ckd --vtoc
     """
     from ..devices.identify import Kind, identify_file
 
     found = identify_file(file)
+    if vtoc and found.kind is not Kind.CKD:
+        raise UserError(f"{file}: {found.what}; only a CKD image has a VTOC")
     match found.kind:
         case Kind.CKD:
             _show(_ckd_rows(file))
+            if vtoc:
+                show_contents(file)
         case Kind.TAPE | Kind.EMPTY:
             _show(_tape_rows(file))
         case Kind.RAW:

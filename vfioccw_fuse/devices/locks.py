@@ -59,6 +59,8 @@ class Use(enum.Enum):
 
     READ = "read", (READS,), (), "wait for its end"
     """Read, whoever writes it."""
+    COPY = "copy", (READS,), (WRITES,), "end that first, or name a copy"
+    """Read as a whole: what others write meanwhile would be in part of it."""
     SHARE = "share", (READS, WRITES), (), "end that first, or attach it with readonly"
     """Written, as others may who let us."""
     WRITE = "write", (READS, WRITES), (WRITES,), "end that first, or attach it with readonly"

@@ -68,6 +68,14 @@ def writing(path: str) -> Iterator[None]:
         raise UserError(f"{path}: cannot be written: {error.strerror}") from None
 
 
+def write_at(fd: int, data: bytes | bytearray, offset: int) -> None:
+    """Write all of *data* at *offset*; OSError."""
+    view = memoryview(data)
+    while view:
+        done = os.pwrite(fd, view, offset)
+        view, offset = view[done:], offset + done
+
+
 def _name(work: str, path: str) -> None:
     """Give *work* the name *path*; FileExistsError if somebody took it meanwhile."""
     try:

@@ -165,13 +165,18 @@ class CkdImage:
 
     @classmethod
     def open(
-        cls, path: str | os.PathLike[str], readonly: bool = False, shared: bool = False
+        cls,
+        path: str | os.PathLike[str],
+        readonly: bool = False,
+        shared: bool = False,
+        *,
+        use: Use | None = None,
     ) -> Self:
         """Open the volume that begins in file *path*; UserError says what is wrong with it.
 
-        All its files are locked, as is said for these options of a device.
+        All its files are locked, as is said for these options of a device, or by *use*.
         """
-        use = Use.of(readonly=readonly, shared=shared)
+        use = use or Use.of(readonly=readonly, shared=shared)
         first = _open_file(os.fspath(path), use)
         files = [first]
         try:
@@ -191,7 +196,7 @@ class CkdImage:
             for file in files:
                 file.medium.close()
             raise
-        return cls(files, readonly)
+        return cls(files, not use.writes)
 
     def _place(self, track: int, offset: int) -> tuple[Medium, int]:
         """File and file offset of byte *offset* of the slot of *track*."""

@@ -9,6 +9,7 @@ and `libvtoc`; DSCB layouts: z/OS DFSMS *Advanced Services*.
 
 from __future__ import annotations
 
+import datetime
 import struct
 from typing import Final, NamedTuple
 
@@ -43,6 +44,7 @@ FIRST_DATA_TRACK: Final = 2
 _SMALL_VOLUME = 0x10000  # tracks; the free space of a larger one is in a format-7 DSCB
 _BLANK = 0x40
 _LDL_VERSION = 0xF2  # EBCDIC 2: the label says how many blocks there are
+_NEVER = struct.pack(">BH", 99, 365)  # the day on which a partition expires
 _IPL_ADDRESS = 0x3A98  # where record IPL2 is loaded
 
 
@@ -101,15 +103,18 @@ def _lnx1(volser: str, blocks: int) -> bytes:
     return label + struct.pack(">Q", blocks)
 
 
-def _format4(cylinders: int) -> Record:
-    """The DSCB that describes the VTOC itself: one extent, track 1; the device's constants."""
+def _format4(cylinders: int, partition: bool) -> Record:
+    """The DSCB that describes the VTOC itself: one extent, track 1; the device's constants.
+
+    With a *partition* there is a format-1 DSCB, behind those of formats 4, 5 and 7.
+    """
     large = cylinders * HEADS > _SMALL_VOLUME
     vtoc = struct.pack(">HH", 0, VTOC_TRACK)
     data = struct.pack(
         ">B5sH4sHBBBB",
         0xF4,
-        bytes(5),  # no format-1 DSCB yet
-        BLOCKS_PER_TRACK - 2,  # unused DSCBs
+        vtoc + bytes([4 if large else 3]) if partition else bytes(5),  # the last format-1 DSCB
+        BLOCKS_PER_TRACK - (3 if partition else 2),  # unused DSCBs
         bytes(4),
         0,
         0xA0 if large else 0,  # free space is in format 7
@@ -127,20 +132,37 @@ def _format4(cylinders: int) -> Record:
     return Record(b"\x04" * DSCB_KEY, data)
 
 
-def _format5(cylinders: int) -> Record:
-    """The free space of a small volume: all from track 2 on, in cylinders and tracks."""
+def _format5(cylinders: int, partition: bool) -> Record:
+    """The free space of a small volume: all from track 2 on, in cylinders and tracks, or none."""
     key = b"\x05" * 4
     tracks = cylinders * HEADS
-    if tracks <= _SMALL_VOLUME:
+    if tracks <= _SMALL_VOLUME and not partition:
         whole, rest = divmod(tracks - FIRST_DATA_TRACK, HEADS)
         key += struct.pack(">HHB", FIRST_DATA_TRACK, whole, rest)
     return Record(key.ljust(DSCB_KEY, b"\0"), b"\xf5".ljust(DSCB_DATA, b"\0"))
 
 
-def _format7(cylinders: int) -> Record:
-    """The free space of a large volume: first track, and the track behind the last."""
-    key = b"\x07" * 4 + struct.pack(">II", FIRST_DATA_TRACK, cylinders * HEADS)
+def _format7(cylinders: int, partition: bool) -> Record:
+    """The free space of a large volume: first track, and the track behind the last; or none."""
+    key = b"\x07" * 4
+    if not partition:
+        key += struct.pack(">II", FIRST_DATA_TRACK, cylinders * HEADS)
     return Record(key.ljust(DSCB_KEY, b"\0"), b"\xf7".ljust(DSCB_DATA, b"\0"))
+
+
+def _format1(volser: str, cylinders: int, made: datetime.date) -> Record:
+    """The data set that is the first partition of Linux: all from track 2 on (`libvtoc`)."""
+    day = struct.pack(">BH", made.year - 1900, made.timetuple().tm_yday)
+    data = b"\xf1" + volser.ljust(VOLSER_LENGTH).encode(EBCDIC)
+    data += struct.pack(">H3s3sBBB", 1, day, _NEVER, 1, 0, 0)
+    data += "IBM LINUX".ljust(13).encode(EBCDIC) + day
+    data += bytes(6)  # no SMS, no organization that others know
+    data += struct.pack(">BBHHBHBB", 0x88, 0, BLOCK, BLOCK, 0, 0, 0x80, 0x80)
+    data += bytes(10)  # no secondary extent, no last block, no balance
+    last = cylinders * HEADS - 1
+    data += struct.pack(">BBHHHH", 1, 0, *divmod(FIRST_DATA_TRACK, HEADS), *divmod(last, HEADS))
+    name = f"LINUX.V{volser}.PART0001.NATIVE"
+    return Record(name.ljust(DSCB_KEY).encode(EBCDIC), data.ljust(DSCB_DATA, b"\0"))
 
 
 _ZERO_BLOCK = Record(b"", bytes(BLOCK))
@@ -154,12 +176,20 @@ def ldl_tracks(volser: str, cylinders: int) -> dict[int, list[Record]]:
     return {0: records + [_ZERO_BLOCK] * (BLOCKS_PER_TRACK - len(records))}
 
 
-def cdl_tracks(volser: str, cylinders: int) -> dict[int, list[Record]]:
-    """The records after R0 of the tracks of a CDL volume that are not plain blocks."""
+def cdl_tracks(
+    volser: str, cylinders: int, partition: datetime.date | None = None
+) -> dict[int, list[Record]]:
+    """The records after R0 of the tracks of a CDL volume that are not plain blocks.
+
+    *partition*: all the rest is one partition, which was made on that day, as by `fdasd -a`.
+    """
+    full = partition is not None
     first = [Record(IPL1, _ipl1()), Record(IPL2, _ipl2()), Record(VOL1, _vol1(volser))]
-    vtoc = [_format4(cylinders), _format5(cylinders)]
+    vtoc = [_format4(cylinders, full), _format5(cylinders, full)]
     if cylinders * HEADS > _SMALL_VOLUME:
-        vtoc.append(_format7(cylinders))
+        vtoc.append(_format7(cylinders, full))
+    if partition is not None:
+        vtoc.append(_format1(volser, cylinders, partition))
     free = Record(bytes(DSCB_KEY), bytes(DSCB_DATA))
     return {
         0: first + [_ZERO_BLOCK] * (BLOCKS_PER_TRACK - len(first)),

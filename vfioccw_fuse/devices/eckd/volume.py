@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from ...errors import UserError
-from ..making import new_file, writing
+from ..making import new_file, write_at, writing
 from ..options import Option, Owner
-from . import labels, unwritten
+from . import labels, unwritten, vtoc
 from .geometry import HEADS, MOST_CYLINDERS, fits, model_of, records_per_track
 from .image import HEADER_LENGTH, SERIAL_LENGTH, CkdImage, new_header
 from .track import COUNT, HOME_ADDRESS, SLOT, Layout, survey
@@ -77,26 +77,20 @@ def create(
     if format == "none" and volser is not None:
         raise UserError("a volume of format none has no label for a serial; choose ldl or cdl")
     volser = labels.check_volser(volser if volser is not None else labels.DEFAULT_VOLSER)
-    serial = SERIAL.read(serial) if serial is not None else _random_serial()
+    serial = SERIAL.read(serial) if serial is not None else random_serial()
     if full is None:
         full = cylinders <= FULL_UP_TO
     left = unwritten.NONE if full else unwritten.EMPTY if format == "none" else unwritten.BLOCKS
     header = new_header(serial, left).pack()
     with new_file(path, replace=replace) as fd, writing(path):
         os.ftruncate(fd, HEADER_LENGTH + cylinders * CYLINDER_LENGTH)
-        _pwrite(fd, header, 0)
+        write_at(fd, header, 0)
         _write_tracks(fd, cylinders, volser, format, full, progress)
 
 
-def _random_serial() -> str:
+def random_serial() -> str:
+    """A serial number of a device, 12 digits."""
     return f"{secrets.randbelow(10**SERIAL_LENGTH):0{SERIAL_LENGTH}d}"
-
-
-def _pwrite(fd: int, data: bytes | bytearray, offset: int) -> None:
-    view = memoryview(data)
-    while view:
-        done = os.pwrite(fd, view, offset)
-        view, offset = view[done:], offset + done
 
 
 def _write_tracks(
@@ -110,12 +104,12 @@ def _write_tracks(
         special = labels.cdl_tracks(volser, cylinders)
     for track, records in special.items():
         data = labels.pack_track(*divmod(track, HEADS), records)
-        _pwrite(fd, data, HEADER_LENGTH + track * SLOT)
+        write_at(fd, data, HEADER_LENGTH + track * SLOT)
     if not full:
         return
     plain = unwritten.Unwritten(unwritten.EMPTY if format == "none" else unwritten.BLOCKS)
     for track in range(len(special), cylinders * HEADS):
-        _pwrite(fd, plain.content(track), HEADER_LENGTH + track * SLOT)
+        write_at(fd, plain.content(track), HEADER_LENGTH + track * SLOT)
         if progress is not None and track % HEADS == HEADS - 1:
             progress(track // HEADS + 1, cylinders)
 
@@ -179,7 +173,7 @@ def info(path: str | os.PathLike[str]) -> ImageInfo:
     image = CkdImage.open(path, readonly=True)
     try:
         status = [os.stat(name) for name in image.paths]
-        layout, volser, block = _identify(image)
+        layout, volser, block = vtoc.label_of(image)
         return ImageInfo(
             paths=tuple(image.paths),
             cylinders=image.cylinders,
@@ -198,40 +192,6 @@ def info(path: str | os.PathLike[str]) -> ImageInfo:
         )
     finally:
         image.close()
-
-
-def _identify(image: CkdImage) -> tuple[str, str | None, int | None]:
-    """Layout, volume serial and block size of a volume, by the rules of Linux's analysis."""
-    slot = bytearray(SLOT)
-    if not image.read_track(0, slot):
-        return "none", None, None
-    first = survey(slot)
-    if len(first.starts) < 4:
-        return "none", None, None
-    records = list(zip(first.starts, first.keys, first.datas, strict=True))[1:4]
-    label_start, label_key, label_data = records[2]
-    label = bytes(slot[label_start + 8 + label_key : label_start + 8 + label_key + label_data])
-    mark, volser = label[:4], label[4:10].decode(labels.EBCDIC).strip()
-    lengths = [(key, data) for _, key, data in records]
-    if mark == labels.VOL1:
-        expected = [(4, labels.IPL1_LENGTH), (4, labels.IPL2_LENGTH), (4, labels.VOL1_LENGTH)]
-        block = _block_of(image, labels.FIRST_DATA_TRACK) if lengths == expected else None
-        return ("cdl" if block else "os"), volser, block
-    if mark in (labels.LNX1, labels.CMS1):
-        block = first.datas[1] if first.keys[1] == 0 else None
-        return ("ldl" if mark == labels.LNX1 else "cms"), volser, block
-    return "none", None, None
-
-
-def _block_of(image: CkdImage, track: int) -> int | None:
-    """The data length of record 1 of *track* if it has no key and some data."""
-    slot = bytearray(SLOT)
-    if track >= image.tracks or not image.read_track(track, slot):
-        return None
-    layout = survey(slot)
-    if len(layout.starts) < 2 or layout.keys[1]:
-        return None
-    return layout.datas[1] or None
 
 
 # ------------------------------------------------------------------------------------------- check
@@ -278,7 +238,7 @@ def check(path: str | os.PathLike[str], progress: Progress | None = None) -> lis
 
 
 def _check_tracks(image: CkdImage, progress: Progress | None) -> Iterator[Problem]:
-    layout, _, block = _identify(image)
+    layout, _, block = vtoc.label_of(image)
     first_plain = {"cdl": labels.FIRST_DATA_TRACK, "ldl": 0}.get(layout, image.tracks)
     plain: tuple[list[int], list[int]] | None = None
     if block and first_plain < image.tracks:
