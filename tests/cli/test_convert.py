@@ -14,10 +14,12 @@ from lab.waits import SOON, until
 from tests.cli.commands import Done, complaint, vfioccw
 from tests.cli.test_image_ckd import on_a_terminal
 from tests.devices.eckd.test_hercules import tool, used
+from vfioccw_fuse.devices.eckd.convert import to_3390, to_raw
 from vfioccw_fuse.devices.eckd.image import HEADER_LENGTH
 from vfioccw_fuse.devices.eckd.labels import Record, pack_track
 from vfioccw_fuse.devices.eckd.track import SLOT
 from vfioccw_fuse.devices.eckd.volume import check, create
+from vfioccw_fuse.errors import UserError
 
 TRACK = 12 * 4096
 
@@ -132,27 +134,36 @@ def test_what_cannot_be_converted_is_one_line_and_leaves_nothing(
     with (tmp_path / "large.img").open("wb") as file:
         file.truncate(1 << 40)
     before = sorted(os.listdir(tmp_path))
+    assert "no such file" in refused(convert(tmp_path / "nowhere.img", tmp_path / "new"))
     for source, words, said in (
-        ("nowhere.img", [], "no such file"),
-        ("odd.img", [], "not a raw disk"),
-        ("empty.img", [], "an empty file, not a raw disk"),
-        ("cckd", [], "compressed CKD"),
-        ("mbr.img", [], "a PC partition table"),
-        ("large.img", [], "the largest 3390 has room for 48306487296"),
-        ("fs.img", ["--cylinders", 2], "needs 3"),
-        ("fs.img", ["--cylinders", 65521], "at most 65520"),
-        ("fs.img", ["--volser", "too long"], "volume serial 'too long'"),
-        ("none.ckd", [], "its layout is none"),
-        ("bare.ckd", [], "it has no partition"),
-        ("vol.ckd", ["--partition", 2], "there is no partition 2; it has 1"),
+        ("odd.img", {}, "not a raw disk"),
+        ("empty.img", {}, "an empty file, not a raw disk"),
+        ("cckd", {}, "compressed CKD"),
+        ("mbr.img", {}, "a PC partition table"),
+        ("large.img", {}, "the largest 3390 has room for 48306487296"),
+        ("fs.img", {"cylinders": 2}, "needs 3"),
+        ("fs.img", {"cylinders": 65521}, "at most 65520"),
+        ("fs.img", {"volser": "too long"}, "volume serial 'too long'"),
+        (tmp_path, {}, "not a file but a directory"),
     ):
-        assert said in refused(convert(tmp_path / source, tmp_path / "new", *words)), source
+        with pytest.raises(UserError, match=said):
+            to_3390(str(tmp_path / source), str(tmp_path / "new"), **words)  # type: ignore[arg-type]
+    for source, number, said in (
+        ("none.ckd", None, "its layout is none"),
+        ("bare.ckd", None, "it has no partition"),
+        ("vol.ckd", 2, "there is no partition 2; it has 1"),
+    ):
+        with pytest.raises(UserError, match=said):
+            to_raw(str(tmp_path / source), str(tmp_path / "new"), partition=number)
     assert "exists already" in refused(convert(raw, volume))
-    assert "directory" in refused(convert(tmp_path, tmp_path / "new"))
-    assert "not an ordinary file" in refused(convert(raw, tmp_path, "--force"))
-    assert "cannot be made" in refused(convert(raw, tmp_path / "no" / "where"))
     (tmp_path / "new.new").touch()
-    assert "remove it then" in refused(convert(raw, tmp_path / "new"))
+    for target, replace, said in (
+        (tmp_path, True, "not an ordinary file"),
+        (tmp_path / "no" / "where", False, "cannot be made"),
+        (tmp_path / "new", False, "remove it then"),
+    ):
+        with pytest.raises(UserError, match=said):
+            to_3390(str(raw), str(target), replace=replace)
     (tmp_path / "new.new").unlink()
     assert sorted(os.listdir(tmp_path)) == before
 

@@ -1,4 +1,4 @@
-"""What regions/README.md says of `state` and `irqfd` is so, and its two clients work."""
+"""What regions/README.md says of `state` and `irqfd` is so, and its client works."""
 
 from __future__ import annotations
 
@@ -43,16 +43,7 @@ def test_the_client_in_python_works(mnt: MountedSystem, tmp_path: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, SENSE_ID, "")
 
 
-def test_the_client_in_c_works(mnt: MountedSystem, tmp_path: Path) -> None:
-    source = tmp_path / "client.c"
-    source.write_text(listing("c"))
-    built = run("gcc", "-Wall", "-Wextra", "-Werror", "-O2", "-o", tmp_path / "client", source)
-    assert (built.returncode, built.stderr) == (0, "")
-    done = run(tmp_path / "client", mnt.path)
-    assert (done.returncode, done.stdout, done.stderr) == (0, SENSE_ID, "")
-
-
-def test_an_error_ends_the_clients_with_its_words(mnt: MountedSystem, tmp_path: Path) -> None:
+def test_an_error_ends_the_client_with_its_words(mnt: MountedSystem, tmp_path: Path) -> None:
     program = tmp_path / "client.py"
     program.write_text(listing("python").replace('"offset": 0}', '"offset": 1}'))
     done = run(sys.executable, "-I", program, mnt.path)
