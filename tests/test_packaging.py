@@ -143,6 +143,7 @@ def test_the_wheel_has_regions_below_the_package(built: Built, pattern: str) -> 
         *("**/*.py", "**/README.md", "py.typed", "qemu/preload/*.[ch]"),
         *("guest/*.sh", "guest/*.fragment"),
         *("conform/*.c", "conform/*.sh", "conform/*.mk", "conform/*.toml", "conform/*.txt"),
+        *("client/*.c", "client/*.h"),
     ],
 )
 def test_the_wheel_has_every_file_of_the_package(built: Built, pattern: str) -> None:
@@ -246,3 +247,19 @@ def test_it_lives_beside_another_package_named_regions(
     pip("uninstall", "--yes", "vfioccw", cwd=tmp_path, python=python)
     assert not command.exists()
     assert_theirs_is_untouched(python, theirs)
+
+
+def test_the_pytest_plugin_of_the_wheel_runs_what_the_readme_shows(
+    built: Built, python: Path, tmp_path: Path
+) -> None:
+    pip("install", "--no-index", "--no-deps", built.wheel, cwd=tmp_path, python=python)
+    text = (PROJECT / "README.md").read_text().partition("\n### Tests by pytest\n")[2]
+    listing = text.partition("```python\n")[2].partition("```")[0]
+    assert len(listing.splitlines()) <= 22
+    (tmp_path / "test_mine.py").write_text(listing)
+    for words in ([], ["-p", "no:trio"]):
+        said = run(
+            python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *words, "test_mine.py",
+            cwd=tmp_path,
+        )  # fmt: skip
+        assert "3 passed" in said

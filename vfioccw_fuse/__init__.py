@@ -11,6 +11,7 @@ The packages, from the ground up; imports run only downwards in this list:
 `cli`       the command `vfioccw`
 `compiled`  which of all these run as machine code, where that was made
 `client`    the other side: drives a subchannel through the mount, on `regions` alone
+`testing`   a pytest plugin, which uses the command, the client and guests
 """
 
 from . import compiled

@@ -147,7 +147,7 @@ def test_what_cannot_be_converted_is_one_line_and_leaves_nothing(
         (tmp_path, {}, "not a file but a directory"),
     ):
         with pytest.raises(UserError, match=said):
-            to_3390(str(tmp_path / source), str(tmp_path / "new"), **words)  # type: ignore[arg-type]
+            to_3390(str(tmp_path / source), str(tmp_path / "new"), **words)
     for source, number, said in (
         ("none.ckd", None, "its layout is none"),
         ("bare.ckd", None, "it has no partition"),
