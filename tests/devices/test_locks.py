@@ -23,6 +23,8 @@ BEARS = {
     (Use.READ, Use.SHARE),
     (Use.READ, Use.WRITE),
     (Use.SHARE, Use.SHARE),
+    (Use.READ, Use.COPY),
+    (Use.COPY, Use.COPY),
 }
 """Pairs of uses that may be at a time, in either order; no others may."""
 HOLDER = """
@@ -91,6 +93,7 @@ def bears(one: Use, other: Use) -> bool:
     ("use", "locked"),
     [
         (Use.READ, {(100, 100)}),
+        (Use.COPY, {(100, 100), (201, 201)}),
         (Use.SHARE, {(100, 101)}),
         (Use.WRITE, {(100, 101), (201, 201)}),
         (Use.REPLACE, {(100, 101), (200, 201)}),
