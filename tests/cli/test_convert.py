@@ -165,6 +165,10 @@ def test_what_cannot_be_converted_is_one_line_and_leaves_nothing(
         with pytest.raises(UserError, match=said):
             to_3390(str(raw), str(target), replace=replace)
     (tmp_path / "new.new").unlink()
+    with pytest.raises(UserError, match="is what it would be made of"):
+        to_3390(str(raw), str(raw), replace=True)
+    with pytest.raises(UserError, match="is what it would be made of"):
+        to_raw(str(volume), str(volume), replace=True)
     assert sorted(os.listdir(tmp_path)) == before
 
 

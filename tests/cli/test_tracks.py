@@ -174,19 +174,30 @@ def test_a_reader_that_goes_away_is_no_error(system: Mount) -> None:
         assert process.wait(SOON) == 0
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("read", "--output", "copy"), ""),
+        (("write", "--block", "24"), "vfioccw: interrupted; blocks 24 to 119 are written\n"),
+    ],
+)
 def test_ctrl_c_ends_a_program_that_hangs_and_the_disk_goes_on(
-    system: Mount, tmp_path: Path
+    system: Mount, tmp_path: Path, words: tuple[str, ...], said: str
 ) -> None:
-    system.control("fault=hang:start=12", CDL)
+    system.control("fault=hang:start=10", CDL)
     with subprocess.Popen(
-        command("read", system.path / CDL, "--output", tmp_path / "copy"), env=_environment(),
-        stderr=subprocess.PIPE,
+        command(words[0], system.path / CDL, *words[1:]), env=_environment(), cwd=tmp_path,
+        stdin=subprocess.PIPE, stderr=subprocess.PIPE,
     ) as process:  # fmt: skip
+        assert process.stdin is not None
+        assert process.stderr is not None
+        if words[0] == "write":
+            process.stdin.write(bytes(200 * BLOCK))
+            process.stdin.close()
         until(lambda: _hangs(system, CDL), "it hangs")
         process.send_signal(signal.SIGINT)
         assert process.wait(SOON) == 130
-        assert process.stderr is not None
-        assert process.stderr.read() == b""
+        assert process.stderr.read().decode() == said
     system.control("fault=none", CDL)
     assert os.listdir(tmp_path) == []
     assert len(good(run(system, "read", CDL, "--count", 1))) == BLOCK

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,19 @@ def test_the_example_reads_the_sense_id(mnt: MountedSystem, example: Path) -> No
     done = run(example, mnt.subchannel, 200)
     assert done.stdout == "no interruption within 200 ms: it is halted\ndstat 00 cstat 00:\n"
     assert done.returncode == 1
+
+
+def test_the_readme_says_how_it_is_compiled(mnt: MountedSystem, tmp_path: Path) -> None:
+    text = (PROJECT / "README.md").read_text().partition("\n## A client in Python\n")[2]
+    lines = re.findall(r"^    (cd .*|gcc .*)$", text.partition("\n### ")[0], re.MULTILINE)
+    assert len(lines) == 2
+    script = "\n".join(lines).replace("/tmp/example", f"{tmp_path}/example")
+    done = subprocess.run(
+        ["bash", "-e", "-c", script.replace("/tmp/m/", f"{mnt.path}/")], cwd=PROJECT, text=True,
+        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+        capture_output=True, timeout=SOON, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, SENSE_ID, "")
 
 
 def test_every_instruction_has_its_condition_code(mnt: MountedSystem, commands: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.mounts import SCHID, Mount, mount_at
+from lab.mounts import SCHID, Mount, mount_at, mounted_at
 from vfioccw_fuse.client import EckdDisk, LinuxBlocks, Subchannel, Unsupported
 from vfioccw_fuse.client.eckd import TRACK_END
 from vfioccw_fuse.devices.eckd.image import CkdImage
@@ -134,6 +134,23 @@ def test_the_blocks_of_the_linux_layout_are_all_equal(disks: Disks) -> None:
         assert (volume.layout, volume.blocks) == ("ldl", 360)
         volume.write_blocks(11, pattern(2, 300 * BLOCK))
         assert b"".join(volume.read_blocks(11, 300)) == pattern(2, 300 * BLOCK)
+
+
+@pytest.mark.parametrize("interface", ["async", "start-only"])
+def test_older_interfaces_and_little_storage_do(tmp_path: Path, interface: str) -> None:
+    """Their programs are translated, which has limits; and a track is a quarter of the storage."""
+    create(tmp_path / "vol.ckd", 2, format="cdl")
+    words = ("--memory", "256KiB", "--interface", interface)
+    device = f"3390@{SCHID}:{tmp_path}/vol.ckd"
+    with (
+        mounted_at(tmp_path / "mnt", "--device", device, *words) as system,
+        Subchannel(system.path / SCHID) as sub,
+    ):
+        disk = EckdDisk(sub)
+        assert len(list(disk.read_tracks(0, 30))) == 30
+        volume = LinuxBlocks(disk)
+        volume.write_blocks(24, pattern(3, 200 * BLOCK))
+        assert b"".join(volume.read_blocks(24, 200)) == pattern(3, 200 * BLOCK)
 
 
 def test_what_is_not_there_is_a_value_error(disk: EckdDisk) -> None:

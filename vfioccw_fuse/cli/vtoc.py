@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import UserError
+from ..errors import UserError, printable
 
 if TYPE_CHECKING:
     from ..devices.eckd.vtoc import Contents
@@ -24,7 +24,7 @@ def show_contents(file: str) -> None:
         data_sets.add_column(heading, justify="right")
     for one in found.data_sets:
         words = [
-            *(one.name, one.organization, one.record_format, str(one.block_size)),
+            *(_shown(one.name), one.organization, one.record_format, str(one.block_size)),
             *(str(one.record_length), one.created),
         ]
         for extent in one.extents or ((0, -1),):
@@ -39,13 +39,20 @@ def show_contents(file: str) -> None:
     for part in found.partitions:
         numbers = (part.number, part.first, part.blocks)
         size = part.blocks * (found.label.block_size or 0)
-        partitions.add_row(*map(str, numbers), str(size), part.data_set)
+        partitions.add_row(*map(str, numbers), str(size), _shown(part.data_set))
     for table, name in ((data_sets, "data sets"), (partitions, "partitions")):
         click.echo()
         if table.row_count:
             show_table(table)
         else:
             click.echo(f"no {name}")
+
+
+def _shown(name: str) -> str:
+    """A name as a table takes it: on a damaged volume it may be anything."""
+    from rich.markup import escape
+
+    return escape(printable(name))
 
 
 def _track(number: int) -> str:

@@ -122,6 +122,13 @@ class EckdDisk:
 
     # ------------------------------------------------------------------------ one program
 
+    def at_once(self, size: int, most: int) -> int:
+        """How many pieces of *size* bytes one program shall move, at most *most*.
+
+        They take a part of guest storage only, as others use it, too; one goes always.
+        """
+        return max(1, min(most, self.subchannel.storage.size // 4 // size))
+
     def run(
         self,
         program: Program,
@@ -192,8 +199,9 @@ class EckdDisk:
         That is record 0 and all others, count fields, keys and data, and `TRACK_END`.
         """
         self.check_tracks(first, count)
+        most = self.at_once(MOST_OF_A_TRACK, _TRACK_COMMANDS)
         while count:
-            tracks = min(count, _TRACK_COMMANDS)
+            tracks = min(count, most)
             with Program(self.subchannel.storage) as program:
                 room = program.room(tracks * MOST_OF_A_TRACK)
                 moves = [

@@ -123,11 +123,12 @@ class LinuxBlocks:
     def _pieces(self, first: int, count: int) -> Iterator[tuple[int, int]]:
         """Split blocks into what one program does: a label alone, or up to 96 plain blocks."""
         end = first + count
+        most = self._disk.at_once(self.block_size, MOST_BLOCKS)
         while first < end:
             blocks = 1
             if self._label_at(first) is None:
                 while (
-                    blocks < MOST_BLOCKS
+                    blocks < most
                     and first + blocks < end
                     and self._label_at(first + blocks) is None
                 ):

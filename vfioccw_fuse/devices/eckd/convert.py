@@ -50,6 +50,7 @@ def to_3390(
     Hercules tools want. UserError for what cannot be; nothing is left then.
     """
     volser = labels.check_volser(volser if volser is not None else labels.DEFAULT_VOLSER)
+    _need_another(source, target)
     with _raw(source) as (medium, size):
         tracks = -(-size // TRACK_DATA)
         needed = -(-(tracks + labels.FIRST_DATA_TRACK) // HEADS)
@@ -101,6 +102,7 @@ def to_raw(
     *partition*: its number; the only one unless said. UserError for what cannot be, and for a track
     without Linux's blocks; nothing is left then.
     """
+    _need_another(source, target)
     image = CkdImage.open(source, use=Use.COPY)
     try:
         contents = vtoc.contents_of(image)
@@ -127,6 +129,12 @@ def to_raw(
         return chosen
     finally:
         image.close()
+
+
+def _need_another(source: str, target: str) -> None:
+    """UserError if *target* is *source*, by whatever name."""
+    if os.path.exists(source) and os.path.exists(target) and os.path.samefile(source, target):
+        raise UserError(f"{target}: is what it would be made of; name another file")
 
 
 def _chosen(source: str, contents: vtoc.Contents, number: int | None) -> vtoc.Partition:
