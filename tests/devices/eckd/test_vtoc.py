@@ -117,6 +117,11 @@ def test_the_linux_layout_is_one_partition_behind_the_label(tmp_path: Path) -> N
     found = contents(tmp_path / "ldl.ckd")
     assert found.data_sets == ()
     assert found.partitions == (Partition(1, 3, 1797, ""),)
+    first = labels.ldl_tracks("LDL001", 5)[0]  # what was formatted is less than the disk
+    with (tmp_path / "ldl.ckd").open("r+b") as file:
+        file.seek(HEADER_LENGTH)
+        file.write(labels.pack_track(0, 0, first))
+    assert contents(tmp_path / "ldl.ckd").partitions == (Partition(1, 3, 897, ""),)
 
 
 def test_what_has_no_vtoc_or_a_damaged_one_has_nothing(volume: Path, tmp_path: Path) -> None:

@@ -43,7 +43,11 @@ FIRST_DATA_TRACK: Final = 2
 """The first track of a CDL volume that holds plain blocks."""
 _SMALL_VOLUME = 0x10000  # tracks; the free space of a larger one is in a format-7 DSCB
 _BLANK = 0x40
-_LDL_VERSION = 0xF2  # EBCDIC 2: the label says how many blocks there are
+LDL_VERSION: Final = 0xF2
+"""EBCDIC 2: the label of the Linux disk layout says how many blocks there are, in the 8 bytes
+behind this one."""
+LDL_VERSION_AT: Final = VOL1_LENGTH - 1
+"""Where in the label it is."""
 _NEVER = struct.pack(">BH", 99, 365)  # the day on which a partition expires
 _IPL_ADDRESS = 0x3A98  # where record IPL2 is loaded
 
@@ -99,7 +103,7 @@ def _vol1(volser: str) -> bytes:
 def _lnx1(volser: str, blocks: int) -> bytes:
     """The Linux label: no VTOC, but the number of formatted blocks."""
     label = LNX1 + volser.ljust(VOLSER_LENGTH).encode(EBCDIC)
-    label = label.ljust(VOL1_LENGTH - 1, bytes([_BLANK])) + bytes([_LDL_VERSION])
+    label = label.ljust(LDL_VERSION_AT, bytes([_BLANK])) + bytes([LDL_VERSION])
     return label + struct.pack(">Q", blocks)
 
 

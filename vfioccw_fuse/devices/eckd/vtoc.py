@@ -108,7 +108,7 @@ def label_of(image: CkdImage) -> Label:
         block = _block_of(image, labels.FIRST_DATA_TRACK) if lengths == expected else None
         return Label("cdl" if block else "os", volser, block)
     if mark in (labels.LNX1, labels.CMS1):
-        block = len(records[0].data) if not records[0].key else None
+        block = len(records[0].data) or None if not records[0].key else None
         return Label("ldl" if mark == labels.LNX1 else "cms", volser, block)
     return Label("none", None, None)
 
@@ -132,7 +132,8 @@ def _partitions(image: CkdImage, label: Label, dscbs: Mapping[Place, Record]) ->
         return []
     per_track = records_per_track(label.block_size)
     if label.layout == "ldl":
-        return [Partition(1, LABEL_BLOCKS, image.tracks * per_track - LABEL_BLOCKS, "")]
+        blocks = min(_formatted(image) or image.tracks * per_track, image.tracks * per_track)
+        return [Partition(1, LABEL_BLOCKS, max(0, blocks - LABEL_BLOCKS), "")]
     # It looks no further than the first DSCB that it does not know.
     known = takewhile(lambda r: r.data[0] in (*_DATA_SETS, *_PASSED_OVER), dscbs.values())
     found = (_data_set(record, dscbs) for record in known if record.data[0] in _DATA_SETS)
@@ -141,6 +142,15 @@ def _partitions(image: CkdImage, label: Label, dscbs: Mapping[Place, Record]) ->
         for number, one in enumerate(islice(filter(_has_extent, found), MOST_PARTITIONS), 1)
         for first, last in one.extents[:1]
     ]
+
+
+def _formatted(image: CkdImage) -> int:
+    """The blocks of the Linux disk layout as its label has it; 0 if it is too old to say so."""
+    label = list(_records(image, 0))[3].data
+    behind = labels.LDL_VERSION_AT + 1
+    if label[labels.LDL_VERSION_AT : behind] != bytes([labels.LDL_VERSION]):
+        return 0
+    return int.from_bytes(label[behind : behind + 8], "big")
 
 
 def _records(image: CkdImage, track: int) -> Iterator[Record]:
