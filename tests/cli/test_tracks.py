@@ -124,6 +124,7 @@ def test_what_cannot_be_is_one_line(
         ["--track", "x"], ["--track", "1/2/3"], ["--track", -1], ["--block", 0, "--track", 0],
         ["--record", 0], ["--track", 0, "--record", 0, "--count", 0], ["--list"],
         ["--track", 0, "--key"], ["--track", 0, "--list", "--record", 1],
+        ["--track", 0, "--list", "--output", "x"],
     ],
 )  # fmt: skip
 def test_wrong_use_is_told_before_anything_is_asked(tmp_path: Path, words: list[object]) -> None:

@@ -60,6 +60,7 @@ def _check_use(**words: Any) -> None:
     given = {name for name, value in words.items() if value is not None and value is not False}
     for one, other in (
         ("block", "track"), ("record", "count"), ("list", "count"), ("list", "record"),
+        ("list", "output"),
     ):  # fmt: skip
         if {one, other} <= given:
             raise click.UsageError(f"--{one} and --{other} do not go together.")
@@ -109,7 +110,10 @@ def read_command(
       vfioccw read /tmp/m/0.0.0314 --track 0/0 --record 3 --key | xxd
       vfioccw read /tmp/m/0.0.0314 --track 0 --output volume.tracks
     """
-    _check_use(block=block, track=track, record=record, key=key, list=listed, count=count)
+    to_file = None if output == "-" else output
+    _check_use(
+        block=block, track=track, record=record, key=key, list=listed, count=count, output=to_file
+    )
     with opened(subchannel) as sub, contextlib.ExitStack() as stack:
         if track is not None:
             disk = _tracks_of(sub, subchannel)
