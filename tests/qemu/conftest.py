@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import os
 import random
 import subprocess
 from collections.abc import Iterator
@@ -117,6 +118,22 @@ class Lab:
         wanted = Options(devices=devices, iommufd=iommufd, **options)  # type: ignore[arg-type]
         with booted(wanted) as guest:
             yield guest
+
+
+class Traced:
+    """The trace of a subchannel, from now on."""
+
+    def __init__(self, lab: Lab, schid: str) -> None:
+        self.fd = os.open(lab.file(schid, "trace"), os.O_RDONLY | os.O_NONBLOCK)
+
+    def __enter__(self) -> Traced:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        os.close(self.fd)
+
+    def lines(self) -> list[str]:
+        return os.read(self.fd, 1 << 20).decode().splitlines()
 
 
 @contextlib.contextmanager

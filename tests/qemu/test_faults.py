@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
 
 from lab.mounts import vfioccw
 from lab.waits import until
-from tests.qemu.conftest import MIB, Lab, digest, laboratory, make_eckd, make_fba
+from tests.qemu.conftest import MIB, Lab, Traced, digest, laboratory, make_eckd, make_fba
 from vfioccw_fuse.guest.machine import Guest
 
 LOST, CHECKED, SENSED, PATHS, DEAD, REMOVED, RATED = (f"0.0.031{n}" for n in range(7))
@@ -42,22 +41,6 @@ def guest(lab: Lab) -> Iterator[Guest]:
     with lab.guest(*devices) as running:
         yield running
         assert running.power_off() == 0
-
-
-class Traced:
-    """The trace of a subchannel, from now on."""
-
-    def __init__(self, lab: Lab, schid: str) -> None:
-        self.fd = os.open(lab.file(schid, "trace"), os.O_RDONLY | os.O_NONBLOCK)
-
-    def __enter__(self) -> Traced:
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        os.close(self.fd)
-
-    def lines(self) -> list[str]:
-        return os.read(self.fd, 1 << 20).decode().splitlines()
 
 
 def test_a_lost_interruption_is_recovered_by_clear(guest: Guest, lab: Lab) -> None:
