@@ -37,6 +37,15 @@ def test_requests_by_chance_can_all_be_asked_and_are_as_many_as_wanted(older: bo
     assert {"store", "write", "read", "final", "race", "cleared", "control", "irq"} <= said
 
 
+def test_what_follows_a_race_does_not_tell_who_was_faster() -> None:
+    """A return code stays until the next request to the region."""
+    races = [do for do in asked(9, 2000) if "race start" in do]
+    assert races
+    for do in races:
+        for rest in do.split("; cleared; ")[1:]:
+            assert rest.startswith("start; final")
+
+
 def test_older_linuxes_are_asked_only_what_they_answer_alike() -> None:
     """No storage key, no IDAWs but those of 4K: those are in changes.toml."""
     found = asked(5, 400, older=True)

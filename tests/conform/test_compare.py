@@ -57,6 +57,13 @@ def test_a_case_is_in_one_kind(tmp_path: Path) -> None:
         read_kinds(path)
 
 
+def test_the_difference_that_is_told_is_one_that_is_not_explained() -> None:
+    kind = Kind("k", "reason", sets=[["a", "b"]])
+    assert verdict(["a", "c"], ["b", "c"], kind) == "k"
+    assert verdict(["a", "c"], ["b", "d"], kind) == "answer 2: Linux: c; ours: d"
+    assert verdict(["a"], ["b", "d"], kind) == "answer 2: Linux: nothing more; ours: d"
+
+
 OWN_COPY = Kind("copy", "reason", rule="an address of the host's", cases=["c"])
 
 

@@ -114,10 +114,9 @@ def _verdict(
     case: str, linux: list[str], ours: list[str], kind: Kind | None, rules: Sequence[Kind]
 ) -> Verdict:
     if kind is None or (kind.rule and case in kind.cases):
-        found = _by_rules(linux, ours, [kind] if kind else rules)
         if kind and linux == ours:
             return Verdict(case, kind.name, "it is on the list and does not differ")
-        return Verdict(case, found, "" if found or linux == ours else first_difference(linux, ours))
+        return _by_rules(case, linux, ours, [kind] if kind else rules)
     if case in kind.either:
         for whose, answer in (("Linux", linux), ("ours", ours)):
             if answer not in kind.either[case]:
@@ -130,16 +129,16 @@ def _verdict(
     return Verdict(case, kind.name)
 
 
-def _by_rules(linux: list[str], ours: list[str], kinds: Sequence[Kind]) -> str:
-    """The kind that explains the first difference if all are explained; empty if not."""
-    if len(linux) != len(ours):
-        return ""
-    found = [
-        next((kind.name for kind in kinds if kind.explains(one, two)), "")
-        for one, two in zip(linux, ours, strict=True)
-        if one != two
-    ]
-    return found[0] if found and all(found) else ""
+def _by_rules(case: str, linux: list[str], ours: list[str], kinds: Sequence[Kind]) -> Verdict:
+    """The first difference that none of the *kinds* explains, or the kind that does the first."""
+    name = ""
+    for number, one, two in _differing(linux, ours):
+        explain = (kind.name for kind in kinds if one and two and kind.explains(one, two))
+        found = next(explain, "")
+        if not found:
+            return Verdict(case, problem=f"answer {number}: {in_words(one, two)}")
+        name = name or found
+    return Verdict(case, name)
 
 
 def first_difference(linux: list[str], ours: list[str]) -> str:
@@ -163,9 +162,17 @@ def as_data(verdict: Verdict, linux: Answers, ours: Answers) -> dict[str, Any]:
 
 def differences(linux: Sequence[str], ours: Sequence[str]) -> Iterator[str]:
     """Each answer that differs, in words."""
+    for number, one, two in _differing(linux, ours):
+        yield f"answer {number}: {in_words(one, two)}"
+
+
+def _differing(
+    linux: Sequence[str], ours: Sequence[str]
+) -> Iterator[tuple[int, str | None, str | None]]:
+    """The answers that differ, and their numbers from 1; None where one end has no more."""
     for number, (one, two) in enumerate(itertools.zip_longest(linux, ours), 1):
         if one != two:
-            yield f"answer {number}: {in_words(one, two)}"
+            yield number, one, two
 
 
 def table(verdicts: Sequence[Verdict]) -> Iterator[str]:

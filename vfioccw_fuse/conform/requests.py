@@ -345,4 +345,6 @@ def _trigger(draw: Draw) -> Step:
 def _race(draw: Draw) -> Step:
     requests = draw(st.lists(st.sampled_from(("hsch", "start")), min_size=1, max_size=4))
     races = (f"race {request}" for request in requests)
-    return Step((_SENSE_ID, "start", "final", "start", *races, "cleared"), True)
+    # The last start leaves a return code that does not tell who was faster.
+    ended = ("cleared", "start", "final")
+    return Step((_SENSE_ID, "start", "final", "start", *races, *ended), True)

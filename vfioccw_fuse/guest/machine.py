@@ -285,7 +285,11 @@ class Guest:
         self.type(f'{{\n{command}\n}} </dev/null 2>&1; echo "@@$?@@"\n')
 
     def type(self, text: str) -> None:
-        """Type *text* on the console."""
+        """Type *text* on the console.
+
+        A guest of one processor takes any length; one of more that has not read 4,096 bytes, which
+        is what a terminal keeps, may stop to read for good.
+        """
         self._console.sendall(text.encode())
 
     def result(self, seconds: float = 60.0) -> tuple[int, str]:
