@@ -7,7 +7,7 @@ import pytest
 from lab.mounts import command
 from lab.waits import SOON
 from tests.cli.commands import complaint, run
-from vfioccw_fuse.cli.programs import command_code
+from vfioccw_fuse.cli.commandcodes import command_code
 from vfioccw_fuse.devices.catalog import words_of
 
 

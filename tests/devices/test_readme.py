@@ -14,6 +14,7 @@ from lab.mounts import PROJECT
 from lab.programs import CC, SENSE, SLI
 from tests.machine import DATA, Machine
 from vfioccw_fuse.css.trace import Trace
+from vfioccw_fuse.css.tracewords import words_for
 from vfioccw_fuse.devices import catalog
 from vfioccw_fuse.devices.base import ENDED, UC
 from vfioccw_fuse.vfio.control import options_of, parse_device
@@ -69,8 +70,8 @@ def test_a_notice_is_as_long_as_the_option_says(board: Machine) -> None:
 
 def test_its_commands_are_called_by_their_names(board: Machine) -> None:
     lines: list[str] = []
-    trace = Trace(lambda what, line: lines.append(line), catalog.words_of("board"))
-    board.sch.follow(trace)
+    words = catalog.words_of("board")
+    board.sch.follow(Trace(board.sch, lambda event: lines.append(words_for(event, words)[1])))
     board.run((ERASE, SLI, 1, 0))
     assert "erase" in lines[0]
     assert "length" in options_of("board")

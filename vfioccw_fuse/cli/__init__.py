@@ -59,7 +59,7 @@ COMMANDS: dict[str, Entry] = {
     "chp": Entry("The mount", "chp", "List channel paths, take them away, bring them back."),
     "ls": Entry("Looking", "show", "List the subchannels of a mount, like lscss."),
     "decode": Entry("Looking", "show", "Say in words what an ORB, a CCW, an IRB ... means."),
-    "trace": Entry("Looking", "show", "Follow what a subchannel does, like tail -f."),
+    "trace": Entry("Looking", "trace", "Follow what subchannels do, like tail -f."),
     "debug": Entry("Looking", "debug", "Execute channel programs CCW by CCW."),
     "ssch": Entry("By hand", "drive", "Start a channel program, show the interruption."),
     "hsch": Entry("By hand", "drive", "Halt what runs."),

@@ -4,20 +4,32 @@ These show what a client sees and do nothing behind its back: a channel program 
 is left running, for `vfioccw csch` to end.
 """
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import click
 
 from ..client import Program, Step, Subchannel
 from ..client.program import ALL_PATHS, Room
-from ..client.subchannel import ended_well
+from ..client.subchannel import concludes, ended_well, transferred
 from ..devices.catalog import words_of
-from ..errors import UserError
+from ..errors import UserError, shortened
 from ..regions import codec, descriptions
 from ..regions.constants import (
+    CCW_CMD_TIC,
+    CCW_FLAG_CC,
+    CCW_FLAG_DC,
+    CCW_FLAG_IDA,
+    CCW_FLAG_MIDA,
+    CCW_FLAG_PCI,
+    CCW_FLAG_SKIP,
+    CCW_FLAG_SLI,
+    CCW_FLAG_SUSPEND,
+    CCW_SIZE,
     ORB_CTRL0_MASK_KEY,
     ORB_SIZE,
+    SCHIB_SCSW_OFFSET,
     SCSW_DSTAT_UNIT_CHECK,
     SCSW_FCTL_CLEAR_FUNC,
     SCSW_FCTL_HALT_FUNC,
@@ -25,16 +37,30 @@ from ..regions.constants import (
     SCSW_STCTL_STATUS_PEND,
 )
 from ..regions.descriptions import EVERY_DEVICE, DeviceWords
-from ..regions.layouts import Orb
+from ..regions.layouts import Irb, Orb
+from ..sizes import parse_address, parse_number
 from . import EXIT_FAILURE, EXIT_OK
-from .outcomes import received, say_cc, show_interruptions, show_irb, show_sense
+from .commandcodes import ALIASES, command_code
 from .output import show_rows
-from .programs import append_all, ccws_of, hex_of
 from .sizes import ADDRESS, SECONDS
 from .subchannels import opened, read_state
 from .text import dump
 
+FLAGS = {
+    "cd": CCW_FLAG_DC,
+    "dc": CCW_FLAG_DC,
+    "cc": CCW_FLAG_CC,
+    "sli": CCW_FLAG_SLI,
+    "skip": CCW_FLAG_SKIP,
+    "pci": CCW_FLAG_PCI,
+    "ida": CCW_FLAG_IDA,
+    "suspend": CCW_FLAG_SUSPEND,
+    "mida": CCW_FLAG_MIDA,
+}
+"""What a flag of a CCW is called in `--ccw`."""
+_MEANING = {0: "accepted", 2: "status pending or busy", 3: "not operational"}
 _FUNCTIONS = SCSW_FCTL_START_FUNC | SCSW_FCTL_HALT_FUNC | SCSW_FCTL_CLEAR_FUNC
+_SLICE = 1.0  # seconds between looks whether another client took the interruption
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 """The function of a command while its options are added."""
 
@@ -146,19 +172,19 @@ def ssch_command(
         with Program(sub.storage, fmt=fmt, prefetch=prefetch, idaw=idaw) as built:
             steps: list[Step] = []
             if orb is not None:
-                block = codec.ORB.parse(hex_of(orb, "--orb", ORB_SIZE))
+                block = codec.ORB.parse(_hex(orb, "--orb", ORB_SIZE))
             else:
                 if cpa is None:
                     if program is not None:
                         # A room alone, without CCWs of the builder's own, is the program.
-                        first: Room | Step = built.room(*ccws_of(program))
+                        first: Room | Step = built.room(*_ccws(program))
                     else:
-                        steps = append_all(built, ccws, device)
+                        steps = _build(built, ccws, device)
                         first = steps[0]
                     built.reserve()
                     if _holds_a_program(subchannel):
                         # It may lie where this one would: nothing is written, and cc 2 is certain.
-                        say_cc(sub, "ssch", 2)
+                        _say_cc(sub, "ssch", 2)
                         return EXIT_FAILURE
                     _lay_out(built)
                     cpa = first.address
@@ -169,19 +195,19 @@ def ssch_command(
                     ctrl1=0,
                     cpa=cpa,
                 )
-            if not say_cc(sub, "ssch", sub.start(block)):
+            if not _say_cc(sub, "ssch", sub.start(block)):
                 return EXIT_FAILURE
             if no_wait:
                 return EXIT_OK
-            irb = show_interruptions(sub, SCSW_FCTL_START_FUNC, timeout, device)
+            irb = _show_interruptions(sub, SCSW_FCTL_START_FUNC, timeout, device)
             if irb is None:
                 return EXIT_FAILURE
-            for number, step, data in received(irb, steps):
+            for number, step, data in _received(irb, steps):
                 click.echo(f"CCW {number} read {len(data)} bytes at {step.data_address:#x}:")
                 for line in dump(data):
                     click.echo(line)
             if irb.scsw_dstat & SCSW_DSTAT_UNIT_CHECK and not no_sense:
-                show_sense(sub, irb, device)
+                _show_sense(sub, irb, device)
             return EXIT_OK if ended_well(irb) else EXIT_FAILURE
 
 
@@ -251,7 +277,7 @@ def tsch_command(subchannel: str, timeout: float) -> int:
     with opened(subchannel) as sub:
         if not sub.wait(timeout):
             raise UserError(f"{subchannel}: no interruption within {timeout:g} s")
-        show_irb("interruption", sub.result(), _words(subchannel))
+        _show_irb("interruption", sub.result(), _words(subchannel))
     return EXIT_OK
 
 
@@ -265,12 +291,28 @@ def _ending(
     path: str,
 ) -> int:
     """Show how a halt or clear went on; give the exit status."""
-    if not say_cc(sub, instruction, cc):
+    if not _say_cc(sub, instruction, cc):
         return EXIT_FAILURE
     if no_wait:
         return EXIT_OK
-    irb = show_interruptions(sub, function, timeout, _words(path))
+    irb = _show_interruptions(sub, function, timeout, _words(path))
     return EXIT_OK if irb is not None else EXIT_FAILURE
+
+
+def _say_cc(sub: Subchannel, instruction: str, cc: int) -> bool:
+    """Print the condition code; whether it is 0.
+
+    EBUSY means 1 or 2; what the subchannel says of itself, a moment later, tells which.
+    """
+    click.echo(f"{instruction}: cc {cc}, {_MEANING[cc]}")
+    if cc == 2 and sub.has("schib_region"):
+        schib = sub.store()
+        status = descriptions.line_scsw(
+            codec.SCSW.parse(codec.SCHIB.pack(schib), SCHIB_SCSW_OFFSET)
+        )
+        remedy = "tsch takes it" if schib.scsw_ctrl & SCSW_STCTL_STATUS_PEND else "csch ends it"
+        click.echo(f"the subchannel says: {status} (vfioccw {remedy})")
+    return cc == 0
 
 
 def _words(path: str) -> DeviceWords:
@@ -281,6 +323,25 @@ def _words(path: str) -> DeviceWords:
     said = read_state(path).get("device", "").split()
     found = (words_of(word) for word in said[:2])
     return next((words for words in found if words is not EVERY_DEVICE), EVERY_DEVICE)
+
+
+def _hex(text: str, option: str, size: int | None = None) -> bytes:
+    """Give the bytes of hexadecimal *text*, which must be *size* many; UsageError if not."""
+    try:
+        data = descriptions.from_hex(text)
+    except ValueError as wrong:
+        raise click.UsageError(f"{option}: {wrong}") from None
+    if size is not None and len(data) != size:
+        raise click.UsageError(f"{option} takes {size} bytes, these are {len(data)}.")
+    return data
+
+
+def _ccws(text: str) -> tuple[int, bytes]:
+    """Give length and bytes of `--program`; UsageError for what are no whole CCWs."""
+    data = _hex(text, "--program")
+    if not data or len(data) % CCW_SIZE:
+        raise click.UsageError(f"--program takes CCWs of {CCW_SIZE} bytes, these are {len(data)}.")
+    return len(data), data
 
 
 def _holds_a_program(path: str) -> bool:
@@ -294,3 +355,133 @@ def _lay_out(built: Program) -> None:
         built.lay_out()
     except ValueError as wrong:
         raise UserError(f"--ccw: {wrong}") from None
+
+
+def _build(built: Program, specs: tuple[str, ...], device: DeviceWords) -> list[Step]:
+    """Build the program that `--ccw` describes; UsageError for a bad description."""
+    steps: list[Step] = []
+    jumps: list[tuple[Step, int]] = []
+    for number, spec in enumerate(specs, 1):
+        try:
+            step, jump = _append(built, spec, device, last=number == len(specs))
+        except (ValueError, UserError) as wrong:
+            raise click.UsageError(f"--ccw {shortened(spec)}: {wrong}") from None
+        steps.append(step)
+        if jump is not None:
+            if not 1 <= jump <= len(specs):
+                raise click.UsageError(f"--ccw {shortened(spec)}: there is no CCW #{jump}")
+            jumps.append((step, jump))
+    for step, jump in jumps:
+        step.target = steps[jump - 1]
+    return steps
+
+
+def _append(
+    built: Program, spec: str, device: DeviceWords, *, last: bool
+) -> tuple[Step, int | None]:
+    """Append the CCW *spec*; give it and the number of the CCW that a TIC goes to, if it does.
+
+    ValueError says what is wrong with *spec*.
+    """
+    name, *words = (word.strip() for word in spec.split(","))
+    code = command_code(name, device)
+    flags = 0
+    count: int | None = None
+    data: bytes | int | None = None
+    jump: int | None = None
+    for word in words:
+        if word.lower() in FLAGS:
+            flags |= FLAGS[word.lower()]
+        elif word.isdigit() and count is None:
+            count = parse_number(word)
+        elif word.startswith("="):
+            data = descriptions.from_hex(word[1:])
+        elif word.startswith("@"):
+            data = parse_address(word[1:])
+        elif word.startswith("#") and word[1:].isdigit():
+            jump = parse_number(word[1:])
+        else:
+            said = shortened(word)
+            raise ValueError(f"{said!r} is no flag, no decimal count, no =HEX, no @ADDRESS")
+    if code == CCW_CMD_TIC:
+        if jump is None and not isinstance(data, int):
+            raise ValueError("say where to, with #N or @ADDRESS")
+        return built.tic(data if isinstance(data, int) else 0), jump
+    if jump is not None:
+        raise ValueError("#N is for tic")
+    if flags & CCW_FLAG_MIDA and not isinstance(data, int):
+        raise ValueError("mida takes @ADDRESS of a list that is in storage")
+    if not last and not flags & (CCW_FLAG_CC | CCW_FLAG_DC):
+        flags |= CCW_FLAG_CC
+    if code == ALIASES["nop"] and count is None and data is None:
+        # An immediate command with a count of zero is good in format 1 only, and with SLI always.
+        flags, count = flags | CCW_FLAG_SLI, 1
+    return built.ccw(code, flags, count, data), None
+
+
+def _show_interruptions(
+    sub: Subchannel, function: int, timeout: float, device: DeviceWords
+) -> Irb | None:
+    """Take and show interruptions up to the one that concludes *function*, and give its IRB.
+
+    None, and a line that says so, if another client took it. UserError after *timeout* seconds.
+    """
+    began = time.monotonic()
+    while True:
+        left = began + timeout - time.monotonic()
+        if sub.wait(max(0.0, min(_SLICE, left))):
+            irb = sub.result()
+            _show_irb(f"interruption after {(time.monotonic() - began) * 1e3:.1f} ms", irb, device)
+            if concludes(irb, function):
+                return irb
+        elif left <= 0:
+            raise UserError(
+                f"{sub.path}: no interruption within {timeout:g} s; it goes on: "
+                "vfioccw tsch waits again, vfioccw csch ends it"
+            )
+        elif _taken_by_another(sub, function):
+            click.echo("another client took the interruption")
+            return None
+
+
+def _taken_by_another(sub: Subchannel, function: int) -> bool:
+    """Whether *function* has ended, and its status is not pending any more either."""
+    if not sub.has("schib_region"):
+        return False
+    ctrl = sub.store().scsw_ctrl
+    return not ctrl & (function | SCSW_STCTL_STATUS_PEND)
+
+
+def _show_irb(heading: str, irb: Irb, device: DeviceWords) -> None:
+    """Print an IRB: in one line, then the fields that say something."""
+    click.echo(f"{heading}: {descriptions.line_irb(irb, device)}")
+    show_rows(descriptions.describe_irb(codec.IRB.pack(irb), device), all_rows=False)
+
+
+def _received(irb: Irb, steps: list[Step]) -> Iterator[tuple[int, Step, bytes]]:
+    """Give number, CCW and bytes of every input CCW up to the one that *irb* says was the last.
+
+    A program that was built with --ccw lies in one piece: an earlier CCW was executed earlier
+    unless a TIC went back.
+    """
+    for number, step in enumerate(steps, 1):
+        if irb.scsw_cpa and step.address + CCW_SIZE > irb.scsw_cpa:
+            return
+        data = transferred(irb, step)
+        if data and _is_input(step.cmd) and not step.flags & CCW_FLAG_SKIP:
+            yield number, step, data
+
+
+def _is_input(code: int) -> bool:
+    """Whether a command moves data into storage: read, read backward, sense (PoP 15)."""
+    return code & 0x03 == 0x02 or code & 0x0F in (0x04, 0x0C)
+
+
+def _show_sense(sub: Subchannel, irb: Irb, device: DeviceWords) -> None:
+    """Print the sense data that explains a unit check, by a Basic Sense if *irb* has none."""
+    if descriptions.sense_of(irb):
+        return  # the table of the IRB shows it
+    sense = sub.sense()
+    click.echo(f"sense, by a Basic Sense that followed: {descriptions.line_sense(sense, device)}")
+    if sense:
+        show_rows(descriptions.describe_sense(sense, device))

@@ -1,6 +1,5 @@
-"""`vfioccw ls`, `decode` and `trace`: look, change nothing."""
+"""`vfioccw ls` and `decode`: look, change nothing."""
 
-import contextlib
 import os
 import struct
 import sys
@@ -15,8 +14,6 @@ from ..regions.layouts import Pmcw
 from ..regions.state import parse_state
 from ..regions.table import is_schid
 from . import asking_the_mount
-from .follow import follow
-from .sizes import SECONDS
 
 if TYPE_CHECKING:
     from ..regions.descriptions import Row
@@ -195,40 +192,3 @@ def _describe(structure: str, data: bytes, order: str, fmt: int, device: str) ->
             return descriptions.describe_sense(data, words_of(device))
         case _:
             return descriptions.DESCRIBERS[structure](data)
-
-
-@click.command(name="trace")
-@click.argument("subchannel", type=click.Path())
-@click.option("--seconds", type=SECONDS, help="End after so long.  [default: never]")
-@click.option(
-    "--svg",
-    type=click.Path(dir_okay=False),
-    metavar="FILE",
-    help="Draw a timeline into FILE at the end.",
-)
-def trace_command(subchannel: str, seconds: float | None, svg: str | None) -> None:
-    """Follow what SUBCHANNEL (MNT/0.0.0313) does from now on, like tail -f.
-
-    Every instruction, CCW and interruption is one line. Ctrl-C ends it. With --svg the lines become
-    a timeline; SUBCHANNEL may be a file of lines that were kept, or - for stdin, then.
-
-    \b
-    Examples:
-      vfioccw trace /tmp/m/0.0.0313
-      vfioccw trace /tmp/m/0.0.0313 --seconds 10 > what-happened
-      vfioccw trace what-happened --svg what-happened.svg
-    """
-    if svg is not None:
-        from .drawing import draw_trace
-
-        draw_trace(subchannel, seconds, svg)
-        return
-    with asking_the_mount():
-        fd = os.open(os.path.join(subchannel, "trace"), os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        for piece in follow(fd, seconds):
-            sys.stdout.buffer.write(piece)
-            sys.stdout.buffer.flush()
-    finally:
-        with contextlib.suppress(OSError):  # the mount may have ended
-            os.close(fd)

@@ -1,10 +1,12 @@
 """Plain text: columns and dumps. It needs nothing but Python: `vfioccw ls` starts at once."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 EBCDIC = "cp037"
 """The code page in which bytes are shown as EBCDIC."""
 _ROW = 16  # bytes a line of a dump
+_WIDTHS = ((80, 16), (46, 8), (0, 4))  # columns, and how many bytes of storage a line has then
 
 
 def dump(data: bytes | memoryview) -> Iterable[str]:
@@ -25,6 +27,25 @@ def dump_storage(address: int, data: bytes, row: int = _ROW) -> Iterable[str]:
         ascii = _shown(piece.decode("ascii", "replace"))
         ebcdic = _shown(piece.decode(EBCDIC))
         yield f"{address + at:08x}: {digits:{words * 9 - 1}}  {ascii:{row}} {ebcdic}".rstrip()
+
+
+def dump_pieces(pieces: Iterable[Sequence[Any]], row: int = _ROW) -> Iterable[str]:
+    """Give the lines of `dump_storage` for pieces of a data area.
+
+    Each is address (None: skipped), length, and what storage has there as hexadecimal digits.
+    """
+    for address, length, digits in pieces:
+        if address is None:
+            yield f"skipped  {length} bytes"
+        elif digits:
+            yield from dump_storage(address, bytes.fromhex(digits), row)
+        else:
+            yield f"{address:08x}: {length} bytes are not at hand"
+
+
+def row_within(columns: int) -> int:
+    """How many bytes a line of `dump_storage` has on a terminal of *columns*."""
+    return next(row for least, row in _WIDTHS if columns >= least)
 
 
 def _shown(text: str) -> str:

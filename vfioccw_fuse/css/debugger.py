@@ -8,19 +8,19 @@ documented in `regions/README.md`, section "debug".
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import trio
 
 from ..errors import UserError, reason, shortened
-from ..memory.paging import StorageAway, StorageLost
-from ..memory.space import AddressingError
+from ..memory.paging import StorageLost
 from ..regions import codec
-from .ida import SKIPPED
+from .pieces import first_of, peek
 from .scsw import SUSPENDED
 from .stepper import Executed, Goal, Look, Stepper, Until
 from .subchannel import Subchannel
+from .transfer import BACKWARD
 
 Event = dict[str, Any]
 """What a debugger is told: `event` says of what."""
@@ -140,24 +140,15 @@ class Debugger:
 
     def _look(self, look: Look, most: int = DATA_MAX) -> dict[str, Any]:
         """A CCW, and at most *most* bytes of its data area."""
+        pieces = first_of(look.pieces, most, backward=BACKWARD[look.code])
         return {
             **look._asdict(),
-            "pieces": [
-                [None if address == SKIPPED else address, length, self._peek(address, length)]
-                for address, length in _first(look.pieces, most)
-            ],
+            "pieces": [peek(self._sch.space, *piece) for piece in pieces],
         }
 
     def _executed(self, last: Executed) -> dict[str, Any]:
         look = self._look(last.look, last.moved)
         return {**look, "status": last.status, "moved": last.moved}
-
-    def _peek(self, address: int, length: int) -> str:
-        """What storage has there, as hexadecimal digits; none if it has nothing at hand."""
-        try:
-            return "" if address == SKIPPED else self._sch.space.read(address, length).hex()
-        except (AddressingError, StorageLost, StorageAway):
-            return ""
 
     # --- what is asked for --------------------------------------------------------------------
 
@@ -230,15 +221,6 @@ class Debugger:
 
     def _at_the_subchannel(self, name: str) -> int:
         return self._sch.hsch() if name == "hsch" else self._sch.csch()
-
-
-def _first(pieces: Iterable[tuple[int, int]], count: int) -> Iterable[tuple[int, int]]:
-    """Those of *pieces* that have the first *count* bytes, the last one cut."""
-    for address, length in pieces:
-        if count <= 0:
-            return
-        yield address, min(length, count)
-        count -= length
 
 
 def _object(text: str) -> Mapping[str, Any]:

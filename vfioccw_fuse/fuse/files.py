@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import errno
-import select
 import stat
 from collections.abc import Callable
-from typing import Final
-
-import pyfuse3
 
 from ..errors import UserError
 from ..regions import constants as c
@@ -17,18 +13,12 @@ from ..vfio.control import Control
 from ..vfio.device import CcwDevice
 from ..vfio.irq import Irq
 from ..vfio.regions import Region, check_write
-from ..vfio.text import Tracer, state_text
-from .blocked import BlockedRequests, Line, Opener
+from ..vfio.text import state_text
+from .blocked import BlockedRequests, Opener
 from .debugfile import DebugFile
 from .file import File
 from .irqfiles import IrqFile
-
-TRACE_BACKLOG: Final = 1 << 20
-"""Bytes of trace kept for a reader that does not read; what comes then is counted as lost."""
-TRACE_BACKLOG_CCWS: Final = TRACE_BACKLOG // 2
-"""The same for CCWs: a loop of them leaves room for instructions and interruptions."""
-TRACE_OPENERS: Final = 64
-"""Open files of one trace at a time: each keeps what its reader has not read."""
+from .tracefile import TraceFile
 
 
 class StableStorage:
@@ -210,76 +200,6 @@ class InterruptFile(File):
     def shutdown(self) -> None:
         """ENODEV to all who wait."""
         self._file.shutdown()
-
-
-class TraceFile(File):
-    """Every instruction, CCW and interruption as a line; reads wait for the next, as `tail -f`."""
-
-    waits = True
-    mode = stat.S_IFREG | 0o400
-
-    def __init__(self, device: CcwDevice, blocked: BlockedRequests) -> None:
-        self._tracer = Tracer(device, self._write_line)
-        self._blocked = blocked
-        self._line = Line()
-        self._texts: dict[Opener, bytearray] = {}
-        self._lost: dict[Opener, dict[str, int]] = {}
-        self._handles: dict[Opener, pyfuse3.PollHandle] = {}
-
-    def opened(self, opener: Opener) -> None:
-        """The first opener starts the trace: without one it costs nothing. EBUSY: 64 are open."""
-        if len(self._texts) >= TRACE_OPENERS:
-            raise OSError(errno.EBUSY, f"{TRACE_OPENERS} have this trace open")
-        if not self._texts:
-            self._tracer.start()
-        self._texts[opener] = bytearray()
-        self._lost[opener] = {}
-
-    def _write_line(self, what: str, line: str) -> None:
-        data = line.encode()
-        kind, most = ("CCWs", TRACE_BACKLOG_CCWS) if what == "ccw" else ("lines", TRACE_BACKLOG)
-        for opener, text in self._texts.items():
-            lost = self._lost[opener]
-            if len(text) > most:
-                lost[kind] = lost.get(kind, 0) + 1
-                continue
-            for name, count in lost.items():
-                text += f"... {count} {name} lost\n".encode()
-            lost.clear()
-            text += data
-        self._line.finish_all()
-        handles, self._handles = self._handles, {}
-        for handle in handles.values():
-            handle.notify()
-
-    async def read_waiting(self, opener: Opener, size: int) -> bytes:
-        """Lines as they come; EAGAIN for O_NONBLOCK."""
-        text = self._texts[opener]
-        while not text:
-            if opener.nonblock:
-                raise pyfuse3.FUSEError(errno.EAGAIN)
-            await self._blocked.wait(opener, self._line)
-        data = bytes(text[:size])
-        del text[:size]
-        return data
-
-    def poll(self, opener: Opener, handle: pyfuse3.PollHandle | None) -> int:
-        """POLLIN while there are lines."""
-        if handle is not None:
-            self._handles[opener] = handle
-        return select.POLLIN if self._texts.get(opener) else 0
-
-    def release(self, opener: Opener) -> None:
-        """The last one stops the trace."""
-        self._texts.pop(opener, None)
-        self._lost.pop(opener, None)
-        self._handles.pop(opener, None)
-        if not self._texts:
-            self._tracer.stop()
-
-    def shutdown(self) -> None:
-        """ENODEV to all who wait."""
-        self._line.fail_all(errno.ENODEV)
 
 
 def files_of(device: CcwDevice, blocked: BlockedRequests) -> dict[str, File]:

@@ -25,7 +25,8 @@ import trio
 from ..css.debugger import Debugger
 from ..css.executor import TrioExecutor
 from ..css.subchannel import OperandException, Subchannel
-from ..css.trace import Trace
+from ..css.trace import Event, Trace
+from ..css.tracewords import words_for
 from ..devices.catalog import attach, device_class
 from ..devices.options import SENSE_ID, SYNC, DeviceSpec, SenseId, Sync, parse_medium
 from ..errors import UserError, shortened
@@ -33,6 +34,7 @@ from ..memory.backing import LARGEST, BuiltInStorage
 from ..memory.space import AddressingError, AddressSpace, StorageKeys
 from ..regions import codec
 from ..regions import constants as c
+from ..regions.descriptions import DeviceWords
 from .debugging import DebuggerPipes
 from .pictures import changes, picture, pieces_of
 
@@ -136,6 +138,12 @@ def _digest(path: str | None) -> str:
         return hashlib.sha256(b"").hexdigest()
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _say(say: Callable[[str], None], device: DeviceWords, event: Event) -> None:
+    """Say a line for *event* of a trace."""
+    what, text = words_for(event, device)
+    say(f"       {what} {text}")
 
 
 def run_soon(soon: deque[Callable[[], None]]) -> None:
@@ -342,9 +350,7 @@ async def _run(
                     chpids=b"\x0a",
                 )
                 if trace is not None:
-                    sch.follow(
-                        Trace(lambda what, text: trace(f"       {what} {text}"), device.words)
-                    )
+                    sch.follow(Trace(sch, partial(_say, trace, device.words)))
                 sch.pmcw.chars = int(bool(source["device"].get("csense")))
                 sch.enable()
                 if pipes is not None:

@@ -141,7 +141,7 @@ class Driver:
         self.counters = RequestCounters()
         """Requests that failed, and resets."""
         self.trace: Trace | None = None
-        """Who writes down instructions and their condition codes."""
+        """Who is told of instructions and their condition codes."""
         self.last_command = 0
         """The last command as its cmd_region bit; SSCH through the io_region counts as SSCH."""
         self.last_cc = 0

@@ -1,19 +1,12 @@
-"""What people read: `state` and the lines of `trace`."""
+"""What people read: `state`."""
 
 from __future__ import annotations
-
-import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from ..devices.base import Device
 from ..devices.faults import show_faults
 from ..devices.options import show_time
 from ..errors import printable
 from .device import CcwDevice
-
-if TYPE_CHECKING:
-    from ..css.trace import Trace
 
 
 def _identity(device: Device) -> list[str]:
@@ -77,34 +70,3 @@ def state_text(device: CcwDevice) -> str:
             f"{name}.attached: {int(seen.attached)}",
         ]
     return "".join(f"{printable(line)}\n" for line in lines)
-
-
-class Tracer:
-    """Follows one device and gives each line to a writer, with the time since it began."""
-
-    def __init__(self, device: CcwDevice, write: Callable[[str, str], None]) -> None:
-        """*write* gets what each line is of (`ccw`, `irb`, `ssch` ...), and it with its newline."""
-        self._device = device
-        self._write = write
-        self._start = 0.0
-        self._trace: Trace | None = None
-
-    def start(self) -> None:
-        """Follow the device from now on."""
-        from ..css.trace import Trace
-
-        self._start = time.monotonic()
-        self._trace = Trace(self._line, self._device.sch.device.words)
-        self._device.driver.trace = self._trace
-        self._device.sch.follow(self._trace)
-
-    def stop(self) -> None:
-        """Follow it no more."""
-        self._device.driver.trace = None
-        if self._trace is not None:
-            self._device.sch.unfollow(self._trace)
-
-    def _line(self, what: str, text: str) -> None:
-        seconds = time.monotonic() - self._start
-        line = printable(f"{seconds:12.6f} {self._device.sch.schid} {what:5} {text}")
-        self._write(what, f"{line}\n")

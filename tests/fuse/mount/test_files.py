@@ -25,7 +25,7 @@ MODES = {
     "status_region": 0o400, "program_region": 0o600, "measurement_region": 0o400,
     "device": 0o600, "device_info": 0o400, "region_info": 0o400, "irq_info": 0o400,
     "io_irq": 0o600, "crw_irq": 0o600, "req_irq": 0o600, "reset": 0o200, "control": 0o600,
-    "state": 0o400, "trace": 0o400,
+    "state": 0o400, "trace": 0o600,
 }  # fmt: skip
 
 

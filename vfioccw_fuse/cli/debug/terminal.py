@@ -11,14 +11,13 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.patch_stdout import patch_stdout
 
 from ...errors import UserError
+from ..text import row_within
 from .commands import ANSWERS, NAMES, Quit, Sent, help_lines, send
 from .link import Event, Link
 from .words import Words
 
 KEYS: Final = {"f8": "step", "f9": "continue", "f2": "data", "f3": "scsw", "f1": "help"}
 """Key to the command that it stands for."""
-_WIDTHS: Final = ((80, 16), (46, 8), (0, 4))
-"""Columns of a terminal, and how many bytes of storage a line has then."""
 
 
 class Terminal:
@@ -85,7 +84,7 @@ class Terminal:
                 self._session.app.exit(exception=EOFError)
 
     def _say(self, event: Event) -> None:
-        self._words.row = self._bytes_in_a_line()
+        self._words.row = row_within(shutil.get_terminal_size().columns)
         for line in self._words.event(event):
             print(line)
         if event["event"] not in ANSWERS:
@@ -96,11 +95,6 @@ class Terminal:
         elif sent.show:
             for line in self._words.show(sent.show, sent.limit):
                 print(line)
-
-    @staticmethod
-    def _bytes_in_a_line() -> int:
-        width = shutil.get_terminal_size().columns
-        return next(row for columns, row in _WIDTHS if width >= columns)
 
     # --- what is typed ------------------------------------------------------------------------
 

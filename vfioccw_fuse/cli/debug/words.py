@@ -3,12 +3,14 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from ...css.pieces import cut
+from ...css.tracewords import ending
 from ...devices.catalog import words_of
 from ...regions import codec, descriptions
 from ...regions import constants as c
 from ...regions.descriptions import EVERY_DEVICE
 from ...regions.layouts import Ccw0, Ccw1
-from ..text import columns, dump_storage
+from ..text import columns, dump_pieces, dump_storage
 from .link import Event
 
 Look = Mapping[str, Any]
@@ -87,7 +89,8 @@ class Words:
         if executed > 1:
             yield f"  {executed} CCWs were executed, the last of them:"
         if executed and last is not None:
-            yield _label("ccw", f"{self._line(last)}  {self._ending(last)}")
+            ended = ending(last["status"], last["moved"], last["code"])
+            yield _label("ccw", f"{self._line(last)}  {ended}")
             if last["status"] & c.SCSW_DSTAT_UNIT_CHECK:
                 yield _label("sense", self._sense_line())
         if self._scsw != self.scsw:
@@ -177,13 +180,6 @@ class Words:
             line += f"; {descriptions.bits_in_words('scsw.cstat', look['check'])}"
         return line
 
-    def _ending(self, last: Look) -> str:
-        """Unit status, and how much was moved."""
-        ending = f"unit status {last['status']:02x}" if last["status"] else "data chained"
-        if last["moved"]:
-            ending += f", {last['moved']} bytes {'in' if last['input'] else 'out'}"
-        return ending
-
     def _ccw(self, look: Look) -> Iterator[str]:
         fields = {"cmd": look["code"], "cda": look["cda"]}
         fields |= {name: look[name] for name in ("flags", "count")}
@@ -217,20 +213,9 @@ class Words:
             yield "in storage now"
         else:
             yield f"{look['moved']} bytes {'in' if look['input'] else 'out'}"
-        rest = sum(length for _, length, _ in look["pieces"])
-        for address, length, digits in look["pieces"]:
-            if most <= 0:
-                break
-            shown = min(length, most)
-            if address is None:
-                yield f"skipped  {length} bytes"
-            elif digits:
-                yield from dump_storage(address, bytes.fromhex(digits)[:shown], self.row)
-            else:
-                yield f"{address:08x}: {length} bytes are not at hand"
-            most -= shown
-            rest -= shown
-        if rest:
+        pieces = look["pieces"]
+        yield from dump_pieces(cut(pieces, most), self.row)
+        if (rest := sum(length for _, length, _ in pieces) - most) > 0:
             yield f"... {rest} more bytes"
 
     def _path(self) -> Iterator[str]:

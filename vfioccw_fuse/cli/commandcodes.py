@@ -1,0 +1,51 @@
+"""What commands are called where somebody types them: names as `decode` shows them, and codes."""
+
+import functools
+import re
+
+from ..errors import shortened
+from ..regions import descriptions
+from ..regions.constants import CCW_CMD_TIC
+from ..regions.descriptions import EVERY_DEVICE, DeviceWords
+
+ALIASES = {"nop": 0x03, "tic": CCW_CMD_TIC, "rdc": 0x64, "rcd": 0xFA, "sense-id": 0xE4}
+"""Short names of commands, beside those that `decode` gives them, with - for blanks."""
+_CODE = re.compile(r"(?:0x)?[0-9a-f]{1,2}", re.IGNORECASE)
+
+
+def command_code(name: str, device: DeviceWords = EVERY_DEVICE) -> int:
+    """Give the command code that *name* means for a device: hexadecimal, or a name.
+
+    Names are those that `decode` shows, with `-` for blanks, and a few short ones. ValueError
+    if there is none.
+    """
+    low = name.lower()
+    code = ALIASES.get(low, _names(device).get(low))
+    if code is None and _CODE.fullmatch(low):
+        code = int(low, 16)
+    if code is None:
+        raise ValueError(
+            f"{shortened(name)!r} is no command code in hexadecimal and no name of a command"
+        )
+    return code
+
+
+def codes_meant(name: str, device: DeviceWords = EVERY_DEVICE) -> frozenset[int]:
+    """Give the command codes that *name* means for a device; none if it means none.
+
+    Where it is neither a code nor a name it is the first words of names: all those.
+    """
+    try:
+        return frozenset((command_code(name, device),))
+    except ValueError:
+        first = f"{name.lower()}-"
+        return frozenset(c for known, c in _names(device).items() if known.startswith(first))
+
+
+@functools.cache
+def _names(device: DeviceWords) -> dict[str, int]:
+    """Names of commands as they are typed, and their codes."""
+    return {
+        words.replace(",", "").replace(" ", "-"): code
+        for code, words in {**descriptions.COMMANDS, **device.commands}.items()
+    }
