@@ -262,6 +262,7 @@ def bits_in_words(word: str, value: int) -> str:
 
 
 @functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=256)
 def _ccw_letters(flags: int) -> str:
     return " ".join(
         letters

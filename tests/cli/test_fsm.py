@@ -3,6 +3,7 @@
 import html
 import re
 import shutil
+from collections.abc import Iterator
 
 import pytest
 
@@ -21,10 +22,14 @@ def drawn(svg: str) -> tuple[set[str], Arrows]:
     arrows: Arrows = {}
     for kind, body in re.findall(r'<g id="\w+" class="(node|edge)">(.*?)</g>', svg, re.DOTALL):
         [title] = re.findall(r"<title>(.*?)</title>", body)
-        texts = {html.unescape(text) for text in re.findall(r"<text.*?>(.*?)</text>", body)}
+        texts = {
+            html.unescape(text).replace("\xa0", " ").strip()
+            for text in re.findall(r"<text.*?>(.*?)</text>", body)
+        }
         if kind == "node":
-            assert texts == {title}
             states.add(title)
+            arrows[title, title] = texts - {title}
+            assert arrows[title, title] < texts
         else:
             source, _, target = html.unescape(title).partition("->")
             arrows[source, target] = texts
@@ -48,6 +53,36 @@ def test_what_is_drawn_now_equals_the_tables() -> None:
     states, arrows = drawn(as_svg())
     assert states == {state.name for state in State}
     assert arrows == in_the_tables()
+
+
+def curves(svg: str) -> Iterator[tuple[float, float]]:
+    """Points of all arrows, close to each other."""
+    for path in re.findall(r'<path fill="none" stroke="#444444" d="M(.*?)"', svg):
+        numbers = [complex(*map(float, pair.split(","))) for pair in re.findall(r"[^C ]+", path)]
+        for at in range(0, len(numbers) - 3, 3):
+            a, b, c, d = numbers[at : at + 4]
+            for step in range(100):
+                t = step / 100
+                z = (1 - t) ** 3 * a + 3 * (1 - t) ** 2 * t * b + 3 * (1 - t) * t**2 * c + t**3 * d
+                yield z.real, z.imag
+
+
+def test_no_arrow_runs_over_words_and_the_page_behind_may_be_dark() -> None:
+    svg = PICTURE.read_text()
+    assert re.search(r'<polygon fill="white"', svg)
+    points = list(curves(svg))
+    assert len(points) > 800
+    words = re.findall(
+        r'<text text-anchor="(\w+)" x="(.*?)" y="(.*?)".*?font-size="(.*?)".*?>(.*?)</text>', svg
+    )
+    assert len(words) > 20
+    for anchor, x, y, size, text in words:
+        text = html.unescape(text).strip()
+        width = len(text) * float(size) * 0.45
+        left = float(x) - (width / 2 if anchor == "middle" else 0)
+        for px, py in points:
+            over = left < px < left + width and float(y) - float(size) * 0.7 < py < float(y)
+            assert not over, text
 
 
 def test_every_transition_is_an_edge_and_every_request_and_interruption_a_loop() -> None:

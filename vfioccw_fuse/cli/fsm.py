@@ -4,6 +4,7 @@ Nothing here knows a transition: states, events and methods are those of `vfio.f
 drawn is what the driver runs.
 """
 
+import html
 import subprocess
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
@@ -23,7 +24,7 @@ _COLOURS = {
     State.CP_PROCESSING: "#fdf0cc",
     State.CP_PENDING: "#d5e5f7",
 }
-"""What fills the circle of a state."""
+"""What fills the box of a state."""
 
 
 class Edge(NamedTuple):
@@ -51,7 +52,7 @@ def methods_of(cell: Cell) -> tuple[str, ...]:
 def edges() -> Iterator[Edge]:
     """Every transition of the tables, in their order; an event that does nothing is none.
 
-    Then what requests and interruptions do in each state, as arrows to itself.
+    Then what requests and interruptions do in each state, which stays the same.
     """
     for state, leads in LEADS.items():
         for done, after in leads.items():
@@ -122,37 +123,49 @@ def first_line(doc: str | None) -> str:
 
 
 def as_graph() -> "graphviz.Digraph":
-    """The diagram: a circle for each state, one arrow for each pair of states, labels in lines."""
+    """The diagram: a box for each state with what events do there, an arrow for each pair."""
     import graphviz
 
     graph = graphviz.Digraph(
         "fsm",
         graph_attr={
             "rankdir": "LR",
+            "bgcolor": "white",
+            "pad": "0.2",
             "fontname": "Helvetica",
-            "nodesep": "0.7",
-            "ranksep": "1.1",
+            "nodesep": "0.55",
+            "ranksep": "0.9",
             "label": "A vfio-ccw device. Events and methods have Linux's names.\n"
-            "An arrow to another state says what was done; one back to a state what an event does "
-            "there.\nAnything else leaves the state as it is.",
+            "In a state stands what an event does there, at an arrow what was done.\n"
+            "Anything else leaves the state as it is.",
             "fontsize": "11",
         },
         node_attr={
             "shape": "box",
             "fontname": "Helvetica",
-            "fontsize": "14",
-            "margin": "0.25,0.15",
+            "fontsize": "11",
+            "margin": "0.2,0.12",
         },
-        edge_attr={"fontname": "Helvetica", "fontsize": "10", "color": "#444444"},
+        edge_attr={"fontname": "Helvetica", "fontsize": "11", "color": "#444444"},
     )
-    for state in State:
-        graph.node(state.name, fillcolor=_COLOURS[state], style="rounded,filled")
+    inside: dict[State, list[str]] = {}
     together: dict[tuple[State, State], list[str]] = {}
     for edge in edges():
-        together.setdefault((edge.source, edge.target), []).append(edge.label)
+        if edge.source is edge.target:
+            inside.setdefault(edge.source, []).append(edge.label)
+        else:
+            together.setdefault((edge.source, edge.target), []).append(edge.label)
+    for state in State:
+        lines = "".join(f'{html.escape(line)}<br align="left"/>' for line in inside[state])
+        graph.node(
+            state.name,
+            label=f'<<font point-size="14">{state.name}</font><br/>{lines}>',
+            fillcolor=_COLOURS[state],
+            style="rounded,filled",
+        )
     for (source, target), labels in together.items():
         # \l ends a line that is aligned to the left.
-        graph.edge(source.name, target.name, label="".join(f"{line}\\l" for line in labels))
+        graph.edge(source.name, target.name, label="".join(f" {line} \\l" for line in labels))
     return graph
 
 

@@ -29,16 +29,22 @@ def dump_storage(address: int, data: bytes, row: int = _ROW) -> Iterable[str]:
         yield f"{address + at:08x}: {digits:{words * 9 - 1}}  {ascii:{row}} {ebcdic}".rstrip()
 
 
-def dump_pieces(pieces: Iterable[Sequence[Any]], row: int = _ROW) -> Iterable[str]:
-    """Give the lines of `dump_storage` for pieces of a data area.
+def dump_pieces(
+    pieces: Iterable[Sequence[Any]], row: int = _ROW, most: int | None = None
+) -> Iterable[str]:
+    """Give the lines of `dump_storage` for the first *most* bytes (None: all) of a data area.
 
-    Each is address (None: skipped), length, and what storage has there as hexadecimal digits.
+    Each piece is address (None: skipped), length, what storage has there as hexadecimal digits.
     """
     for address, length, digits in pieces:
+        if most is not None:
+            if most <= 0:
+                return
+            length, most = min(length, most), most - length
         if address is None:
             yield f"skipped  {length} bytes"
         elif digits:
-            yield from dump_storage(address, bytes.fromhex(digits), row)
+            yield from dump_storage(address, bytes.fromhex(digits)[:length], row)
         else:
             yield f"{address:08x}: {length} bytes are not at hand"
 

@@ -143,7 +143,7 @@ class Debugger:
         pieces = first_of(look.pieces, most, backward=BACKWARD[look.code])
         return {
             **look._asdict(),
-            "pieces": [peek(self._sch.space, *piece) for piece in pieces],
+            "pieces": [peek(self._sch.space, *piece).shown() for piece in pieces],
         }
 
     def _executed(self, last: Executed) -> dict[str, Any]:

@@ -17,8 +17,12 @@ class Piece(NamedTuple):
     """Its absolute address; None: nothing is moved there (skipped)."""
     length: int
     """Bytes."""
-    data: str
-    """What storage has there, as hexadecimal digits; empty if it has nothing at hand."""
+    data: bytes
+    """What storage has there; empty if it has nothing at hand."""
+
+    def shown(self) -> list[int | str | None]:
+        """It as a list for JSON: address, length, hexadecimal digits."""
+        return [self.address, self.length, self.data.hex()]
 
 
 def first_of(
@@ -39,17 +43,17 @@ def first_of(
 def peek(space: AddressSpace, address: int, length: int) -> Piece:
     """What *space* has at *address*, which may be SKIPPED."""
     if address == SKIPPED:
-        return Piece(None, length, "")
+        return Piece(None, length, b"")
     try:
-        return Piece(address, length, space.read(address, length).hex())
+        return Piece(address, length, space.read(address, length))
     except (AddressingError, StorageLost, StorageAway):
-        return Piece(address, length, "")
+        return Piece(address, length, b"")
 
 
 def cut(pieces: Iterable[Piece], most: int) -> Iterator[Piece]:
     """Those of *pieces* that have the first *most* bytes, the last one cut."""
-    for address, length, digits in pieces:
+    for address, length, data in pieces:
         if most <= 0:
             return
-        yield Piece(address, min(length, most), digits[: 2 * most])
+        yield Piece(address, min(length, most), data[:most])
         most -= length

@@ -13,15 +13,18 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ..regions import codec
+from ..regions import constants as c
 from ..regions.layouts import Orb
 from .pieces import Piece, cut, first_of, peek
-from .transfer import BACKWARD
+from .transfer import BACKWARD, INDIRECT
 
 if TYPE_CHECKING:
     from .subchannel import Subchannel
 
 DATA_MAX: Final = 1 << 16
 """Most bytes of data with a CCW."""
+NOT_PLAIN: Final = INDIRECT | c.CCW_FLAG_SKIP
+"""Flags of a CCW without which its data address is where its data lies."""
 _CCW: Final = (
     '{"ns": %d, "event": "ccw", "address": %d, "code": %d, "flags": %d, "count": %d, "cda": %d,'
     ' "status": %d, "moved": %d'
@@ -119,8 +122,12 @@ class Trace:
             return
         pieces: list[tuple[int, int]] = []
         if program is not None and io is not None and moved:
-            area, _ = io.look(program.ccws)
-            pieces = list(first_of(area, min(moved, self.most), backward=BACKWARD[code]))
+            most = min(moved, self.most)
+            if flags & NOT_PLAIN or BACKWARD[code]:
+                area, _ = io.look(program.ccws)
+                pieces = list(first_of(area, most, backward=BACKWARD[code]))
+            else:
+                pieces = [(cda, most)]
         self._chained.append((executed, pieces))
         if status:
             self._end_chain()
@@ -148,7 +155,8 @@ def to_json(event: Event, most: int = DATA_MAX) -> str:
         line = _CCW % event[:8]
         if not event.pieces or not most:
             return f"{line}}}"
-        return f'{line}, "pieces": {json.dumps(list(cut(event.pieces, most)))}}}'
+        pieces = json.dumps([piece.shown() for piece in cut(event.pieces, most)])
+        return f'{line}, "pieces": {pieces}}}'
     found: dict[str, Any] = {"ns": event.ns}
     if isinstance(event, Instruction):
         found |= {"event": "instruction", "name": event.name, "cc": event.cc}
@@ -166,7 +174,7 @@ def from_json(found: Mapping[str, Any]) -> Event:
     ns = int(found["ns"])
     match found["event"]:
         case "ccw":
-            pieces = tuple(Piece(*piece) for piece in found.get("pieces", ()))
+            pieces = tuple(Piece(a, n, bytes.fromhex(d)) for a, n, d in found.get("pieces", ()))
             numbers = [int(found[name]) for name in Executed._fields[1:8]]
             return Executed._make([ns, *numbers, pieces])
         case "instruction":

@@ -24,7 +24,7 @@ from ..vfio.device import CcwDevice
 from .blocked import BlockedRequests, Line, Opener
 from .file import READY, File
 
-BACKLOG: Final = 16384
+BACKLOG: Final = 65536
 """Events kept for a reader that does not read; what comes then is counted as lost."""
 BACKLOG_CCWS: Final = BACKLOG // 2
 """The same for CCWs: a loop of them leaves room for instructions and interruptions."""
@@ -34,9 +34,9 @@ OPENERS: Final = 64
 """Open files of one trace at a time: each keeps what its reader has not read."""
 REQUEST_MAX: Final = 64
 """Longest request, in bytes."""
-_LINES: Final = 64
-_OBJECTS: Final = 512
-"""Events that a read makes words or JSON of, at most: about a millisecond."""
+_LINES: Final = 256
+_OBJECTS: Final = 1024
+"""Events that a read makes words or JSON of, at most: about half a millisecond."""
 
 
 class Reader:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from ...css.pieces import cut
 from ...css.tracewords import ending
 from ...devices.catalog import words_of
 from ...regions import codec, descriptions
@@ -214,7 +213,7 @@ class Words:
         else:
             yield f"{look['moved']} bytes {'in' if look['input'] else 'out'}"
         pieces = look["pieces"]
-        yield from dump_pieces(cut(pieces, most), self.row)
+        yield from dump_pieces(pieces, self.row, most)
         if (rest := sum(length for _, length, _ in pieces) - most) > 0:
             yield f"... {rest} more bytes"
 

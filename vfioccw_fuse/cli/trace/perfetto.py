@@ -103,7 +103,10 @@ class PerfettoFile:
             moved = ccw.fields.get("moved", 0)
             if moved:
                 way = "in" if INPUT[ccw.command] else "out"
-                self._put("B", track.number, begun, f"{moved} bytes {way}", _arguments(ccw))
+                data = {"cda": f"{ccw.fields['cda']:08x}"}
+                if "pieces" in ccw.fields:
+                    data["pieces"] = ccw.fields["pieces"]
+                self._put("B", track.number, begun, f"{moved} bytes {way}", data)
                 self._put("E", track.number, ccw.ns)
             begun = ccw.ns
         self._put("E", track.number, last.ns)

@@ -266,8 +266,8 @@ def _draw_programs(
     elements: list[svg.Element] = [*_legend(_KINDS)]
     if left_out:
         elements.append(_words(10, _TOP, left_out))
-    for tick in range(5):
-        x, ns = _LEFT + _ACROSS * tick / 4, most * tick // 4
+    for ns in _ticks(most):
+        x = _LEFT + ns * scale
         elements += [
             svg.Line(x1=x, x2=x, y1=top - 4, y2=height - 12, stroke="#e4e4e4"),
             _words(x, top - 10, _duration(ns), _GREY, "middle"),
@@ -284,6 +284,12 @@ def _draw_programs(
         elements += [_words(x, y + 16 + n * _LINE, line) for n, line in enumerate(label)]
         y += high
     return _document(title, width, height, elements)
+
+
+def _ticks(most: int) -> range:
+    """Round times from 0 to *most* ns, four to eight of them behind the first."""
+    steps = (digit * 10**power for power in itertools.count() for digit in (1, 2, 5))
+    return range(0, most + 1, next(step for step in steps if most <= 8 * step))
 
 
 def _bar(program: SeenProgram, most: int, scale: float, y: float) -> Iterator[svg.Element]:
