@@ -1,4 +1,4 @@
-"""``vfioccw ls``, ``trace`` and ``bench``."""
+"""``vfioccw ls`` and ``bench``."""
 
 import subprocess
 
@@ -42,23 +42,6 @@ def test_ls_is_no_instruction_in_the_trace(mnt):
         assert run(mnt, "csch").returncode == 0
         assert "csch" in trace.stdout.readline(), "nothing came before it"
         trace.terminate()
-
-
-def test_trace_follows_while_it_happens(mnt):
-    with subprocess.Popen(
-        command("trace", mnt.subchannel), stdout=subprocess.PIPE, text=True
-    ) as trace:
-        assert trace.stdout is not None
-        until(lambda: str(mnt.subchannel / "trace") in files_of(trace.pid), "the trace is open")
-        assert run(mnt, "ssch", "--ccw", "sense-id,sli,20").returncode == 0
-        lines = [trace.stdout.readline() for _ in range(3)]
-        assert ["ssch" in lines[0], "e4/20/20" in lines[1], "irb" in lines[2]] == [True] * 3
-        trace.terminate()
-
-
-def test_trace_ends_after_its_time(mnt):
-    done = run(mnt, "trace", "--seconds", "0.1")
-    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
 def test_bench_prints_its_figures(mnt):

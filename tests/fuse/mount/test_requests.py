@@ -6,7 +6,6 @@ import errno
 import mmap
 import os
 import re
-import select
 import stat
 import sys
 import time
@@ -15,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from lab import programs
-from lab.client import DATA, PROGRAM, Client, errno_of, write_file
+from lab.client import DATA, PROGRAM, Client, write_file
 from lab.mounts import BLOCK, BLOCKS, MountedSystem, mount
 from lab.programs import (
     BITS,
@@ -290,7 +289,7 @@ def test_control_switches_byte_order(client: Client) -> None:
     assert client.irb().dstat == ENDED
 
 
-# --- reset, state, trace --------------------------------------------------------------------------
+# --- reset, state ---------------------------------------------------------------------------------
 
 
 def test_reset_ends_everything_without_an_interruption(client: Client) -> None:
@@ -346,45 +345,6 @@ def test_a_read_of_state_in_pieces_is_one_picture(client: Client) -> None:
     os.close(fd)
     assert b"starts: " in first + rest
     assert (first + rest).decode() != (client.directory / "state").read_text()
-
-
-def test_trace_follows_instructions_ccws_and_interruptions(client: Client) -> None:
-    fd = os.open(client.directory / "trace", os.O_RDONLY | os.O_NONBLOCK)
-    poll = select.poll()
-    poll.register(fd, select.POLLIN)
-    try:
-        assert errno_of(lambda: os.read(fd, 10)) == errno.EAGAIN
-        client.run((NOP, CC | SLI, 1, 0), (SENSE_ID, 0, 7, DATA))
-        client.command(BITS["hsch"])
-        assert client.wait()
-        client.irb()
-        assert poll.poll(SOON * 1000)
-        text = os.read(fd, 1 << 16).decode()
-    finally:
-        os.close(fd)
-    kinds = [line.split()[2] for line in text.splitlines()]
-    assert kinds == ["ssch", "ccw", "ccw", "irb", "hsch", "irb"]
-    assert all("0.0.0313" in line for line in text.splitlines())
-
-
-def test_a_trace_that_nobody_reads_loses_ccws_before_anything_else(client: Client) -> None:
-    fd = os.open(client.directory / "trace", os.O_RDONLY | os.O_NONBLOCK)
-    parts: list[bytes] = []
-    try:
-        assert client.run(*[(NOP, CC | SLI, 1, 0)] * 7000, (SENSE_ID, 0, 7, DATA)).dstat == ENDED
-        assert client.command(BITS["hsch"]) == 0
-        assert client.wait()
-        client.irb()
-        while not errno_of(lambda: parts.append(os.read(fd, 1 << 16))):
-            pass
-    finally:
-        os.close(fd)
-    lines = b"".join(parts).decode().splitlines()
-    lost = [int(line.split()[1]) for line in lines if line.endswith(" CCWs lost")]
-    kinds = [line.split()[2] for line in lines if line.split()[2] not in ("ccw", "CCWs")]
-    assert kinds == ["ssch", "irb", "hsch", "irb"]
-    assert len(lost) == 1
-    assert len(lines) - 1 + lost[0] == 7001 + len(kinds)
 
 
 # --- options of a device --------------------------------------------------------------------------

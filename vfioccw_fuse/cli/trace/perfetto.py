@@ -49,12 +49,13 @@ class PerfettoFile:
         track = self._tracks.get(event.subchannel)
         if track is None:
             track = self._begin(event)
+        event = event._replace(ns=max(event.ns, track.last))
         if event.what == "ccw":
             self._ccw(track, event)
         else:
             self._end_command(track)
             self._other(track, event)
-        track.last = max(track.last, event.ns)
+        track.last = event.ns
 
     def close(self) -> None:
         """End what goes on, and the file."""

@@ -26,6 +26,8 @@ _CCW = re.compile(
 )
 _INSTRUCTION = re.compile(r"cc ([0-3])\b")
 _FLAGS = re.compile(r", [A-Z ]+$")  # what a line shows behind the name of a command
+_DISORDER_NS = 10_000_000
+"""Lines of several subchannels may be so much out of order."""
 INDENT = "    "
 """Before each line of data."""
 
@@ -99,14 +101,25 @@ def ends_a_start(event: Seen) -> bool:
 
 
 def reader() -> Callable[[str], Seen | None]:
-    """Give what makes a `Seen` of each line of a trace that was kept, None of any other."""
+    """Give what makes a `Seen` of each line of a trace that was kept, None of any other.
+
+    Where the clock begins anew, as that of a trace file does with its first reader, another trace
+    follows the one before at once.
+    """
     last = Seen(0, "", "", "lost", "", {})
+    later = 0
 
     def read(line: str) -> Seen | None:
-        nonlocal last
+        nonlocal last, later
         found = _from_json(line) if line.lstrip().startswith("{") else _from_words(line, last)
-        if found is not None:
-            last = found
+        if found is None:
+            return None
+        if found.what != "lost":
+            found = found._replace(ns=found.ns + later)
+        if found.ns < last.ns - _DISORDER_NS:
+            later += last.ns - found.ns
+            found = found._replace(ns=last.ns)
+        last = found
         return found
 
     return read

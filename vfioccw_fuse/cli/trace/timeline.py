@@ -138,7 +138,8 @@ def _marks(events: Sequence[Seen]) -> Iterator[Mark]:
             ccw = event.fields
             status = ccw["status"]
             ending = f", unit status {status:02x}" if status & ~0x0C else ""
-            label = f"{whose}{ccw['address']:08x} {ccw['name']}{ending}"
+            command = event.words.partition(": ")[2].partition("  ")[0]
+            label = f"{whose}{ccw['address']:08x} {command}{ending}"
             yield Mark("CCW", begin, event.ns, label, waited)
             if said := _data(event):
                 yield Mark("data", begin, event.ns, said, waited)
