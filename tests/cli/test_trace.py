@@ -124,7 +124,7 @@ def test_data_is_shown_as_hexadecimal_digits_ascii_and_ebcdic(two: Mount) -> Non
 
 def test_a_terminal_of_40_columns_gets_shorter_lines_of_data(two: Mount) -> None:
     with Terminal(command("trace", two.path / FBA, "--data", "64"), columns=40) as terminal:
-        follows(terminal.process, 1)  # type: ignore[arg-type]
+        follows(terminal.process, 1)
         sense_id(two, FBA)
         terminal.expect("    00010010: ff631001  .c..")
         terminal.expect("    00010014: 933600    .6.")

@@ -10,6 +10,7 @@ import select
 import statistics
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 import click
 
@@ -29,12 +30,24 @@ from ..regions.constants import (
     VFIO_CCW_IO_IRQ_INDEX,
 )
 from ..regions.layouts import IoRegion, Scsw
+from .asjson import json_option, show_json
 from .subchannels import opened
 from .text import columns
 
 _WARM_UP = 50  # rounds that do not count
 _PATIENCE = 5.0  # seconds for one interruption
 _US = 1e6
+
+
+class Figure(NamedTuple):
+    """One line of the result."""
+
+    what: str
+    """What was measured."""
+    p50_us: float
+    """The median, in microseconds."""
+    p99_us: float
+    """What 99 of 100 do not exceed, in microseconds."""
 
 
 @click.command(name="bench")
@@ -46,7 +59,8 @@ _US = 1e6
     show_default=True,
     help="Channel programs a line of the result.",
 )
-def bench_command(subchannel: str, rounds: int) -> None:
+@json_option
+def bench_command(subchannel: str, rounds: int, as_json: bool) -> None:
     """Measure the requests of SUBCHANNEL (MNT/0.0.0313), an otherwise idle one.
 
     A round trip is what a guest waits for: write the io region (START of a program of one NOP),
@@ -65,15 +79,19 @@ def bench_command(subchannel: str, rounds: int) -> None:
             program.lay_out()
             sub.execute(program)  # a device that does not work shows it here, in words
             request = _request(program)
-        lines: list[tuple[str, ...]] = [("", "p50 us", "p99 us")]
+        found: list[Figure] = []
         io_region = os.open(os.path.join(sub.path, "io_region"), os.O_RDWR | os.O_CLOEXEC)
         try:
-            lines += _by_poll(sub, io_region, request, rounds)
-            lines += _by_eventfd(sub, io_region, request, rounds)
+            found += _by_poll(sub, io_region, request, rounds)
+            found += _by_eventfd(sub, io_region, request, rounds)
         finally:
             os.close(io_region)
-        lines += _read_blocks(sub, rounds)
-    for line in columns(lines):
+        found += _read_blocks(sub, rounds)
+    if as_json:
+        show_json([figure._asdict() for figure in found])
+        return
+    rows = [(figure.what, f"{figure.p50_us:.1f}", f"{figure.p99_us:.1f}") for figure in found]
+    for line in columns([("", "p50 us", "p99 us"), *rows]):
         click.echo(line)
 
 
@@ -87,7 +105,7 @@ def _request(program: Program) -> bytes:
     )
 
 
-def _by_poll(sub: Subchannel, fd: int, request: bytes, rounds: int) -> list[tuple[str, ...]]:
+def _by_poll(sub: Subchannel, fd: int, request: bytes, rounds: int) -> list[Figure]:
     """Time round trips that poll the file `io_irq`, and the write and read in them."""
     irq = IrqFile(os.path.join(sub.path, "io_irq"))
     try:
@@ -97,7 +115,7 @@ def _by_poll(sub: Subchannel, fd: int, request: bytes, rounds: int) -> list[tupl
         irq.close()
 
 
-def _by_eventfd(sub: Subchannel, fd: int, request: bytes, rounds: int) -> list[tuple[str, ...]]:
+def _by_eventfd(sub: Subchannel, fd: int, request: bytes, rounds: int) -> list[Figure]:
     """Time round trips by an eventfd of our own; empty if the mount takes none."""
     try:
         irq = IrqEventfd(sub.path, "io_irq", VFIO_CCW_IO_IRQ_INDEX)
@@ -111,7 +129,7 @@ def _by_eventfd(sub: Subchannel, fd: int, request: bytes, rounds: int) -> list[t
 
 def _round_trips(
     name: str, fd: int, request: bytes, irq_fd: int, take: Callable[[], int], rounds: int
-) -> list[tuple[str, ...]]:
+) -> list[Figure]:
     """Time *rounds* round trips; give the lines of the write, the read and the whole."""
     poll = select.poll()
     poll.register(irq_fd, select.POLLIN)
@@ -135,13 +153,13 @@ def _round_trips(
             reads.append(end - noticed)
             trips.append(end - begin)
     return [
-        _line("pwrite of io_region", writes),
-        _line("pread of io_region", reads),
-        _line(f"round trip, {name}", trips),
+        _figure("pwrite of io_region", writes),
+        _figure("pread of io_region", reads),
+        _figure(f"round trip, {name}", trips),
     ]
 
 
-def _read_blocks(sub: Subchannel, rounds: int) -> list[tuple[str, ...]]:
+def _read_blocks(sub: Subchannel, rounds: int) -> list[Figure]:
     """Time reads of 96 blocks by one program of 98 CCWs, from an FBA disk that has them."""
     try:
         disk = FbaDisk(sub)
@@ -155,13 +173,10 @@ def _read_blocks(sub: Subchannel, rounds: int) -> list[tuple[str, ...]]:
             for _ in disk.read_blocks(0, blocks):
                 pass
             times.append(time.perf_counter() - begin)
-    return [_line(f"read of {blocks} blocks ({blocks * BLOCK} bytes), poll", times)]
+    return [_figure(f"read of {blocks} blocks ({blocks * BLOCK} bytes), poll", times)]
 
 
-def _line(name: str, seconds: list[float]) -> tuple[str, ...]:
-    """Give one line of the result: p50 and p99 in microseconds."""
-    return (
-        name,
-        f"{statistics.median(seconds) * _US:.1f}",
-        f"{statistics.quantiles(seconds, n=100)[98] * _US:.1f}",
-    )
+def _figure(what: str, seconds: list[float]) -> Figure:
+    """Give what comes of *seconds*, the times of single requests."""
+    p99 = statistics.quantiles(seconds, n=100)[98]
+    return Figure(what, statistics.median(seconds) * _US, p99 * _US)

@@ -6,6 +6,7 @@ from dataclasses import replace
 import click
 
 from ..errors import UserError
+from .asjson import json_option, show_json
 from .asking import ask
 
 
@@ -26,7 +27,8 @@ def chp_command() -> None:
 
 @chp_command.command(name="list")
 @click.argument("mnt", type=click.Path())
-def list_command(mnt: str) -> None:
+@json_option
+def list_command(mnt: str, as_json: bool) -> None:
     """List the channel paths of the mount MNT: id, state, subchannels behind it.
 
     \b
@@ -35,8 +37,12 @@ def list_command(mnt: str) -> None:
     """
     from .text import columns
 
+    paths = ask(mnt, {"do": "chp"})["chps"]
+    if as_json:
+        show_json(paths)
+        return
     rows = [("CHPID", "State", "Subchannels")]
-    for path in ask(mnt, {"do": "chp"})["chps"]:
+    for path in paths:
         rows.append((path["chpid"], path["state"], " ".join(path["subchannels"]) or "-"))
     for line in columns(rows):
         click.echo(line)

@@ -3,6 +3,7 @@
 import functools
 import re
 
+from ..devices.catalog import words_of
 from ..errors import shortened
 from ..regions import descriptions
 from ..regions.constants import CCW_CMD_TIC
@@ -49,3 +50,13 @@ def _names(device: DeviceWords) -> dict[str, int]:
         words.replace(",", "").replace(" ", "-"): code
         for code, words in {**descriptions.COMMANDS, **device.commands}.items()
     }
+
+
+@functools.cache
+def device_words(said: str) -> DeviceWords:
+    """Give what the commands and sense bits of a device are called that is said to be *said*.
+
+    That is its type, or what `state` says of it: "fba 9336 disk.img". It may be unknown.
+    """
+    found = (words_of(word) for word in said.split()[:2])
+    return next((words for words in found if words is not EVERY_DEVICE), EVERY_DEVICE)

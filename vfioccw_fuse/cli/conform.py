@@ -1,12 +1,12 @@
 """`vfioccw conform`: a mount is asked what Linux's own vfio_ccw is asked, and compared with it."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from . import EXIT_FAILURE, EXIT_OK
+from .asjson import json_option, show_json
 from .signals import end_on_signals
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 )
 @click.option("--list", "listing", is_flag=True, help="List the cases: name, why, requests.")
 @click.option("--all", "listed", is_flag=True, help="Also say which cases the list explains.")
-@click.option("--json", "as_json", is_flag=True, help="Say it to programs.")
+@json_option
 @click.option(
     "--random",
     metavar="N",
@@ -97,10 +97,6 @@ def conform_command(**words: Any) -> int:
 
     Exit status: 0, nothing differs that is not on the list; 1, something does, or one of both could
     not be asked; 2, wrong use.
-
-    --json: an object with linux (the release), differs (true or false) and cases, a list of objects
-    with case (the name), verdict (equal, listed or problem), kind (of the list), problem (in
-    words), linux and ours (the answers), differences (each in words).
 
     \b
     Examples:
@@ -140,7 +136,7 @@ def conform_command(**words: Any) -> int:
     cases, mount = for_interface(cases, ours[1]), judge.by_mount(*ours)
     judgement = judge.judge(cases, _linux(words), mount)
     if words["as_json"]:
-        click.echo(json.dumps(judgement.data(), indent=1))
+        show_json(judgement.data())
     else:
         for line in judgement.lines(listed=words["listed"]):
             click.echo(line)
@@ -159,7 +155,7 @@ def _by_chance(words: dict[str, Any], ours: "tuple[Subchannel | None, str]") -> 
     ):
         found = judge.judge_by_chance(words["seed"], words["random"], linux, mount)
     if words["as_json"]:
-        click.echo(json.dumps(found.data(), indent=1))
+        show_json(found.data())
     else:
         for line in found.lines():
             click.echo(line)
@@ -217,7 +213,7 @@ def _ours(words: dict[str, Any]) -> "tuple[Subchannel | None, str]":
 
 def _list(cases: "list[Case]", *, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps([case._asdict() for case in cases], indent=1))
+        show_json([case._asdict() for case in cases])
         return
     for case in cases:
         click.echo(f"{case.name}\n  {case.why}\n  {case.do}")

@@ -13,19 +13,10 @@ import click
 from ..client import Program, Step, Subchannel
 from ..client.program import ALL_PATHS, Room
 from ..client.subchannel import concludes, ended_well, transferred
-from ..devices.catalog import words_of
-from ..errors import UserError, shortened
+from ..errors import UserError
 from ..regions import codec, descriptions
 from ..regions.constants import (
-    CCW_CMD_TIC,
-    CCW_FLAG_CC,
-    CCW_FLAG_DC,
-    CCW_FLAG_IDA,
-    CCW_FLAG_MIDA,
-    CCW_FLAG_PCI,
     CCW_FLAG_SKIP,
-    CCW_FLAG_SLI,
-    CCW_FLAG_SUSPEND,
     CCW_SIZE,
     ORB_CTRL0_MASK_KEY,
     ORB_SIZE,
@@ -36,28 +27,15 @@ from ..regions.constants import (
     SCSW_FCTL_START_FUNC,
     SCSW_STCTL_STATUS_PEND,
 )
-from ..regions.descriptions import EVERY_DEVICE, DeviceWords
 from ..regions.layouts import Irb, Orb
-from ..sizes import parse_address, parse_number
 from . import EXIT_FAILURE, EXIT_OK
-from .commandcodes import ALIASES, command_code
+from .asjson import json_option, show_json
+from .ccwtext import build
 from .output import show_rows
+from .reports import Report, fields, reporting
 from .sizes import ADDRESS, SECONDS
 from .subchannels import opened, read_state
-from .text import dump
 
-FLAGS = {
-    "cd": CCW_FLAG_DC,
-    "dc": CCW_FLAG_DC,
-    "cc": CCW_FLAG_CC,
-    "sli": CCW_FLAG_SLI,
-    "skip": CCW_FLAG_SKIP,
-    "pci": CCW_FLAG_PCI,
-    "ida": CCW_FLAG_IDA,
-    "suspend": CCW_FLAG_SUSPEND,
-    "mida": CCW_FLAG_MIDA,
-}
-"""What a flag of a CCW is called in `--ccw`."""
 _MEANING = {0: "accepted", 2: "status pending or busy", 3: "not operational"}
 _FUNCTIONS = SCSW_FCTL_START_FUNC | SCSW_FCTL_HALT_FUNC | SCSW_FCTL_CLEAR_FUNC
 _SLICE = 1.0  # seconds between looks whether another client took the interruption
@@ -76,6 +54,7 @@ def _common(command: "Decorated") -> "Decorated":
             help="Seconds to wait for the interruption.",
         ),
         click.option("--no-wait", is_flag=True, help="End when the condition code is known."),
+        json_option,
     ):
         command = option(command)
     return command
@@ -134,6 +113,7 @@ def ssch_command(
     no_sense: bool,
     no_wait: bool,
     timeout: float,
+    as_json: bool,
 ) -> int:
     """START SUBCHANNEL: start a channel program on SUBCHANNEL (MNT/0.0.0313).
 
@@ -167,54 +147,56 @@ def ssch_command(
         raise click.UsageError("Say what to start: one of --ccw, --program, --cpa, --orb.")
     if lpm > 0xFF or intparm > 0xFFFFFFFF or (cpa or 0) > 0xFFFFFFFF:
         raise click.UsageError("--lpm has 8 bits, --intparm and --cpa have 32.")
-    with opened(subchannel) as sub:
-        device = _words(subchannel)
-        with Program(sub.storage, fmt=fmt, prefetch=prefetch, idaw=idaw) as built:
-            steps: list[Step] = []
-            if orb is not None:
-                block = codec.ORB.parse(_hex(orb, "--orb", ORB_SIZE))
-            else:
-                if cpa is None:
-                    if program is not None:
-                        # A room alone, without CCWs of the builder's own, is the program.
-                        first: Room | Step = built.room(*_ccws(program))
-                    else:
-                        steps = _build(built, ccws, device)
-                        first = steps[0]
-                    built.reserve()
-                    if _holds_a_program(subchannel):
-                        # It may lie where this one would: nothing is written, and cc 2 is certain.
-                        _say_cc(sub, "ssch", 2)
-                        return EXIT_FAILURE
-                    _lay_out(built)
-                    cpa = first.address
-                block = Orb(
-                    intparm=intparm,
-                    ctrl0=built.ctrl0 | (key << 12 & ORB_CTRL0_MASK_KEY),
-                    lpm=lpm,
-                    ctrl1=0,
-                    cpa=cpa,
-                )
-            if not _say_cc(sub, "ssch", sub.start(block)):
-                return EXIT_FAILURE
-            if no_wait:
-                return EXIT_OK
-            irb = _show_interruptions(sub, SCSW_FCTL_START_FUNC, timeout, device)
-            if irb is None:
-                return EXIT_FAILURE
-            for number, step, data in _received(irb, steps):
-                click.echo(f"CCW {number} read {len(data)} bytes at {step.data_address:#x}:")
-                for line in dump(data):
-                    click.echo(line)
-            if irb.scsw_dstat & SCSW_DSTAT_UNIT_CHECK and not no_sense:
-                _show_sense(sub, irb, device)
-            return EXIT_OK if ended_well(irb) else EXIT_FAILURE
+    with (
+        opened(subchannel) as sub,
+        reporting(subchannel, as_json=as_json) as report,
+        Program(sub.storage, fmt=fmt, prefetch=prefetch, idaw=idaw) as built,
+    ):
+        steps: list[Step] = []
+        if orb is not None:
+            block = codec.ORB.parse(_hex(orb, "--orb", ORB_SIZE))
+        else:
+            if cpa is None:
+                if program is not None:
+                    # A room alone, without CCWs of the builder's own, is the program.
+                    first: Room | Step = built.room(*_ccws(program))
+                else:
+                    steps = build(built, ccws, report.device)
+                    first = steps[0]
+                built.reserve()
+                if _holds_a_program(subchannel):
+                    # It may lie where this one would: nothing is written, and cc 2 is certain.
+                    _say_cc(report, sub, "ssch", 2)
+                    return EXIT_FAILURE
+                _lay_out(built)
+                cpa = first.address
+            block = Orb(
+                intparm=intparm,
+                ctrl0=built.ctrl0 | (key << 12 & ORB_CTRL0_MASK_KEY),
+                lpm=lpm,
+                ctrl1=0,
+                cpa=cpa,
+            )
+        if not _say_cc(report, sub, "ssch", sub.start(block)):
+            return EXIT_FAILURE
+        if no_wait:
+            return EXIT_OK
+        irb = _take_interruptions(report, sub, SCSW_FCTL_START_FUNC, timeout)
+        if irb is None:
+            return EXIT_FAILURE
+        for number, step, data in _received(irb, steps):
+            report.received(number, step.data_address, data)
+        # If the IRB has the sense data, its fields show it.
+        check = irb.scsw_dstat & SCSW_DSTAT_UNIT_CHECK and not descriptions.sense_of(irb)
+        if check and not no_sense:
+            report.sense(sub.sense())
+        return EXIT_OK if ended_well(irb) else EXIT_FAILURE
 
 
 @click.command(name="hsch")
 @click.argument("subchannel", type=click.Path())
 @_common
-def hsch_command(subchannel: str, no_wait: bool, timeout: float) -> int:
+def hsch_command(subchannel: str, no_wait: bool, timeout: float, as_json: bool) -> int:
     """HALT SUBCHANNEL: halt what runs on SUBCHANNEL (MNT/0.0.0313).
 
     Shows the condition code and the interruption that concludes the halt function.
@@ -223,14 +205,16 @@ def hsch_command(subchannel: str, no_wait: bool, timeout: float) -> int:
     Example:
       vfioccw hsch /tmp/m/0.0.0313
     """
-    with opened(subchannel) as sub:
-        return _ending(sub, "hsch", sub.halt(), SCSW_FCTL_HALT_FUNC, no_wait, timeout, subchannel)
+    with opened(subchannel) as sub, reporting(subchannel, as_json=as_json) as report:
+        if not _say_cc(report, sub, "hsch", sub.halt()):
+            return EXIT_FAILURE
+        return _ending(report, sub, SCSW_FCTL_HALT_FUNC, no_wait, timeout)
 
 
 @click.command(name="csch")
 @click.argument("subchannel", type=click.Path())
 @_common
-def csch_command(subchannel: str, no_wait: bool, timeout: float) -> int:
+def csch_command(subchannel: str, no_wait: bool, timeout: float, as_json: bool) -> int:
     """CLEAR SUBCHANNEL: end all that goes on at SUBCHANNEL (MNT/0.0.0313).
 
     Works always, also while a program hangs or an interruption is pending, which is discarded.
@@ -239,13 +223,16 @@ def csch_command(subchannel: str, no_wait: bool, timeout: float) -> int:
     Example:
       vfioccw csch /tmp/m/0.0.0313
     """
-    with opened(subchannel) as sub:
-        return _ending(sub, "csch", sub.clear(), SCSW_FCTL_CLEAR_FUNC, no_wait, timeout, subchannel)
+    with opened(subchannel) as sub, reporting(subchannel, as_json=as_json) as report:
+        if not _say_cc(report, sub, "csch", sub.clear()):
+            return EXIT_FAILURE
+        return _ending(report, sub, SCSW_FCTL_CLEAR_FUNC, no_wait, timeout)
 
 
 @click.command(name="stsch")
 @click.argument("subchannel", type=click.Path())
-def stsch_command(subchannel: str) -> int:
+@json_option
+def stsch_command(subchannel: str, as_json: bool) -> int:
     """STORE SUBCHANNEL: show the SCHIB of SUBCHANNEL (MNT/0.0.0313) in words.
 
     \b
@@ -253,7 +240,12 @@ def stsch_command(subchannel: str) -> int:
       vfioccw stsch /tmp/m/0.0.0313
     """
     with opened(subchannel) as sub:
-        show_rows(descriptions.describe_schib(codec.SCHIB.pack(sub.store())))
+        schib = codec.SCHIB.pack(sub.store())
+    rows = descriptions.describe_schib(schib)
+    if as_json:
+        show_json({"schib": schib.hex(), "fields": fields(rows)})
+    else:
+        show_rows(rows)
     return EXIT_OK
 
 
@@ -266,7 +258,8 @@ def stsch_command(subchannel: str) -> int:
     show_default=True,
     help="Seconds to wait for the interruption.",
 )
-def tsch_command(subchannel: str, timeout: float) -> int:
+@json_option
+def tsch_command(subchannel: str, timeout: float, as_json: bool) -> int:
     """TEST SUBCHANNEL: wait for the next interruption of SUBCHANNEL and take it.
 
     \b
@@ -274,55 +267,35 @@ def tsch_command(subchannel: str, timeout: float) -> int:
       vfioccw ssch /tmp/m/0.0.0313 --ccw nop --no-wait
       vfioccw tsch /tmp/m/0.0.0313
     """
-    with opened(subchannel) as sub:
+    with opened(subchannel) as sub, reporting(subchannel, as_json=as_json) as report:
         if not sub.wait(timeout):
             raise UserError(f"{subchannel}: no interruption within {timeout:g} s")
-        _show_irb("interruption", sub.result(), _words(subchannel))
+        report.interruption(sub.result())
     return EXIT_OK
 
 
 def _ending(
-    sub: Subchannel,
-    instruction: str,
-    cc: int,
-    function: int,
-    no_wait: bool,
-    timeout: float,
-    path: str,
+    report: Report, sub: Subchannel, function: int, no_wait: bool, timeout: float
 ) -> int:
-    """Show how a halt or clear went on; give the exit status."""
-    if not _say_cc(sub, instruction, cc):
-        return EXIT_FAILURE
+    """Tell how a halt or clear that was accepted went on; give the exit status."""
     if no_wait:
         return EXIT_OK
-    irb = _show_interruptions(sub, function, timeout, _words(path))
+    irb = _take_interruptions(report, sub, function, timeout)
     return EXIT_OK if irb is not None else EXIT_FAILURE
 
 
-def _say_cc(sub: Subchannel, instruction: str, cc: int) -> bool:
-    """Print the condition code; whether it is 0.
+def _say_cc(report: Report, sub: Subchannel, instruction: str, cc: int) -> bool:
+    """Tell the condition code; whether it is 0.
 
     EBUSY means 1 or 2; what the subchannel says of itself, a moment later, tells which.
     """
-    click.echo(f"{instruction}: cc {cc}, {_MEANING[cc]}")
+    report.cc(instruction, cc, _MEANING[cc])
     if cc == 2 and sub.has("schib_region"):
         schib = sub.store()
-        status = descriptions.line_scsw(
-            codec.SCSW.parse(codec.SCHIB.pack(schib), SCHIB_SCSW_OFFSET)
-        )
         remedy = "tsch takes it" if schib.scsw_ctrl & SCSW_STCTL_STATUS_PEND else "csch ends it"
-        click.echo(f"the subchannel says: {status} (vfioccw {remedy})")
+        scsw = codec.SCSW.parse(codec.SCHIB.pack(schib), SCHIB_SCSW_OFFSET)
+        report.status(scsw, f"vfioccw {remedy}")
     return cc == 0
-
-
-def _words(path: str) -> DeviceWords:
-    """Give what the commands and sense bits of the device behind the subchannel *path* are called.
-
-    `state` says what it is: "fba 9336 disk.img".
-    """
-    said = read_state(path).get("device", "").split()
-    found = (words_of(word) for word in said[:2])
-    return next((words for words in found if words is not EVERY_DEVICE), EVERY_DEVICE)
 
 
 def _hex(text: str, option: str, size: int | None = None) -> bytes:
@@ -357,81 +330,19 @@ def _lay_out(built: Program) -> None:
         raise UserError(f"--ccw: {wrong}") from None
 
 
-def _build(built: Program, specs: tuple[str, ...], device: DeviceWords) -> list[Step]:
-    """Build the program that `--ccw` describes; UsageError for a bad description."""
-    steps: list[Step] = []
-    jumps: list[tuple[Step, int]] = []
-    for number, spec in enumerate(specs, 1):
-        try:
-            step, jump = _append(built, spec, device, last=number == len(specs))
-        except (ValueError, UserError) as wrong:
-            raise click.UsageError(f"--ccw {shortened(spec)}: {wrong}") from None
-        steps.append(step)
-        if jump is not None:
-            if not 1 <= jump <= len(specs):
-                raise click.UsageError(f"--ccw {shortened(spec)}: there is no CCW #{jump}")
-            jumps.append((step, jump))
-    for step, jump in jumps:
-        step.target = steps[jump - 1]
-    return steps
-
-
-def _append(
-    built: Program, spec: str, device: DeviceWords, *, last: bool
-) -> tuple[Step, int | None]:
-    """Append the CCW *spec*; give it and the number of the CCW that a TIC goes to, if it does.
-
-    ValueError says what is wrong with *spec*.
-    """
-    name, *words = (word.strip() for word in spec.split(","))
-    code = command_code(name, device)
-    flags = 0
-    count: int | None = None
-    data: bytes | int | None = None
-    jump: int | None = None
-    for word in words:
-        if word.lower() in FLAGS:
-            flags |= FLAGS[word.lower()]
-        elif word.isdigit() and count is None:
-            count = parse_number(word)
-        elif word.startswith("="):
-            data = descriptions.from_hex(word[1:])
-        elif word.startswith("@"):
-            data = parse_address(word[1:])
-        elif word.startswith("#") and word[1:].isdigit():
-            jump = parse_number(word[1:])
-        else:
-            said = shortened(word)
-            raise ValueError(f"{said!r} is no flag, no decimal count, no =HEX, no @ADDRESS")
-    if code == CCW_CMD_TIC:
-        if jump is None and not isinstance(data, int):
-            raise ValueError("say where to, with #N or @ADDRESS")
-        return built.tic(data if isinstance(data, int) else 0), jump
-    if jump is not None:
-        raise ValueError("#N is for tic")
-    if flags & CCW_FLAG_MIDA and not isinstance(data, int):
-        raise ValueError("mida takes @ADDRESS of a list that is in storage")
-    if not last and not flags & (CCW_FLAG_CC | CCW_FLAG_DC):
-        flags |= CCW_FLAG_CC
-    if code == ALIASES["nop"] and count is None and data is None:
-        # An immediate command with a count of zero is good in format 1 only, and with SLI always.
-        flags, count = flags | CCW_FLAG_SLI, 1
-    return built.ccw(code, flags, count, data), None
-
-
-def _show_interruptions(
-    sub: Subchannel, function: int, timeout: float, device: DeviceWords
+def _take_interruptions(
+    report: Report, sub: Subchannel, function: int, timeout: float
 ) -> Irb | None:
-    """Take and show interruptions up to the one that concludes *function*, and give its IRB.
+    """Take and tell interruptions up to the one that concludes *function*, and give its IRB.
 
-    None, and a line that says so, if another client took it. UserError after *timeout* seconds.
+    None if another client took it. UserError after *timeout* seconds.
     """
     began = time.monotonic()
     while True:
         left = began + timeout - time.monotonic()
         if sub.wait(max(0.0, min(_SLICE, left))):
             irb = sub.result()
-            _show_irb(f"interruption after {(time.monotonic() - began) * 1e3:.1f} ms", irb, device)
+            report.interruption(irb, time.monotonic() - began)
             if concludes(irb, function):
                 return irb
         elif left <= 0:
@@ -440,7 +351,7 @@ def _show_interruptions(
                 "vfioccw tsch waits again, vfioccw csch ends it"
             )
         elif _taken_by_another(sub, function):
-            click.echo("another client took the interruption")
+            report.taken()
             return None
 
 
@@ -450,12 +361,6 @@ def _taken_by_another(sub: Subchannel, function: int) -> bool:
         return False
     ctrl = sub.store().scsw_ctrl
     return not ctrl & (function | SCSW_STCTL_STATUS_PEND)
-
-
-def _show_irb(heading: str, irb: Irb, device: DeviceWords) -> None:
-    """Print an IRB: in one line, then the fields that say something."""
-    click.echo(f"{heading}: {descriptions.line_irb(irb, device)}")
-    show_rows(descriptions.describe_irb(codec.IRB.pack(irb), device), all_rows=False)
 
 
 def _received(irb: Irb, steps: list[Step]) -> Iterator[tuple[int, Step, bytes]]:
@@ -475,13 +380,3 @@ def _received(irb: Irb, steps: list[Step]) -> Iterator[tuple[int, Step, bytes]]:
 def _is_input(code: int) -> bool:
     """Whether a command moves data into storage: read, read backward, sense (PoP 15)."""
     return code & 0x03 == 0x02 or code & 0x0F in (0x04, 0x0C)
-
-
-def _show_sense(sub: Subchannel, irb: Irb, device: DeviceWords) -> None:
-    """Print the sense data that explains a unit check, by a Basic Sense if *irb* has none."""
-    if descriptions.sense_of(irb):
-        return  # the table of the IRB shows it
-    sense = sub.sense()
-    click.echo(f"sense, by a Basic Sense that followed: {descriptions.line_sense(sense, device)}")
-    if sense:
-        show_rows(descriptions.describe_sense(sense, device))

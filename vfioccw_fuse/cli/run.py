@@ -14,6 +14,7 @@ import click
 
 from ..errors import UserError, shortened
 from . import EXIT_FAILURE, EXIT_OK
+from .asjson import json_option, show_json
 from .debug import converse, within_option
 from .debug.link import Link
 
@@ -42,15 +43,23 @@ _ORDER = ("agreed", "single", "disputed", "suspect")
 @click.option("--trace", is_flag=True, help="Show every step, CCW and interruption on stderr.")
 @click.option("--debug", is_flag=True, help="Execute its channel programs CCW by CCW.")
 @within_option
+@json_option
 def run_command(
-    file: str, images: str | None, check: bool, trace: bool, debug: bool, within: float
+    file: str,
+    images: str | None,
+    check: bool,
+    trace: bool,
+    debug: bool,
+    within: float,
+    as_json: bool,
 ) -> int:
     """Run the scenario FILE (JSON or gzipped JSON, - for stdin) and print what happened.
 
     A scenario names a device, the contents of storage and the steps of a program: ssch, hsch, csch,
     rsch, xsch, msch, stsch, tsch, store, wait, delay. The result is the same JSON with condition
     codes, IRBs, SCHIBs and interruptions, and what storage and medium were afterwards. A list of
-    scenarios gives a list. Every scenario has a fresh copy of its medium.
+    scenarios gives a list. Every scenario has a fresh copy of its medium. With --check and --json
+    it is the summary that is JSON.
 
     With --debug its programs stop as those of a mount do by vfioccw debug, and so does the scenario
     meanwhile. The result is not printed then, unless --check compares it.
@@ -88,8 +97,7 @@ def run_command(
     if not check and debug:
         return EXIT_OK
     if not check:
-        json.dump(results if several else results[0], sys.stdout, indent=1)
-        print()
+        show_json(results if several else results[0])
         return EXIT_OK
     checked = []
     for source, result in zip(sources, results, strict=True):
@@ -101,7 +109,7 @@ def run_command(
         except MALFORMED as error:
             what = shortened(f"{type(error).__name__} {error}")
             raise UserError(f"{file}: {name}: its recorded values are none: {what}") from None
-    return _summary(checked)
+    return _tell(checked) if as_json else _summary(checked)
 
 
 def _debugged(
@@ -171,6 +179,26 @@ def _images_beside(file: str) -> str:
     return inner if os.path.exists(os.path.join(inner, "images.json")) else folder
 
 
+def _outcome(checked: list[tuple[Json, list[str]]]) -> tuple[int, int]:
+    """How many failed, and how many differ whose recordings are suspect."""
+    failed = sum(1 for s, found in checked if found and s.get("confidence", "agreed") != "suspect")
+    return failed, sum(1 for s, found in checked if found) - failed
+
+
+def _tell(checked: list[tuple[Json, list[str]]]) -> int:
+    """Print everything that was compared, for programs."""
+    failed, suspects = _outcome(checked)
+    scenarios = [
+        {
+            **{key: source.get(key) for key in ("name", "group", "confidence")},
+            "differences": found,
+        }
+        for source, found in checked
+    ]
+    show_json({"scenarios": scenarios, "failed": failed, "suspects_that_differ": suspects})
+    return EXIT_FAILURE if failed else EXIT_OK
+
+
 def _summary(checked: list[tuple[Json, list[str]]]) -> int:
     """Print passes by group and confidence, then each failure's first difference."""
     from rich.table import Table
@@ -194,8 +222,7 @@ def _summary(checked: list[tuple[Json, list[str]]]) -> int:
     for source, found in checked:
         if found:
             print(f"{source.get('name', '?')} ({source.get('confidence', '-')}): {found[0]}")
-    failed = sum(1 for s, found in checked if found and s.get("confidence", "agreed") != "suspect")
-    suspects = sum(1 for s, found in checked if found) - failed
+    failed, suspects = _outcome(checked)
     print(f"{len(checked)} scenarios, {failed} failed, {suspects} suspects differ")
     return EXIT_FAILURE if failed else EXIT_OK
 

@@ -3,7 +3,7 @@
 import os
 import struct
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,6 +14,7 @@ from ..regions.layouts import Pmcw
 from ..regions.state import parse_state
 from ..regions.table import is_schid
 from . import asking_the_mount
+from .asjson import json_option, show_json
 
 if TYPE_CHECKING:
     from ..regions.descriptions import Row
@@ -30,7 +31,8 @@ _STATE_MAX = 1 << 16  # bytes; more than any `state` has
 
 @click.command(name="ls")
 @click.argument("mnt", type=click.Path())
-def ls_command(mnt: str) -> None:
+@json_option
+def ls_command(mnt: str, as_json: bool) -> None:
     """List the subchannels of the mount MNT, like lscss.
 
     Type of device and control unit, whether the subchannel is enabled (Use), its path masks and
@@ -46,44 +48,54 @@ def ls_command(mnt: str) -> None:
         names = sorted(name for name in os.listdir(mnt) if is_schid(name))
         if not names and not os.path.lexists(os.path.join(mnt, "irqfd")):
             raise UserError(f"{mnt}: no mount of vfioccw; vfioccw mount makes one")
-        rows = [_HEADER, *(_row(mnt, name) for name in names)]
-    for line in columns(rows):
+        found = [_subchannel(mnt, name) for name in names]
+    if as_json:
+        show_json(found)
+        return
+    for line in columns([_HEADER, *map(_row, found)]):
         click.echo(line)
 
 
-def _row(mnt: str, name: str) -> tuple[str, ...]:
-    """Give the columns of one subchannel.
+def _row(found: dict[str, Any]) -> list[str]:
+    """Give the columns of one subchannel."""
+    words = {True: "yes", False: "no", None: _UNKNOWN}
+    shown = {**found, "enabled": words[found["enabled"]]}
+    if found["chpids"] is not None:
+        paths = "".join(found["chpids"])
+        shown["chpids"] = f"{paths[:8]} {paths[8:]}"
+    return [_UNKNOWN if value is None else str(value) for value in shown.values()]
+
+
+def _subchannel(mnt: str, name: str) -> dict[str, Any]:
+    """Give what is shown of one subchannel; None is what its interface does not tell.
 
     Its file `state` has them all, so that this is no STSCH in the trace and one file less for
     each of perhaps thousands; the schib region is read if `state` does not show the PMCW.
     """
     cssid, ssid, _ = name.split(".")
     state = _read_state(mnt, name)
-    device = state.get("device", _UNKNOWN)
-    medium = state.get("medium", device)
-    kind = device.split()
-    types = (
-        state.get("devtype", kind[1] if len(kind) > 1 else _UNKNOWN),
-        state.get("cutype", _UNKNOWN),
-    )
-    fsm = state.get("fsm", _UNKNOWN)
+    device = state.get("device")
+    kind = (device or "").split()
+    found: dict[str, Any] = {
+        "device": None,
+        "subchannel": name,
+        "devtype": state.get("devtype", kind[1] if len(kind) > 1 else None),
+        "cutype": state.get("cutype"),
+        "enabled": None,
+        **dict.fromkeys(("pim", "pam", "pom", "chpids")),
+        "fsm": state.get("fsm"),
+        "medium": state.get("medium", device),
+    }
     try:
         pmcw = _pmcw(mnt, name, state)
     except (FileNotFoundError, ValueError, struct.error):  # no such region; a subchannel that goes
-        return (_UNKNOWN, name, *types, *(_UNKNOWN,) * 5, fsm, medium)
-    paths = pmcw.chpid.hex()
-    return (
-        f"{cssid}.{ssid}.{pmcw.devno:04x}" if pmcw.flags & PMCW_FLAGS_MASK_DNV else _UNKNOWN,
-        name,
-        *types,
-        "yes" if pmcw.flags & PMCW_FLAGS_MASK_ENA else "no",
-        f"{pmcw.pim:02x}",
-        f"{pmcw.pam:02x}",
-        f"{pmcw.pom:02x}",
-        f"{paths[:8]} {paths[8:]}",
-        fsm,
-        medium,
-    )
+        return found
+    if pmcw.flags & PMCW_FLAGS_MASK_DNV:
+        found["device"] = f"{cssid}.{ssid}.{pmcw.devno:04x}"
+    found["enabled"] = bool(pmcw.flags & PMCW_FLAGS_MASK_ENA)
+    found |= {mask: f"{getattr(pmcw, mask):02x}" for mask in ("pim", "pam", "pom")}
+    found["chpids"] = [f"{chpid:02x}" for chpid in pmcw.chpid]
+    return found
 
 
 def _pmcw(mnt: str, name: str, state: dict[str, str]) -> Pmcw:
@@ -136,8 +148,9 @@ def _content(path: str, size: int) -> bytes:
     metavar="TYPE",
     help="Name commands and sense bits as this device type does: 9336, 3390, fba, eckd ...",
 )
+@json_option
 def decode_command(
-    structure: str, digits: tuple[str, ...], order: str, fmt: int, device: str
+    structure: str, digits: tuple[str, ...], order: str, fmt: int, device: str, as_json: bool
 ) -> None:
     """Say in words what the bytes of a structure mean.
 
@@ -154,16 +167,27 @@ def decode_command(
     """
     from ..regions.descriptions import from_hex
     from .output import show_rows
+    from .reports import fields
 
     try:
         texts = (sys.stdin.read(),) if digits == ("-",) else digits
         data = b"".join(map(from_hex, texts))
-        for number, piece in enumerate(_one_by_one(structure, data)):
-            if number:
-                click.echo()
-            show_rows(_describe(structure, piece, order, fmt, device))
+        pieces = _one_by_one(structure, data)
+        decoded = [_describe(structure, piece, order, fmt, device) for piece in pieces]
     except ValueError as wrong:
         raise click.UsageError(str(wrong)) from None
+    if as_json:
+        show_json(
+            [
+                {"structure": structure, "data": piece.hex(), "fields": fields(rows)}
+                for piece, rows in zip(pieces, decoded, strict=True)
+            ]
+        )
+        return
+    for number, rows in enumerate(decoded):
+        if number:
+            click.echo()
+        show_rows(rows)
 
 
 def _one_by_one(structure: str, data: bytes) -> list[bytes]:

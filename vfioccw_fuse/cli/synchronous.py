@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import click
 
 from ..client.full import FullSubchannel
-from ..regions import codec, descriptions
+from ..regions import codec
 from ..regions.constants import (
     PMCW_CHARS_MASK_CSENSE,
     PMCW_FLAGS_MASK_ENA,
@@ -19,7 +19,8 @@ from ..regions.constants import (
     SCHIB_SCSW_OFFSET,
 )
 from . import EXIT_FAILURE, EXIT_OK
-from .output import show_rows
+from .asjson import json_option
+from .reports import Report, reporting
 from .sizes import ADDRESS
 from .subchannels import opened
 
@@ -47,25 +48,29 @@ _MEANINGS = {
 
 
 @contextlib.contextmanager
-def _opened(path: str) -> Iterator[FullSubchannel]:
+def _opened(path: str, *, as_json: bool) -> Iterator[tuple[FullSubchannel, Report]]:
     """Open the subchannel *path*; errors become a UserError in one line."""
-    with opened(path), FullSubchannel(path) as full:
-        yield full
+    with (
+        opened(path),
+        FullSubchannel(path) as full,
+        reporting(path, as_json=as_json) as report,
+    ):
+        yield full, report
 
 
-def _say(instruction: str, cc: int, full: FullSubchannel) -> int:
-    """Print the condition code and, unless it is 0, how the subchannel is; the exit status."""
-    click.echo(f"{instruction}: cc {cc}, {_MEANINGS[instruction][cc]}")
+def _say(report: Report, instruction: str, cc: int, full: FullSubchannel) -> int:
+    """Tell the condition code and, unless it is 0, how the subchannel is; the exit status."""
+    report.cc(instruction, cc, _MEANINGS[instruction][cc])
     if cc == 0:
         return EXIT_OK
-    scsw = codec.SCSW.parse(codec.SCHIB.pack(full.store()), SCHIB_SCSW_OFFSET)
-    click.echo(f"the subchannel says: {descriptions.line_scsw(scsw)}")
+    report.status(codec.SCSW.parse(codec.SCHIB.pack(full.store()), SCHIB_SCSW_OFFSET))
     return EXIT_FAILURE
 
 
 @click.command(name="xsch")
 @click.argument("subchannel", type=click.Path())
-def xsch_command(subchannel: str) -> int:
+@json_option
+def xsch_command(subchannel: str, as_json: bool) -> int:
     """CANCEL SUBCHANNEL: take back a start that has not reached the device.
 
     Works while the start is pending, resume pending or suspended. Shows the exact condition code.
@@ -76,13 +81,14 @@ def xsch_command(subchannel: str) -> int:
       vfioccw ssch /tmp/m/0.0.0313 --ccw nop --no-wait
       vfioccw xsch /tmp/m/0.0.0313
     """
-    with _opened(subchannel) as full:
-        return _say("xsch", full.cancel(), full)
+    with _opened(subchannel, as_json=as_json) as (full, report):
+        return _say(report, "xsch", full.cancel(), full)
 
 
 @click.command(name="rsch")
 @click.argument("subchannel", type=click.Path())
-def rsch_command(subchannel: str) -> int:
+@json_option
+def rsch_command(subchannel: str, as_json: bool) -> int:
     """RESUME SUBCHANNEL: let a suspended program go on.
 
     The CCW with the suspend flag is fetched anew: take its flag away in storage first, or it
@@ -92,8 +98,8 @@ def rsch_command(subchannel: str) -> int:
     Example:
       vfioccw rsch /tmp/m/0.0.0313
     """
-    with _opened(subchannel) as full:
-        return _say("rsch", full.resume(), full)
+    with _opened(subchannel, as_json=as_json) as (full, report):
+        return _say(report, "rsch", full.resume(), full)
 
 
 @click.command(name="msch")
@@ -104,6 +110,7 @@ def rsch_command(subchannel: str) -> int:
 @click.option("--pom", type=ADDRESS, help="Path-operational mask, 8 bits.")
 @click.option("--enable/--disable", default=None, help="Enable the subchannel, or disable it.")
 @click.option("--csense/--no-csense", default=None, help="Concurrent sense, or none.")
+@json_option
 def msch_command(
     subchannel: str,
     intparm: int | None,
@@ -112,6 +119,7 @@ def msch_command(
     pom: int | None,
     enable: bool | None,
     csense: bool | None,
+    as_json: bool,
 ) -> int:
     """MODIFY SUBCHANNEL: change fields of the path-management-control word.
 
@@ -127,7 +135,7 @@ def msch_command(
     for name, value, bits in (("intparm", intparm, 32), ("lpm", lpm, 8), ("pom", pom, 8)):
         if value is not None and value >> bits:
             raise click.UsageError(f"--{name} has {bits} bits.")
-    with _opened(subchannel) as full:
+    with _opened(subchannel, as_json=as_json) as (full, report):
         before = full.store()
         flags, chars = before.pmcw_flags, before.pmcw_chars
         if isc is not None:
@@ -143,6 +151,6 @@ def msch_command(
             pmcw_flags=flags,
             pmcw_chars=chars,
         )
-        status = _say("msch", full.modify(wanted), full)
-        show_rows(descriptions.describe_pmcw(codec.SCHIB.pack(full.store())[:SCHIB_SCSW_OFFSET]))
+        status = _say(report, "msch", full.modify(wanted), full)
+        report.pmcw(codec.SCHIB.pack(full.store())[:SCHIB_SCSW_OFFSET])
         return status

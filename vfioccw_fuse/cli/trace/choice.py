@@ -8,8 +8,8 @@ import click
 from ...devices.catalog import DECODED, TYPES
 from ...errors import shortened
 from ...regions.table import is_schid
-from ..commandcodes import codes_meant
-from .seen import Seen, device_words
+from ..commandcodes import codes_meant, device_words
+from .seen import Seen
 
 
 class Choice(NamedTuple):

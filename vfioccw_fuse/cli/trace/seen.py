@@ -4,7 +4,6 @@ It comes from a mount, as an event of `css.trace`; from a line of JSON that `--j
 from a line for people, which a trace file or this command has. The last does not have everything.
 """
 
-import functools
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -12,9 +11,9 @@ from typing import Any, NamedTuple
 
 from ...css.trace import Executed, from_json
 from ...css.tracewords import words_for
-from ...devices.catalog import words_of
 from ...errors import printable
-from ...regions.descriptions import EVERY_DEVICE, DeviceWords, command_name
+from ...regions.descriptions import command_name
+from ..commandcodes import device_words
 from ..text import dump_pieces
 
 _LINE = re.compile(r"\s*([0-9]{1,9})\.([0-9]{1,9}) (\S+) (\S+) +(.*)")
@@ -86,13 +85,6 @@ def seen(found: dict[str, Any], begin: int, subchannel: str, device: str) -> See
     if isinstance(event, Executed):
         found["name"] = command_name(event.code, words)
     return Seen(event.ns - begin, subchannel, device, what, text, found)
-
-
-@functools.cache
-def device_words(device: str) -> DeviceWords:
-    """What the commands of the type *device* are called; it may be unknown, or several words."""
-    found = (words_of(word) for word in device.split()[:2])
-    return next((words for words in found if words is not EVERY_DEVICE), EVERY_DEVICE)
 
 
 def ends_a_start(event: Seen) -> bool:
