@@ -56,6 +56,8 @@ class Mounted(NamedTuple):
     """Type of the file system, e.g. `fuse.vfioccw`."""
     source: str
     """What is mounted, as the mount named it."""
+    options: str
+    """Options of the file system, comma between: `rw,user_id=0`."""
 
 
 def mounted(process: int | str = "self") -> Iterator[Mounted]:
@@ -65,10 +67,10 @@ def mounted(process: int | str = "self") -> Iterator[Mounted]:
             # ID PARENT DEV ROOT POINT OPTIONS [TAG]... - TYPE SOURCE ...
             left, _, right = line.rstrip("\n").partition(" - ")
             words = left.split(" ")
-            fstype, source = right.split(" ")[:2]
+            fstype, source, options = right.split(" ")[:3]
             yield Mounted(
                 int(words[0]), words[2], _unescape(words[3]), _unescape(words[4]), fstype,
-                _unescape(source),
+                _unescape(source), options,
             )  # fmt: skip
 
 

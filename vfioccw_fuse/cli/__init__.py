@@ -57,6 +57,7 @@ COMMANDS: dict[str, Entry] = {
     "load": Entry("The mount", "chp", "Put a tape, cards or paper into a device in use."),
     "unload": Entry("The mount", "chp", "Take them out."),
     "chp": Entry("The mount", "chp", "List channel paths, take them away, bring them back."),
+    "mounts": Entry("Looking", "listing", "List your mounts: where, by which process, since when."),
     "ls": Entry("Looking", "show", "List the subchannels of a mount, like lscss."),
     "decode": Entry("Looking", "show", "Say in words what an ORB, a CCW, an IRB ... means."),
     "trace": Entry("Looking", "trace", "Follow what subchannels do, like tail -f."),
@@ -179,6 +180,8 @@ def guarded(action: Callable[[], Any]) -> int:
         complain(failed.message)
         return EXIT_FAILURE
     except OSError as failed:
+        if failed.filename is None and _cannot_be_printed(failed):
+            failed.filename = "stdout"
         complain(in_words(failed))
         return EXIT_FAILURE
     except Exception as unforeseen:
@@ -190,6 +193,15 @@ def guarded(action: Callable[[], Any]) -> int:
         )
         return EXIT_FAILURE
     return result if type(result) is int else EXIT_OK
+
+
+def _cannot_be_printed(failed: OSError) -> bool:
+    """Whether *failed* is about stdout: what could not be written is still to be."""
+    try:
+        sys.stdout.flush()
+    except OSError as again:
+        return again.errno == failed.errno
+    return False
 
 
 def complain(message: str) -> None:

@@ -35,7 +35,7 @@ def list_command(mnt: str, as_json: bool) -> None:
     Example:
       vfioccw chp list /tmp/m
     """
-    from .text import columns
+    from .text import table
 
     paths = ask(mnt, {"do": "chp"})["chps"]
     if as_json:
@@ -44,7 +44,7 @@ def list_command(mnt: str, as_json: bool) -> None:
     rows = [("CHPID", "State", "Subchannels")]
     for path in paths:
         rows.append((path["chpid"], path["state"], " ".join(path["subchannels"]) or "-"))
-    for line in columns(rows):
+    for line in table(rows):
         click.echo(line)
 
 

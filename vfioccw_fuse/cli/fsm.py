@@ -7,12 +7,13 @@ drawn is what the driver runs.
 import html
 import subprocess
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from ..errors import UserError
 from ..vfio.fsm import LEADS, TABLE, UNREACHED, Cell, Event, State
+from .asjson import show_json
 
 if TYPE_CHECKING:
     import graphviz
@@ -68,6 +69,7 @@ def edges() -> Iterator[Edge]:
 @click.option("--text", "form", flag_value="text", default="text", help="A table.  [default]")
 @click.option("--dot", "form", flag_value="dot", help="The source of the diagram, for Graphviz.")
 @click.option("--svg", "form", flag_value="svg", help="The diagram as SVG, drawn by Graphviz.")
+@click.option("--json", "form", flag_value="json", help="The tables as JSON, for programs.")
 def fsm_command(form: str) -> None:
     """Show the state machine of a subchannel's driver on stdout.
 
@@ -82,6 +84,8 @@ def fsm_command(form: str) -> None:
     if form == "text":
         for line in as_text():
             click.echo(line)
+    elif form == "json":
+        show_json(as_data())
     elif form == "dot":
         click.echo(as_graph().source, nl=False)
     else:
@@ -114,6 +118,26 @@ def as_text() -> Iterator[str]:
     yield ""
     yield "never dispatched:"
     yield from columns([(f"{s.name} x {e.name}", why) for (s, e), why in UNREACHED.items()])
+
+
+def as_data() -> dict[str, Any]:
+    """The tables for programs."""
+    return {
+        "cells": [
+            {"state": state.name, "event": event.name, "methods": list(methods_of(cell))}
+            for state, row in TABLE.items()
+            for event, cell in row.items()
+        ],
+        "leads": [
+            {"from": source.name, "to": target.name, "after": done.value}
+            for source, leads in LEADS.items()
+            for done, target in leads.items()
+        ],
+        "never_dispatched": [
+            {"state": state.name, "event": event.name, "why": why}
+            for (state, event), why in UNREACHED.items()
+        ],
+    }
 
 
 def first_line(doc: str | None) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .asjson import json_option, show_json
 from .signals import end_on_signals
 from .sizes import SECONDS
 
@@ -205,7 +206,8 @@ def shell_command(options: "Options", parts: "Parts") -> int:
 
 @guest_command.command(name="fetch")
 @_SOURCES
-def fetch_command(sources: tuple[str, ...]) -> None:
+@json_option
+def fetch_command(sources: tuple[str, ...], as_json: bool) -> None:
     """Fetch what guests are made of.
 
     That is Debian's kernel, busybox and tools; run and shell need no network then. What is there
@@ -220,7 +222,11 @@ def fetch_command(sources: tuple[str, ...]) -> None:
 
     end_on_signals()
     parts = Parts(sources=sources)
-    for path in parts.fetch():
+    files = list(parts.fetch())
+    if as_json:
+        show_json({"files": [str(path) for path in files], "kernel": parts.kernel_name()})
+        return
+    for path in files:
         click.echo(path)
     click.echo(parts.kernel_name())
 
@@ -252,8 +258,9 @@ def fetch_command(sources: tuple[str, ...]) -> None:
     type=click.Path(path_type=Path),
     help="Copy the kernel there; without it the file in the cache is named.",
 )
+@json_option
 def kernel_command(
-    source: Path | None, configs: tuple[Path, ...], debug: bool, out: Path | None
+    source: Path | None, configs: tuple[Path, ...], debug: bool, out: Path | None, as_json: bool
 ) -> None:
     """Build a small s390x kernel with vfio_ccw.
 
@@ -276,4 +283,8 @@ def kernel_command(
     kernel = build(Parts().cache, source, (DEBUG, *configs) if debug else configs)
     if out is not None:
         shutil.copyfile(kernel, out)
-    click.echo(kernel if out is None else out)
+    made = kernel if out is None else out
+    if as_json:
+        show_json({"file": str(made)})
+    else:
+        click.echo(made)

@@ -12,23 +12,18 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
+from ..devices.fba.codes import BLOCK
 from ..errors import UserError
 from . import EXIT_FAILURE, EXIT_OK
+from .asjson import json_option, show_json
 from .convert import convert_command, refuse_dangling
 from .sizes import SIZE
-from .vtoc import show_contents
 
 if TYPE_CHECKING:
     from ..devices.eckd import volume
-    from ..devices.identify import Identity
 
-BLOCK = 512
-"""Bytes of a block of an FBA disk."""
 MOST_BLOCKS = (1 << 32) - 1
 """The most blocks of an FBA disk: Read Device Characteristics has four bytes for the number."""
-_LABEL_BLOCK = 1  # where a Linux or CMS FBA volume has its label: block/partitions/ibm.c
-_LABELS = {"VOL1": "a standard label", "LNX1": "a Linux label", "CMS1": "a CMS label"}
-_PC_TABLE = slice(510, 512), b"\x55\xaa"
 
 
 @click.group(name="image")
@@ -179,7 +174,8 @@ def _make_empty(path: str, size: int, force: bool) -> None:
 @image_command.command(name="info")
 @click.argument("file", type=click.Path())
 @click.option("--vtoc", is_flag=True, help="Of a 3390: data sets, and the partitions of Linux.")
-def info(file: str, vtoc: bool) -> None:
+@json_option
+def info(file: str, vtoc: bool, as_json: bool) -> None:
     """Say what FILE is: its kind, its size, the label that its system wrote.
 
     It goes by the content. What is no medium is an error that says what it is and what converts it.
@@ -189,100 +185,29 @@ def info(file: str, vtoc: bool) -> None:
       vfioccw image info disk.img
       vfioccw image info vol.ckd --vtoc
     """
-    from ..devices.identify import Kind, identify_file
+    from .imageinfo import look
+    from .vtoc import listing
 
-    found = identify_file(file)
-    if vtoc and found.kind is not Kind.CKD:
-        raise UserError(f"{file}: {found.what}; only a CKD image has a VTOC")
-    match found.kind:
-        case Kind.CKD:
-            _show(_ckd_rows(file))
-            if vtoc:
-                show_contents(file)
-        case Kind.TAPE | Kind.EMPTY:
-            _show(_tape_rows(file))
-        case Kind.RAW:
-            _show(_raw_rows(found))
-        case _:
-            raise found.refusal()
-
-
-def _show(rows: list[tuple[str, str]]) -> None:
-    """Print what is known of an image."""
-    width = max(len(name) for name, _ in rows) + 1
-    for name, value in rows:
+    found = look(file)
+    listed = None
+    if vtoc:
+        if found.data["kind"] != "ckd":
+            raise UserError(f"{file}: {found.rows[0][1]}; only a CKD image has a VTOC")
+        listed = listing(file)
+    if as_json:
+        show_json(found.data | (listed.data if listed else {}))
+        return
+    width = max(len(name) for name, _ in found.rows) + 1
+    for name, value in found.rows:
         click.echo(f"{name + ':':{width}} {value}")
-
-
-def _locked(file: str) -> list[tuple[str, str]]:
-    """A row that says who uses an image; none if nobody does."""
-    from ..devices.locks import users
-
-    who = users(file)
-    return [("locked", f"in use by {who}")] if who else []
-
-
-def _ckd_rows(file: str) -> list[tuple[str, str]]:
-    """What a CKD image is, and what is on it."""
-    from ..devices.eckd import volume
-
-    found = volume.info(file)
-    rows = [
-        ("kind", f"ECKD disk (3390-{found.model}), CKD image"),
-        ("size", f"{found.size} bytes"),
-        ("cylinders", f"{found.cylinders} of {found.heads} tracks"),
-        ("in use", f"{found.allocated} bytes on its file system"),
-        ("serial", found.serial),
-        ("layout", found.layout),
-        ("volume", found.volser or "(no label)"),
-    ]
-    if found.block_size:
-        rows.append(("blocks", f"{found.block_size} bytes, {found.blocks_per_track} a track"))
-    if found.unwritten:
-        rows.append(("unwritten", f"{found.unwritten}; for Hercules: vfioccw image fill"))
-    if len(found.paths) > 1:
-        rows.insert(1, ("files", ", ".join(found.paths)))
-    return rows + _locked(file)
-
-
-def _raw_rows(found: "Identity") -> list[tuple[str, str]]:
-    """What is on a raw disk."""
-    with open(found.path, "rb", buffering=0) as image:
-        head = image.read(2 * BLOCK)
-        allocated = os.fstat(image.fileno()).st_blocks * 512
-    return [
-        ("kind", "FBA disk (9336), raw"),
-        ("size", f"{found.size} bytes"),
-        ("blocks", f"{found.size // BLOCK} of {BLOCK} bytes"),
-        ("in use", f"{allocated} bytes on its file system"),
-        ("label", _label(head)),
-        *_locked(found.path),
-    ]
-
-
-def _tape_rows(file: str) -> list[tuple[str, str]]:
-    """What is on a tape."""
-    from ..devices.tape.aws import AwsTape
-
-    tape = AwsTape.open(file, readonly=True)
-    try:
-        found = tape.survey()
-    finally:
-        tape.close()
-    rows = [
-        ("kind", "tape, AWS image" if tape.medium.size_at_open else "blank tape, an empty file"),
-        ("blocks", " + ".join(str(blocks) for blocks in found.blocks) + " (file by file)"),
-        ("marks", str(found.marks)),
-        ("longest", f"{found.longest} bytes"),
-    ]
-    if found.trouble is not None:
-        rows.append(("damage", f"{found.trouble.value} at offset {found.offset}"))
-    return rows + _locked(file)
+    if listed:
+        listed.show()
 
 
 @image_command.command(name="check")
 @click.argument("file", type=click.Path())
-def check(file: str) -> int:
+@json_option
+def check(file: str, as_json: bool) -> int:
     """Check FILE, a CKD image or an AWS tape; exit status 1 if something is wrong with it.
 
     Of a CKD image every track: its home address, the chain of its count fields, their order, the
@@ -293,33 +218,18 @@ def check(file: str) -> int:
     Example:
       vfioccw image check vol.ckd
     """
-    from ..devices.identify import Kind, identify_file
+    from .imageinfo import examine, in_use
 
-    found = identify_file(file)
-    for _, used in _locked(file):
+    used = in_use(file)
+    if used and not as_json:
         click.echo(f"{file}: {used}; what is written meanwhile may look damaged")
-    match found.kind:
-        case Kind.CKD:
-            from ..devices.eckd import volume
-            from .output import progress
-
-            with progress(file) as told:
-                problems = volume.check(file, told)
-            for problem in problems:
-                click.echo(str(problem))
-            wrong = any(problem.severity is volume.Severity.ERROR for problem in problems)
-            click.echo(f"{file}: {'damaged' if wrong else 'all tracks are well'}")
-            return EXIT_FAILURE if wrong else EXIT_OK
-        case Kind.TAPE | Kind.EMPTY:
-            rows = dict(_tape_rows(file))
-            click.echo(f"{file}: {rows.get('damage', 'all blocks are well')}")
-            return EXIT_FAILURE if "damage" in rows else EXIT_OK
-        case Kind.RAW:
-            blocks = found.size // BLOCK
-            click.echo(f"{file}: {blocks} blocks; an FBA image has nothing else to check")
-            return EXIT_OK
-        case _:
-            raise found.refusal()
+    found = examine(file)
+    if as_json:
+        show_json({**found.data, "in_use": used})
+    else:
+        for line in found.lines:
+            click.echo(line)
+    return EXIT_FAILURE if found.damaged else EXIT_OK
 
 
 @image_command.command(name="fill")
@@ -339,14 +249,3 @@ def fill(file: str) -> None:
     with progress(file) as told:
         filled = volume.fill(file, told)
     click.echo(f"{file}: every track is written" + ("" if filled else " already"))
-
-
-def _label(head: bytes) -> str:
-    """Say which volume label or partition table the first two blocks *head* show."""
-    label = head[_LABEL_BLOCK * BLOCK : _LABEL_BLOCK * BLOCK + 10].decode("cp037")
-    if label[:4] in _LABELS:
-        return f"{label[:4]}, {_LABELS[label[:4]]}, volume {label[4:].strip() or '(no name)'}"
-    where, mark = _PC_TABLE
-    if head[where] == mark:
-        return "none; block 0 holds a PC boot record or partition table"
-    return "none"

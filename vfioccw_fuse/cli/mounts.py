@@ -91,15 +91,19 @@ def server_of(point: str) -> int | None:
     the process has ended.
     """
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
-            connection.settimeout(2)
-            connection.connect(os.readlink(os.path.join(point, "irqfd")))
-            credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-        # struct ucred begins with the pid, an int of the host.
-        pid = int.from_bytes(credentials[:4], sys.byteorder)
-        return os.pidfd_open(pid)
+        return os.pidfd_open(pid_of(point))
     except OSError:
         return None
+
+
+def pid_of(point: str) -> int:
+    """Give the process that serves the mount at *point*; OSError if that cannot be told."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
+        connection.settimeout(2)
+        connection.connect(os.readlink(os.path.join(point, "irqfd")))
+        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    # struct ucred begins with the pid, an int of the host.
+    return int.from_bytes(credentials[:4], sys.byteorder)
 
 
 def end_of(point: str) -> EndReader | None:

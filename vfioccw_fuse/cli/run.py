@@ -93,7 +93,7 @@ def run_command(
             results.append(await run_scenario(source, shelf, say, pipes))
         return results
 
-    results = _debugged(run_all, within) if debug else trio.run(run_all)
+    results = _debugged(run_all, within, as_json=as_json) if debug else trio.run(run_all)
     if not check and debug:
         return EXIT_OK
     if not check:
@@ -113,7 +113,7 @@ def run_command(
 
 
 def _debugged(
-    run_all: "Callable[[DebuggerPipes], Awaitable[list[Json]]]", within: float
+    run_all: "Callable[[DebuggerPipes], Awaitable[list[Json]]]", within: float, *, as_json: bool
 ) -> list[Json]:
     """What *run_all* gives, which runs in a thread while somebody debugs it here."""
     import trio
@@ -133,7 +133,7 @@ def _debugged(
 
     with ThreadPoolExecutor(1) as thread:
         running = thread.submit(trio.run, run)
-        converse(Link(ask, events), within)
+        converse(Link(ask, events), within, as_json=as_json)
     os.close(requests)
     return running.result()
 

@@ -42,7 +42,7 @@ def ls_command(mnt: str, as_json: bool) -> None:
     Example:
       vfioccw ls /tmp/m
     """
-    from .text import columns
+    from .text import table
 
     with asking_the_mount():
         names = sorted(name for name in os.listdir(mnt) if is_schid(name))
@@ -52,7 +52,7 @@ def ls_command(mnt: str, as_json: bool) -> None:
     if as_json:
         show_json(found)
         return
-    for line in columns([_HEADER, *map(_row, found)]):
+    for line in table([_HEADER, *map(_row, found)]):
         click.echo(line)
 
 

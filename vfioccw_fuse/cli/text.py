@@ -1,5 +1,7 @@
 """Plain text: columns and dumps. It needs nothing but Python: `vfioccw ls` starts at once."""
 
+import shutil
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -56,6 +58,22 @@ def row_within(columns: int) -> int:
 
 def _shown(text: str) -> str:
     return "".join(c if " " <= c <= "~" else "." for c in text)
+
+
+def table(rows: Sequence[Sequence[str]]) -> Iterable[str]:
+    """Give the lines of `columns`, the first row being the head, as a person can read them.
+
+    On a terminal that is too narrow each row is a block of lines, a column a line.
+    """
+    lines = list(columns(rows))
+    if not sys.stdout.isatty() or max(map(len, lines)) <= shutil.get_terminal_size().columns:
+        yield from lines
+        return
+    head, *rest = rows
+    for number, row in enumerate(rest):
+        if number:
+            yield ""
+        yield from columns(list(zip(head, row, strict=True)))
 
 
 def columns(rows: Sequence[Sequence[str]]) -> Iterable[str]:

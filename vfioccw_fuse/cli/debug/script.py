@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 import click
 
 from ...errors import UserError
+from ..asjson import json_line
 from .commands import ANSWERS, Quit, Sent, help_lines, send
 from .link import Event, Link
 from .words import Words
@@ -14,8 +15,12 @@ from .words import Words
 class Script:
     """One run of a script; what it prints depends on nothing but the programs."""
 
-    def __init__(self, link: Link, within: float) -> None:
-        """*within*: seconds to wait for a stop, an end or an answer."""
+    def __init__(self, link: Link, within: float, *, as_json: bool) -> None:
+        """*within*: seconds to wait for a stop, an end or an answer.
+
+        *as_json*: events are printed as they come, and nothing else.
+        """
+        self._as_json = as_json
         self._link = link
         self._within = within
         self._words = Words()
@@ -32,9 +37,18 @@ class Script:
         """The next event, said; None: there will be none."""
         event = next(self._events, None)
         if event is not None:
-            for line in self._words.event(event):
-                click.echo(line)
+            lines = list(self._words.event(event))
+            if self._as_json:
+                click.echo(json_line(event), nl=False)
+            else:
+                self._echo(lines)
         return event
+
+    def _echo(self, lines: Iterable[str]) -> None:
+        """Print *lines* for people."""
+        if not self._as_json:
+            for line in lines:
+                click.echo(line)
 
     def run(self, lines: Iterable[str]) -> None:
         """Do all *lines*; UserError, with the number of the line, for the first that fails."""
@@ -44,7 +58,7 @@ class Script:
             command = line.partition("#")[0].strip()
             if not command:
                 continue
-            click.echo(f"> {command}")
+            self._echo([f"> {command}"])
             try:
                 self._do(command)
             except Quit:
@@ -54,8 +68,7 @@ class Script:
 
     def _do(self, command: str) -> None:
         if command == "help":
-            for line in help_lines():
-                click.echo(line)
+            self._echo(help_lines())
             return
         if self._link.over:
             raise UserError(f"{command}: the scenario has ended")
@@ -66,8 +79,7 @@ class Script:
         if answer["event"] == "refused":
             raise UserError(answer["error"])
         if sent.show:
-            for line in self._words.show(sent.show, sent.limit):
-                click.echo(line)
+            self._echo(self._words.show(sent.show, sent.limit))
         elif answer.get("cc", 0) == 0:
             self._settle(sent, answer)
 
