@@ -7,6 +7,7 @@ slow test of `tests/qemu/test_guest_command.py` builds Linux.
 from __future__ import annotations
 
 import io
+import json
 import os
 import shutil
 import signal
@@ -139,6 +140,8 @@ def test_a_tree_is_built_with_the_driver_and_left_as_it_is(builder: Builder, tre
     assert lines[:2] == ["ccache s390x-linux-gnu-gcc", "a driver"]
     assert {"CONFIG_TINY=y", "CONFIG_VFIO_CCW=y", "CONFIG_DASD=y"} <= set(lines)
     assert sorted(tree.rglob("*")) == before
+    told = json.loads(builder.build("--source", tree, "--json").stdout)
+    assert told == {"file": str(kernel)}, "as cli/JSON.md has it"
 
 
 def test_a_copy_goes_where_it_is_wanted(builder: Builder, tree: Path) -> None:

@@ -120,10 +120,8 @@ class CommandTable(click.Group):
         except KeyboardInterrupt:
             ctx.exit(EXIT_INTERRUPTED)
         except BrokenPipeError:
-            # The reader (head, less) has what it wanted. Python flushes stdout once more.
-            null = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(null, sys.stdout.fileno())
-            os.close(null)
+            # The reader (head, less) has what it wanted.
+            _print_no_more()
             ctx.exit(EXIT_OK)
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> NoReturn:
@@ -182,6 +180,7 @@ def guarded(action: Callable[[], Any]) -> int:
     except OSError as failed:
         if failed.filename is None and _cannot_be_printed(failed):
             failed.filename = "stdout"
+            _print_no_more()
         complain(in_words(failed))
         return EXIT_FAILURE
     except Exception as unforeseen:
@@ -195,13 +194,23 @@ def guarded(action: Callable[[], Any]) -> int:
     return result if type(result) is int else EXIT_OK
 
 
+def _print_no_more() -> None:
+    """Let nothing come of what is still to be printed: Python flushes stdout once more."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)
+
+
 def _cannot_be_printed(failed: OSError) -> bool:
-    """Whether *failed* is about stdout: what could not be written is still to be."""
+    """Whether *failed* is about stdout: click could not print, or something is still to be."""
     try:
         sys.stdout.flush()
     except OSError as again:
         return again.errno == failed.errno
-    return False
+    trace = failed.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and trace.tb_frame.f_code is click.echo.__code__
 
 
 def complain(message: str) -> None:

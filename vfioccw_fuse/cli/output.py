@@ -8,6 +8,7 @@ import contextlib
 import sys
 from collections.abc import Callable, Iterable, Iterator
 
+import click
 from rich.console import Console
 from rich.table import Table
 
@@ -64,4 +65,4 @@ def show_table(table: Table) -> None:
     with out.capture() as captured:
         out.print(table)
     for line in captured.get().splitlines():
-        print(line.rstrip())
+        click.echo(line.rstrip())
