@@ -7,8 +7,29 @@ import pytest
 from lab.mounts import command
 from lab.waits import SOON
 from tests.cli.commands import complaint, run
-from vfioccw_fuse.cli.commandcodes import command_code
+from vfioccw_fuse.cli.commandcodes import codes_meant, command_code, device_type
 from vfioccw_fuse.devices.catalog import words_of
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("3390 /tmp/9336", "3390"),
+        ("fba 9336 disk.img", "9336"),
+        ("fba 3370 disk.img", "3370"),
+        ("something", ""),
+        ("", ""),
+    ],
+)
+def test_what_state_says_of_a_device_has_its_type(said, kind):
+    assert device_type(said) == kind
+
+
+def test_the_first_words_of_names_mean_all_of_them():
+    eckd = words_of("3390")
+    assert command_code("read-track", eckd) in codes_meant("read", eckd)
+    assert codes_meant("e4") == {0xE4}
+    assert codes_meant("frobnicate", eckd) == set()
 
 
 @pytest.mark.parametrize(

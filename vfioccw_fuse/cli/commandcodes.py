@@ -3,7 +3,7 @@
 import functools
 import re
 
-from ..devices.catalog import words_of
+from ..devices.catalog import TYPES, words_of
 from ..errors import shortened
 from ..regions import descriptions
 from ..regions.constants import CCW_CMD_TIC
@@ -50,6 +50,14 @@ def _names(device: DeviceWords) -> dict[str, int]:
         words.replace(",", "").replace(" ", "-"): code
         for code, words in {**descriptions.COMMANDS, **device.commands}.items()
     }
+
+
+def device_type(said: str) -> str:
+    """The type of the device that `state` says is *said*; empty if it is none that we know.
+
+    It is one of its first words: "3390 vol.ckd", "fba 9336 disk.img".
+    """
+    return next((word for word in reversed(said.split()[:2]) if word in TYPES), "")
 
 
 @functools.cache

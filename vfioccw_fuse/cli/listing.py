@@ -13,6 +13,7 @@ import click
 from ..mountinfo import mounted
 from ..regions.table import is_schid
 from .asjson import json_option, show_json
+from .commandcodes import device_type
 from .mounts import pid_of
 from .subchannels import read_state
 from .text import table
@@ -94,10 +95,10 @@ def _ask(found: dict[str, Any]) -> None:
         if failed.errno in _GONE:
             found["state"] = "its server is gone"
         return
-    kinds = {state["device"].split()[1] for state in states if " " in state.get("device", "")}
+    kinds = {device_type(state.get("device", "")) for state in states}
     found |= {
         "subchannels": len(names),
-        "devices": sorted(kinds),
+        "devices": sorted(kinds - {""}),
         "interfaces": sorted({state["interface"] for state in states if "interface" in state}),
         "state": "served",
     }

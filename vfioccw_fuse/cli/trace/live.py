@@ -15,6 +15,7 @@ from ...errors import UserError
 from ...regions.state import parse_state
 from ...regions.table import is_schid
 from .. import asking_the_mount, complain
+from ..commandcodes import device_type
 from ..follow import follow
 from .seen import Seen, reader, seen
 
@@ -105,14 +106,13 @@ class _Followed:
 
 
 def _device_of(path: str) -> str:
-    """The type of the device of a subchannel, such as 9336; `state` has "fba 9336 disk.img"."""
+    """The type of the device of a subchannel, by its `state`."""
     fd = os.open(os.path.join(path, "state"), os.O_RDONLY | os.O_CLOEXEC)
     try:
         state = parse_state(os.pread(fd, _STATE_MAX, 0).decode(errors="replace"))
     finally:
         os.close(fd)
-    words = state.get("device", "").split()
-    return words[1] if len(words) > 1 else "".join(words)
+    return device_type(state.get("device", ""))
 
 
 class Live:
