@@ -1,10 +1,15 @@
 """The command as a user runs it: bytes in, bytes out, one line of complaint."""
 
+import contextlib
+import io
 import os
 import subprocess
 
+import pytest
+
 from lab.mounts import PROJECT, MountedSystem, command
 from lab.waits import SOON
+from vfioccw_fuse.cli import main
 
 Done = subprocess.CompletedProcess[bytes]
 
@@ -21,6 +26,15 @@ def vfioccw(*args: object, data: bytes | None = None, **more) -> Done:
         env={**os.environ, "PYTHONPATH": str(PROJECT)},
         **more,
     )
+
+
+def here(*words: object) -> tuple[int, str]:
+    """Run `vfioccw words` in this process, for what is asked often: exit status and stdout."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), pytest.raises(SystemExit) as ended:
+        main(list(map(str, words)))
+    assert isinstance(ended.value.code, int)
+    return ended.value.code, out.getvalue()
 
 
 def complaint(done: Done) -> str:

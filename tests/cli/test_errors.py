@@ -1,12 +1,14 @@
 """Every error is one line, with the right exit status, never a traceback."""
 
 import errno
+import os
 import signal
 import subprocess
 
 import click
 import pytest
 
+from lab.mounts import PROJECT
 from lab.mounts import command as command_line
 from lab.processes import ASLEEP_IN_POLL, files_of, sleeps_in
 from lab.waits import SOON, until
@@ -97,6 +99,18 @@ def test_what_is_no_mount_is_one_line_with_the_remedy(tmp_path, command):
         done = vfioccw(command, path, *more)
         assert done.returncode == 1
         assert complaint(done).startswith(str(path))
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("words", [("fsm",), ("fsm", "--json"), ("--help",)])
+def test_output_that_does_not_fit_is_one_line(words, unbuffered):
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            command_line(*words), stdout=full, stderr=subprocess.PIPE, check=False, timeout=SOON,
+            env={**os.environ, "PYTHONPATH": str(PROJECT), "PYTHONUNBUFFERED": unbuffered},
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr == b"vfioccw: stdout: no space left on device; free some space\n"
 
 
 def test_a_closed_pipe_is_silent(mnt):

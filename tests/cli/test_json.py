@@ -14,7 +14,7 @@ import click
 import pytest
 
 from lab.mounts import PROJECT, Mount, command, mount_at
-from tests.cli.commands import vfioccw
+from tests.cli.commands import here, vfioccw
 from vfioccw_fuse.cli import COMMANDS
 from vfioccw_fuse.devices.eckd.track import SLOT
 
@@ -75,9 +75,9 @@ def mounted(place: Path) -> Iterator[Mount]:
 
 
 def printed(*words: object, status: int = 0) -> Any:
-    done = vfioccw(*words, "--json")
-    assert (done.returncode, done.stderr) == (status, b""), done
-    return json.loads(done.stdout)
+    returned, text = here(*words, "--json")
+    assert returned == status, (words, text)
+    return json.loads(text)
 
 
 def outputs(mnt: Mount, place: Path) -> dict[str, list[Any]]:
@@ -95,7 +95,7 @@ def outputs(mnt: Mount, place: Path) -> dict[str, list[Any]]:
         "conform": [printed("conform", "--case", "IDAW")],
     }
     (place / "torn.aws").write_bytes(bytes((80, 0, 0, 0, 0xA0, 0)) + bytes(3))
-    assert vfioccw("image", "create", "3390", place / "a.ckd", "--cylinders", 1).returncode == 0
+    assert here("image", "create", "3390", place / "a.ckd", "--cylinders", 1)[0] == 0
     volume = bytearray((place / "a.ckd").read_bytes())
     second = 512 + SLOT
     volume[second : second + 40] = b"\xff" * 40
@@ -132,7 +132,7 @@ def instructions(mnt: Mount) -> dict[str, list[Any]]:
         }
         mnt.control("fault=hang count=1", "0.0.0313")
         for name in ("hsch", "csch"):
-            assert vfioccw("ssch", sub, "--ccw", "nop", "--no-wait").returncode == 0
+            assert here("ssch", sub, "--ccw", "nop", "--no-wait")[0] == 0
             found[name] = [printed(name, sub)]
         found["xsch"] = [printed("xsch", sub, status=1)]
         found["rsch"] = [printed("rsch", sub, status=1)]
@@ -153,7 +153,7 @@ def follow(trace: subprocess.Popen[bytes], sub: Path) -> bytes:
     """Start programs until the trace shows one."""
     assert trace.stdout is not None
     while not select.select([trace.stdout], [], [], 0)[0]:
-        assert vfioccw("ssch", sub, "--ccw", "nop").returncode == 0
+        assert here("ssch", sub, "--ccw", "nop")[0] == 0
     return os.read(trace.stdout.fileno(), 0)
 
 

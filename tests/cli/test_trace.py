@@ -16,7 +16,7 @@ from lab.mounts import PROJECT, Mount, command, is_mounted, mount_at
 from lab.processes import ASLEEP_IN_POLL, files_of, sleeps_in
 from lab.terminal import Terminal
 from lab.waits import SOON, until
-from tests.cli.commands import Done, complaint, vfioccw
+from tests.cli.commands import Done, complaint, here, vfioccw
 
 FBA, TAPE = "0.0.0313", "0.0.0181"
 
@@ -68,11 +68,11 @@ def ended(process: subprocess.Popen[bytes], number: int = signal.SIGTERM) -> Don
 
 
 def sense_id(mnt: Mount, schid: str) -> None:
-    assert vfioccw("ssch", mnt.path / schid, "--ccw", "sense-id,sli,20").returncode == 0
+    assert here("ssch", mnt.path / schid, "--ccw", "sense-id,sli,20")[0] == 0
 
 
 def unit_check(mnt: Mount, schid: str) -> None:
-    assert vfioccw("ssch", mnt.path / schid, "--ccw", "nop", "--ccw", "99,sli,1").returncode == 1
+    assert here("ssch", mnt.path / schid, "--ccw", "nop", "--ccw", "99,sli,1")[0] == 1
 
 
 def whats(text: str) -> list[str]:
@@ -158,11 +158,11 @@ def events(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def chosen(kept: Path, *words: object) -> list[str]:
-    done = vfioccw("trace", kept, *words)
-    assert (done.returncode, done.stderr) == (0, b"")
+    status, text = here("trace", kept, *words)
+    assert status == 0
     return [
         " ".join(line.split()[1:4:2] if " ccw " in line else line.split()[1:3])
-        for line in done.stdout.decode().splitlines()
+        for line in text.splitlines()
         if not line.startswith("    0001")
     ]
 

@@ -9,7 +9,12 @@ import json
 
 import click
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+json_option = click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print JSON, for programs; vfioccw_fuse/cli/JSON.md has its keys.",
+)
 """The option `--json` of a command, which gets it as *as_json*."""
 
 

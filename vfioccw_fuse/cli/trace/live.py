@@ -70,19 +70,29 @@ class _Followed:
 
     def __init__(self, path: str, name: str, most: int) -> None:
         """Follow the directory *path* from now on; *name*: what it is called."""
+        self.path = path
+        self.name = name
         with asking_the_mount():
             self.fd = os.open(
                 os.path.join(path, "trace"), os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC
             )
         try:
-            os.write(self.fd, json.dumps({"data": most}).encode())
+            self._ask(most)
             self.device = _device_of(path)
         except BaseException:
             self.close()
             raise
-        self.path = path
-        self.name = name
         self._text = b""
+
+    def _ask(self, most: int) -> None:
+        try:
+            os.write(self.fd, json.dumps({"data": most}).encode())
+        except OSError as failed:
+            if failed.errno != errno.EINVAL:
+                raise
+            raise UserError(
+                f"{self.path}: its server is of an older vfioccw; unmount it and mount it again"
+            ) from None
 
     def take(self, begin: int, horizon: int) -> Iterator[Seen]:
         """What has happened: all that comes before *horizon*, and perhaps more."""
