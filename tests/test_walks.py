@@ -159,6 +159,7 @@ def reading(space: AddressSpace) -> bytes:
     return start_of(PROGRAM)
 
 
+@pytest.mark.pure
 async def test_a_start_goes_to_the_device_and_back_as_the_walks_say(visitor: Visitor) -> None:
     request = reading(visitor.space)
     io_region = await visitor.open("io_region")
@@ -176,6 +177,7 @@ async def test_a_start_goes_to_the_device_and_back_as_the_walks_say(visitor: Vis
     both.assert_walks("An interruption")
 
 
+@pytest.mark.pure
 async def test_an_option_goes_as_the_walk_says(
     storage: BuiltInStorage, nursery: trio.Nursery
 ) -> None:
@@ -191,6 +193,7 @@ async def test_an_option_goes_as_the_walk_says(
     called.assert_walks("An option")
 
 
+@pytest.mark.pure
 async def test_a_map_goes_as_the_walk_says(visitor: Visitor, nursery: trio.Nursery) -> None:
     devices = visitor.system.devices
     iommu = Iommu(devices.__getitem__, Here())

@@ -102,6 +102,9 @@ def outputs(mnt: Mount, place: Path) -> dict[str, list[Any]]:
     (place / "bad.ckd").write_bytes(volume)
     images = ("a.ckd", "disk.img", "tape.aws", "torn.aws")
     found["image info"] = [printed("image", "info", place / name) for name in images]
+    (place / "raw.img").write_bytes(bytes(1 << 16))
+    assert here("image", "convert", place / "raw.img", place / "cdl.ckd")[0] == 0
+    found["image info"].append(printed("image", "info", place / "cdl.ckd", "--vtoc"))
     found["image check"] = [
         printed("image", "check", place / name, status=int(name in ("torn.aws", "bad.ckd")))
         for name in (*images, "bad.ckd")
