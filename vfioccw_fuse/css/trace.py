@@ -25,6 +25,7 @@ DATA_MAX: Final = 1 << 16
 """Most bytes of data with a CCW."""
 NOT_PLAIN: Final = INDIRECT | c.CCW_FLAG_SKIP
 """Flags of a CCW without which its data address is where its data lies."""
+_new = tuple.__new__
 _CCW: Final = (
     '{"ns": %d, "event": "ccw", "address": %d, "code": %d, "flags": %d, "count": %d, "cda": %d,'
     ' "status": %d, "moved": %d'
@@ -116,7 +117,8 @@ class Trace:
         program = self._sch.program
         io = program.io if program is not None else None
         moved = count - io.left if io is not None and io.used else 0
-        executed = Executed(ns, address, code, flags, count, cda, status, moved)
+        # By tuple's own call, which does not sort arguments: a chain of CCWs is many of these.
+        executed = _new(Executed, (ns, address, code, flags, count, cda, status, moved, ()))
         if not self.most:
             self._tell(executed)
             return
@@ -151,7 +153,7 @@ def to_json(event: Event, most: int = DATA_MAX) -> str:
     An event of a CCW has at most *most* bytes of its data.
     """
     if isinstance(event, Executed):
-        # By a template: a chain of CCWs is many of these.
+        # By a template, for the same reason.
         line = _CCW % event[:8]
         if not event.pieces or not most:
             return f"{line}}}"

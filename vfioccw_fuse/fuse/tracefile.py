@@ -93,10 +93,9 @@ class TraceFile(File):
         self._device.sch.follow(self._trace)
 
     def _tell(self, event: Event) -> None:
-        room, data = BACKLOG, 0
-        is_ccw = type(event) is Executed
+        room, data, is_ccw = BACKLOG, 0, False
         if type(event) is Executed:
-            room = BACKLOG_CCWS
+            room, is_ccw = BACKLOG_CCWS, True
             if event.pieces:
                 data = sum(piece.length for piece in event.pieces)
         for reader in self._readers.values():
