@@ -14,7 +14,7 @@ PACKAGE = "vfioccw_fuse"
 REGIONS = f"{PACKAGE}.regions"
 OFD = f"{PACKAGE}.ofd"
 FLOORS = (
-    (REGIONS, f"{PACKAGE}.compiled"),
+    (REGIONS, f"{PACKAGE}.compiled", f"{PACKAGE}.docs"),
     (f"{PACKAGE}.children", f"{PACKAGE}.errors", f"{PACKAGE}.mountinfo", OFD, f"{PACKAGE}.strand"),
     (f"{PACKAGE}.sizes",),
     (f"{PACKAGE}.memory", f"{PACKAGE}.devices"),

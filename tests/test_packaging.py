@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from vfioccw_fuse import compiled
+from vfioccw_fuse import __version__, compiled
 
 PROJECT = Path(__file__).resolve().parents[1]
 NEIGHBOURS = Path(sys.prefix) / "neighbours"
@@ -241,7 +241,7 @@ def test_it_lives_beside_another_package_named_regions(
     assert_theirs_is_untouched(python, theirs)
 
     command = python.parent / "vfioccw"
-    assert "0.1.0" in run(command, "--version", cwd=tmp_path)
+    assert __version__ in run(command, "--version", cwd=tmp_path)
     assert "count 13" in run(command, "decode", "scsw", "00c04007000100100c00000d", cwd=tmp_path)
 
     pip("uninstall", "--yes", "vfioccw", cwd=tmp_path, python=python)

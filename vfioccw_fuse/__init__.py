@@ -9,6 +9,7 @@ The packages, from the ground up; imports run only downwards in this list:
 `vfio`      the vfio-ccw driver: finite state machine, regions, interruptions
 `fuse`      how all that looks through FUSE
 `cli`       the command `vfioccw`
+`docs`      the manual that it shows
 `compiled`  which of all these run as machine code, where that was made
 `client`    the other side: drives a subchannel through the mount, on `regions` alone
 `testing`   a pytest plugin, which uses the command, the client and guests
@@ -16,7 +17,7 @@ The packages, from the ground up; imports run only downwards in this list:
 
 from . import compiled
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 """The version of the product, as `vfioccw --version` prints it (PEP 440)."""
 
 compiled.install()

@@ -17,11 +17,13 @@ from lab.mounts import PROJECT, SCHID, MountedSystem, command
 from lab.processes import files_of
 from lab.programs import CC, CLEAR, ENDED, HALT, NOP, SENSE_ID, SLI, START, UC, orb
 from lab.terminal import Terminal
+from lab.typed import blocks, sections
 from lab.waits import SOON, until
 from tests.cli.commands import complaint, vfioccw
 from vfioccw_fuse.cli.debug.commands import NAMES
 
 ATTACHED = f"{SCHID}: programs stop at their first CCW\n"
+PAGE = PROJECT / "vfioccw_fuse" / "docs" / "debug.md"
 PROGRAM, DATA = 0x1000, 0x10000
 F8, F9, CTRL_D = "\x1b[19~", "\x1b[20~", "\x04"
 
@@ -464,12 +466,12 @@ def test_a_scenario_and_its_commands_do_not_both_come_from_stdin() -> None:
     assert "name a file" in complaint(done)
 
 
-# --- the README ---------------------------------------------------------------------------------
+# --- the page -----------------------------------------------------------------------------------
 
 
-def test_the_session_of_the_readme_typed_at_a_terminal(mnt: MountedSystem) -> None:
-    section = (PROJECT / "README.md").read_text().partition("\n### CCW by CCW\n")[2]
-    first, other, session, script = re.findall(r"(?:^    .*\n)+", section, re.M)[:4]
+def test_the_session_of_the_page_typed_at_a_terminal(mnt: MountedSystem) -> None:
+    section = sections(PAGE.read_text())["At a terminal"]
+    first, other, session = re.findall(r"(?:^    .*\n)+", section, re.M)
     [start, *attached] = _commands(first, mnt)
     with Terminal(start.split()) as terminal:
         for line in attached:
@@ -482,12 +484,24 @@ def test_the_session_of_the_readme_typed_at_a_terminal(mnt: MountedSystem) -> No
                 terminal.type(words)
         assert terminal.ended() == 0
         assert ssch.wait(SOON) == 1
-    assert "run to unit check" in script
+
+
+def test_the_script_of_the_page_typed(mnt: MountedSystem) -> None:
+    [[script]] = blocks(sections(PAGE.read_text())["By a script"])
+    given, _, attached = script.rpartition(" | ")
+    lines = subprocess.run(["bash", "-c", given], capture_output=True, check=True, text=True).stdout
+    assert attached == "vfioccw debug m/0.0.0313"
+    debugger = Debugger(mnt.subchannel)
+    words = command("ssch", mnt.subchannel, "--ccw", "sense-id,cc,sli,20", "--ccw", "99,sli,1")
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL) as ssch:
+        status, said, _ = debugger.end(*lines.splitlines())
+        assert (status, ssch.wait(SOON)) == (0, 1)
+    assert "sense 80: command reject" in said
 
 
 def _commands(block: str, mnt: MountedSystem) -> list[str]:
     """The lines of *block* as they are to be typed and as they are shown here."""
     vfioccw = " ".join(command())
     lines = (line[4:].removeprefix("$ ") for line in block.splitlines())
-    text = "\n".join(lines).replace("/tmp/m/0.0.0313", str(mnt.subchannel))
+    text = "\n".join(lines).replace("m/0.0.0313", str(mnt.subchannel))
     return re.sub("^vfioccw ", f"{vfioccw} ", text, flags=re.M).splitlines()

@@ -44,7 +44,8 @@ from vfioccw_fuse.vfio.control import (
 
 TEXT = st.text(st.characters()) | st.from_regex(r"[-+]?(0x)?[\d_.]+(us|ms|s)?")
 """Any text, surrogates too; and what looks like a number."""
-README = (Path(__file__).parents[2] / "README.md").read_text()
+PAGES = Path(__file__).parents[2] / "vfioccw_fuse" / "docs"
+TEXT_OF_PAGES = "".join((PAGES / name).read_text() for name in ("devices.md", "faults.md"))
 
 
 def declared() -> list[Option[Any]]:
@@ -55,7 +56,7 @@ def declared() -> list[Option[Any]]:
 
 def table(heading: str) -> list[str]:
     """The rows of the table below the line that begins with *heading*, without its head."""
-    rows = README[README.index(f"\n{heading}") + 1 :].splitlines()[2:]
+    rows = TEXT_OF_PAGES[TEXT_OF_PAGES.index(f"\n{heading}") + 1 :].splitlines()[2:]
     return rows[: next(at for at, row in enumerate(rows) if not row.startswith("|"))]
 
 

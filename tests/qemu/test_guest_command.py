@@ -22,6 +22,7 @@ from pathlib import Path
 import pytest
 
 from lab.mounts import PROJECT, command, vfioccw
+from lab.typed import blocks
 from tests.guest.cpio import entries
 from tests.qemu.conftest import MIB, Lab, digest, make_fba
 from vfioccw_fuse.guest.parts import Parts
@@ -133,15 +134,13 @@ def test_a_shell_on_the_terminal(lab: Lab) -> None:
         assert terminal.process.wait(60) == 0
 
 
-def blocks_of_the_readme(section: str) -> list[list[str]]:
-    """The indented blocks of a section of the README, line by line."""
-    text = (PROJECT / "README.md").read_text().partition(f"## {section}\n")[2].partition("\n## ")[0]
-    found = re.findall(r"(?:^    .*\n)+", text, re.MULTILINE)
-    return [block.replace("\n    ", "\n").strip().split("\n") for block in found]
+def blocks_of_the_page(name: str) -> list[list[str]]:
+    """The indented blocks of a page of the manual, line by line."""
+    return blocks((PROJECT / "vfioccw_fuse" / "docs" / name).read_text())
 
 
-def test_the_readme_typed_as_it_is(lab: Lab) -> None:
-    outside, inside = blocks_of_the_readme("A Linux guest on your disks")[:2]
+def test_the_page_typed_as_it_is(lab: Lab) -> None:
+    outside, inside = blocks_of_the_page("guest.md")[:2]
     *commands, guest, online = (line.partition(" #")[0].rstrip() for line in outside)
     assert guest.startswith("vfioccw guest shell ")
     place = lab.directory / "typed"
@@ -182,16 +181,16 @@ def type_literally(lines: Iterable[str], place: Path, *mounts: str) -> list[str]
 
 
 @pytest.mark.slow
-def test_the_readme_compares_a_mount_with_linux(tmp_path: Path) -> None:
-    _, block = blocks_of_the_readme("Testing the kernel's own driver")
+def test_the_page_compares_a_mount_with_linux(tmp_path: Path) -> None:
+    _, block = blocks_of_the_page("kernel.md")
     shown = type_literally([line for line in block if "--driver" not in line], tmp_path, "m")
     assert shown.count("    0 not explained") == 2
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
-def test_the_readme_builds_a_kernel_and_tests_its_driver(tmp_path: Path) -> None:
-    tests, judges = blocks_of_the_readme("Testing the kernel's own driver")
+def test_the_page_builds_a_kernel_and_tests_its_driver(tmp_path: Path) -> None:
+    tests, judges = blocks_of_the_page("kernel.md")
     shown = type_literally(tests, tmp_path, "own")
     assert re.fullmatch("[0-9a-f]{32}  /dev/dasda", shown[-2])
     assert shown[-1].split() == ["0", "devices", "vfio"]

@@ -19,7 +19,7 @@ import importlib
 import io
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 import click
@@ -79,6 +79,7 @@ COMMANDS: dict[str, Entry] = {
     "run": Entry("Without a mount", "run", "Run a scenario on the channel subsystem."),
     "fsm": Entry("Without a mount", "fsm", "Draw the state machine of a subchannel."),
     "bench": Entry("Speed", "bench", "Measure the requests of one subchannel."),
+    "help": Entry("The manual", "help", "Show a page of the manual, or list all."),
 }
 """All commands in the order and under the headings in which `--help` shows them."""
 
@@ -98,6 +99,21 @@ class CommandTable(click.Group):
         module = importlib.import_module(f"{__name__}.{entry.module}")
         command: click.Command = getattr(module, f"{cmd_name.replace('-', '_')}_command")
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that *args* begins with; UsageError names the nearest if there is none.
+
+        click looks for it among those that are imported.
+        """
+        try:
+            return super().resolve_command(ctx, args)
+        except click.NoSuchOption:
+            raise
+        except click.UsageError:
+            hint = did_you_mean(args[0], COMMANDS)
+            raise click.UsageError(f"No such command {args[0]!r}.{hint}", ctx) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands under their headings; imports nothing."""
@@ -133,6 +149,14 @@ class CommandTable(click.Group):
         extra.setdefault("prog_name", "vfioccw")
         _complete_streams()
         sys.exit(guarded(lambda: super(CommandTable, self).main(args, *rest, **extra)))
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A sentence, a blank before it, with the nearest of the *known* words; "" if none is near."""
+    import difflib
+
+    near = difflib.get_close_matches(word, known, 1)
+    return f" Did you mean {near[0]!r}?" if near else ""
 
 
 def _complete_streams() -> None:
@@ -265,7 +289,8 @@ def _say_version(ctx: click.Context, parameter: click.Parameter, wanted: bool) -
 @click.command(
     cls=CommandTable,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Each command explains itself with examples: vfioccw COMMAND --help",
+    epilog="Each command explains itself with examples: vfioccw COMMAND --help. "
+    "The manual: vfioccw help",
 )
 @click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=_say_version,
               help="Show the version, and whether it runs compiled or from source.")

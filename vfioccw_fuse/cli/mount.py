@@ -1,22 +1,14 @@
 """`vfioccw mount` and `vfioccw umount`.
 
 `mount` hands everything to `vfioccw_fuse.fuse.mount.serve`; what is here is the life of the
-process around it. In the background that is: one child, made a daemon by python-daemon (session of
-its own, working directory `/`, none of the caller's descriptors), which tells the waiting parent
-through a pipe that the mount is usable or why it will not be. Until then the child keeps the
-caller's stderr, because libfuse and fusermount3 complain there; after that it is on `/dev/null`
-and complaints go to syslog.
+process around it, with `background`.
 """
 
 import contextlib
-import json
-import logging
 import os
 import select
 import shutil
-import signal
 import subprocess
-import sys
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
@@ -26,7 +18,7 @@ from click.core import ParameterSource
 
 from .. import compiled
 from ..errors import UserError
-from . import EXIT_FAILURE, EXIT_OK, in_words
+from . import EXIT_OK
 from .mounts import Holder, end_of, holders, mounted_at, server_of
 from .sizes import SIZE
 
@@ -103,6 +95,19 @@ def _interface(_context: click.Context, _option: click.Parameter, name: str) -> 
     show_default="16MiB",
     help="Size of the built-in guest storage, at most 2GiB. Untouched storage costs nothing.",
 )
+@click.option(
+    "--allow-other",
+    is_flag=True,
+    help="Let every user do what the owner may. A user other than root needs user_allow_other in "
+    "/etc/fuse.conf.",
+)
+@click.option(
+    "--log",
+    metavar="FILE",
+    type=click.Path(dir_okay=False),
+    help="Add what the daemon has to say to FILE, too.",
+)
+@click.option("--verbose", is_flag=True, help="Say there what comes and goes, too.")
 @click.option("-f", "--foreground", is_flag=True, help="Stay in the foreground; Ctrl-C unmounts.")
 @click.pass_context
 def mount_command(
@@ -112,6 +117,9 @@ def mount_command(
     config: str | None,
     interface: "Interface",
     memory: int,
+    allow_other: bool,
+    log: str | None,
+    verbose: bool,
     foreground: bool,
 ) -> int:
     """Show devices as s390 subchannels below the directory MNT.
@@ -126,24 +134,27 @@ def mount_command(
       vfioccw mount /tmp/m --device fba@0.0.0313:a.img,readonly \\
                            --device fba@0.0.0314:b.img,delay=3s --memory 256MiB
       vfioccw mount /tmp/m --config css.toml
+      vfioccw mount /tmp/m --config css.toml --log /tmp/m.log --verbose
       vfioccw mount --device help
     """
-    from ..fuse.mount import MountOptions, serve
+    from ..fuse.mount import MountOptions
+    from .background import Log, serve_in_background, serve_in_foreground
 
     options = MountOptions(
         devices=tuple(map(_device, devices)),
         interface=interface,
         memory=memory,
+        allow_other=allow_other,
     )
     if config is not None:
         options = _on_top_of(config, options, context)
-    point = os.path.abspath(mnt)
+    # The daemon's working directory is / : paths become absolute here.
+    point, kept = os.path.abspath(mnt), Log(log and os.path.abspath(log), verbose)
     if reason := compiled.trouble():
         click.echo(f"vfioccw: runs from source, which is slower: {reason}", err=True)
     if foreground:
-        _log_to_stderr()
-        return serve(point, options, lambda: _say_ready(point))
-    return _in_background(point, options)
+        return serve_in_foreground(point, options, kept)
+    return serve_in_background(point, options, kept)
 
 
 def _device(text: str) -> "DeviceSpec":
@@ -174,114 +185,8 @@ def _on_top_of(config: str, options: "MountOptions", context: click.Context) -> 
         interface=read.interface if read.interface and default("interface") else options.interface,
         memory=read.memory if read.memory is not None and default("memory") else options.memory,
         paths=read.paths,
+        source=os.path.abspath(config),
     )
-
-
-def _say_ready(point: str) -> None:
-    """Tell who started `-f` that the mount is usable."""
-    click.echo(f"{point}: mounted; Ctrl-C ends it")
-    sys.stdout.flush()
-
-
-def _in_background(point: str, options: "MountOptions") -> int:
-    """Serve *point* in a daemon; give the exit status when it is usable or has failed."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    listen, tell = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(listen)
-        # Not back through click, whose context belongs to the parent.
-        os._exit(_daemon(point, options, tell))
-    os.close(tell)
-    os.waitpid(child, 0)  # it forks twice and is gone at once
-    with os.fdopen(listen, "rb") as pipe:
-        told = pipe.read()
-    if not told:
-        raise UserError(f"{point}: the server ended before it was ready; see vfioccw mount -f")
-    outcome = json.loads(told)
-    if outcome["error"] is not None:
-        raise UserError(outcome["error"])
-    return EXIT_OK
-
-
-def _daemon(point: str, options: "MountOptions", tell: int) -> int:
-    """Become a daemon and serve *point*; *tell* is the pipe to the waiting parent.
-
-    Gives the daemon's exit status, which nobody sees.
-    """
-    import daemon
-
-    from ..fuse.mount import serve
-
-    waiting = True
-
-    def report(error: str | None) -> None:
-        nonlocal waiting
-        waiting = False
-        try:
-            os.write(tell, json.dumps({"error": error}).encode())
-        except BrokenPipeError:
-            # The caller gave up (Ctrl-C): nobody asked for this mount any more.
-            os.kill(os.getpid(), signal.SIGTERM)
-        finally:
-            os.close(tell)
-
-    def ready() -> None:
-        null = os.open(os.devnull, os.O_RDWR)
-        os.dup2(null, 2)
-        os.close(null)
-        report(None)
-
-    try:
-        daemon.DaemonContext(
-            detach_process=True,
-            files_preserve=[tell],
-            stderr=sys.stderr,
-            signal_map={},  # the server has its own handlers
-            umask=0o022,
-        ).open()
-        _log_to_syslog()
-        status = serve(point, options, ready)
-    except UserError as failed:
-        status, words = EXIT_FAILURE, failed.message
-    except OSError as failed:
-        status, words = EXIT_FAILURE, in_words(failed)
-    except Exception as failed:
-        status, words = EXIT_FAILURE, f"{point}: {type(failed).__name__}: {failed}"
-    else:
-        words = f"{point}: the server ended before it was ready" if waiting else ""
-    if waiting:
-        report(words)
-    elif words:
-        logging.getLogger("vfioccw").error("%s", words)
-    return status
-
-
-def _log_to_syslog() -> None:
-    """Send this process's warnings and errors to syslog if there is one, and to who waits for it.
-
-    Nobody does once the mount is usable: stderr leads nowhere then.
-    """
-    from logging.handlers import SysLogHandler
-
-    root = logging.getLogger()
-    root.setLevel(logging.WARNING)
-    logging.raiseExceptions = False  # a syslog that is not there shall not be talked about
-    try:
-        handler: logging.Handler = SysLogHandler("/dev/log", SysLogHandler.LOG_DAEMON)
-        handler.setFormatter(logging.Formatter("vfioccw[%(process)d]: %(message)s"))
-    except OSError:
-        handler = logging.NullHandler()
-    root.addHandler(handler)
-    _log_to_stderr()
-
-
-def _log_to_stderr() -> None:
-    """Show this process's warnings and errors as all that the command says."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("vfioccw: %(message)s"))
-    logging.getLogger().addHandler(handler)
 
 
 @click.command(name="umount")

@@ -127,17 +127,20 @@ class FileSystem(pyfuse3.Operations):
         irqfd: str,
         memory: str,
         load: Callable[[CcwDevice, str], Awaitable[None]],
+        *,
+        everyone: bool = False,
     ) -> None:
         """*devices* is the registry of what there is, by subchannel id.
 
         *irqfd* and *memory* are what the symlinks of these names say. *load* puts a medium into a
-        device.
+        device. *everyone* may do what the owner may.
         """
         super().__init__()
         self._devices = devices
         self._blocked = blocked
         self._irqfd = os.fsencode(irqfd)
         self._memory = os.fsencode(memory)
+        self._everyone = everyone
         self._load = load
         # What somebody has looked at, and what is removed and still open somewhere.
         self._shown: dict[CcwDevice, SubchannelDirectory] = {}
@@ -215,6 +218,8 @@ class FileSystem(pyfuse3.Operations):
                 file = directory.files[inode]
                 entry.st_mode = file.mode
                 entry.st_size = file.size
+        if self._everyone:
+            entry.st_mode |= (entry.st_mode & stat.S_IRWXU) // 0o100 * 0o011
         return entry
 
     def _directory(self, inode: int) -> SubchannelDirectory:

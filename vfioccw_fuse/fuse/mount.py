@@ -8,6 +8,7 @@ user's next mount removes storage and socket (`leftovers`).
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import resource
@@ -30,7 +31,7 @@ from ..devices import durability
 from ..devices.base import Device
 from ..devices.catalog import attach
 from ..devices.options import DeviceSpec
-from ..errors import UserError, reason
+from ..errors import UserError, printable, reason
 from ..memory.backing import BuiltInStorage
 from ..memory.space import AddressSpace
 from ..mountinfo import mounted
@@ -47,6 +48,8 @@ from .irqfd import IrqfdServer
 from .leftovers import HeldDirectory
 from .threads import Job, Threads
 from .workers import Workers
+
+log = logging.getLogger(__name__)
 
 TMPFS: Final = "/dev/shm"
 """Where guest storage lies."""
@@ -77,6 +80,10 @@ class MountOptions:
     """Size of the built-in guest storage in bytes."""
     paths: Mapping[int, PathState] = field(default_factory=dict)
     """Channel paths that are not online at first: chpid to state."""
+    allow_other: bool = False
+    """Whether every user may do what the owner may (mount.fuse(8), allow_other)."""
+    source: str = "vfioccw"
+    """What the mount table names as mounted."""
 
 
 def serve(mountpoint: str, options: MountOptions, ready: Callable[[], None]) -> int:
@@ -99,7 +106,9 @@ def serve(mountpoint: str, options: MountOptions, ready: Callable[[], None]) -> 
         media.sort(key=lambda one: one[1].needs_another)
         held = stack.enter_context(contextlib.closing(HeldDirectory(_PREFIX, TMPFS)))
         directory = os.fspath(held.path)
-        storage = BuiltInStorage(directory, options.memory)
+        storage = BuiltInStorage(directory, options.memory, everyone=options.allow_other)
+        if options.allow_other:
+            os.chmod(directory, 0o711)
         mount = Mount(mountpoint, options, media, storage)
         last.callback(_bring_to_stable_storage, mount.end)
         with _cleaner(directory, mountpoint, mount.runtime_directory):
@@ -160,8 +169,9 @@ class Mount:
         )
         self._irqfd.open()
         self.fs = FileSystem(
-            self._devices, self._blocked, os.fspath(self._irqfd.path), storage.path, self._load
-        )
+            self._devices, self._blocked, os.fspath(self._irqfd.path), storage.path, self._load,
+            everyone=options.allow_other,
+        )  # fmt: skip
         """The file system."""
         self.runtime_directory = os.fspath(self._irqfd.path.parent)
         """Where the socket lies."""
@@ -171,7 +181,10 @@ class Mount:
     def init(self) -> None:
         """Mount; UserError if that fails. libfuse writes why to stderr, which is caught here."""
         options = set(pyfuse3.default_options)
-        options |= {"fsname=vfioccw", "subtype=vfioccw"}
+        source = re.sub(r"[\\,]", r"\\\g<0>", self._options.source)  # as libfuse splits options
+        options |= {f"fsname={source}", "subtype=vfioccw"}
+        if self._options.allow_other:
+            options.add("allow_other")
         with _captured_stderr() as said:
             try:
                 pyfuse3.init(self.fs, self._mountpoint, options)
@@ -190,15 +203,19 @@ class Mount:
             with contextlib.closing(self._system):
                 for chpid, state in self._options.paths.items():
                     self._system.paths.begin(chpid, state)
+                log.info("mounted at %s", self._mountpoint)
                 while self._media:
+                    spec = self._media[0][0]
                     self._system.add(*self._media[0])
                     del self._media[0]
+                    log.info("%s@%s: %s", spec.type, spec.schid, spec.path)
                 self.workers.at_end(self._end_of_session)
                 nursery.start_soon(self._blocked.run)
                 nursery.start_soon(self._irqfd.serve)
                 await nursery.start(self._obey_signals)
                 nursery.start_soon(_call, ready)
                 await self.workers.run_session()
+                log.info("unmounted")
             nursery.cancel_scope.cancel()
 
     def _space(self) -> AddressSpace:
@@ -207,6 +224,7 @@ class Mount:
 
     async def command(self, message: Mapping[str, object]) -> dict[str, object]:
         """Do what `vfioccw add`, `remove`, `load`, `unload`, `chp` ask for; UserError if wrong."""
+        log.info("asked to %s", printable(" ".join(map(str, message.values()))))
         match message:
             case {"do": "add", "device": str(text), **rest} if not rest:
                 await self._add(parse_device(text))

@@ -14,12 +14,13 @@ LARGEST = 2 << 30
 
 
 class BuiltInStorage:
-    """The file behind `memory`: mode 0600, sparse, so that untouched storage costs nothing."""
+    """The file behind `memory`: sparse, so that untouched storage costs nothing."""
 
-    def __init__(self, directory: str, size: int) -> None:
+    def __init__(self, directory: str, size: int, *, everyone: bool = False) -> None:
         """Make the file in *directory*; UserError if *size* is not 4 KiB to 2 GiB in pages.
 
-        OSError if it cannot be made there, or is there already.
+        Its mode is 0600, or 0666 for *everyone*. OSError if it cannot be made there, or is there
+        already.
         """
         if not PAGE <= size <= LARGEST or size % PAGE:
             raise UserError(
@@ -28,6 +29,8 @@ class BuiltInStorage:
         self.size = size
         self.path = os.path.join(directory, "memory")
         self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        if everyone:
+            os.fchmod(self.fd, 0o666)
         os.truncate(self.fd, size)
         self._mapping = mmap.mmap(self.fd, size, mmap.MAP_SHARED)
 

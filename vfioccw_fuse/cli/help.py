@@ -1,0 +1,51 @@
+"""`vfioccw help`: the manual in the terminal."""
+
+import shutil
+import sys
+
+import click
+from rich.console import Console
+from rich.markdown import Markdown
+
+from ..docs import TOPICS, page
+from . import did_you_mean
+from .text import columns
+
+_WIDEST = 110
+"""Columns of a page at a terminal; longer lines are hard to read."""
+
+
+@click.command(name="help")
+@click.argument("topic", required=False)
+def help_command(topic: str | None) -> None:
+    """Show the page TOPIC of the manual; without TOPIC, list all.
+
+    At a terminal it is set for reading, page by page if it is longer than the screen. Into a file or
+    a pipe it goes as it is, in Markdown.
+
+    \b
+    Examples:
+      vfioccw help
+      vfioccw help faults
+      vfioccw help regions | grep EBUSY
+    """
+    if topic is None:
+        for line in columns([(f"  {name}", entry.title) for name, entry in TOPICS.items()]):
+            click.echo(line)
+        return
+    if topic not in TOPICS:
+        hint = did_you_mean(topic, TOPICS) or " vfioccw help lists them"
+        raise click.UsageError(f"{topic}: no such topic.{hint}")
+    text = page(topic)
+    if not sys.stdout.isatty() or TOPICS[topic].path.suffix != ".md":
+        click.echo(text, nl=False)
+        return
+    size = shutil.get_terminal_size()
+    console = Console(width=min(size.columns, _WIDEST))
+    with console.capture() as captured:
+        console.print(Markdown(text))
+    shown = captured.get()
+    if shown.count("\n") >= size.lines:
+        click.echo_via_pager(shown, color=True)
+    else:
+        click.echo(shown, nl=False, color=True)
