@@ -1,7 +1,7 @@
 """The 14 rows: what one types to see each, and what must be seen.
 
-The lines are for bash, as `evidence.table` says; the page `thread` shows them. What must be seen are
-regular expressions, which the output of the lines has to match one after the other.
+The lines are for bash, as `evidence.table` says; the page `thread` shows them. What must be seen
+are regular expressions, which the output of the lines has to match one after the other.
 """
 
 from collections.abc import Mapping

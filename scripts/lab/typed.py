@@ -1,9 +1,9 @@
 """Pages that are typed as they stand: what a reader types, and what he is told that he will see.
 
-In an indented block that begins with `$`, each line that begins so is a command, lines with `>` go on
-with it, and the others are what it shows: `...` stands for anything, and what is left out between two
-lines may be anything, too. A command fails if a line that it shows begins as an error does. A fenced
-block whose first line is a comment with the name of a file is that file.
+In an indented block that begins with `$`, each line that begins so is a command, lines with `>` go
+on with it, and the others are what it shows: `...` stands for anything, and what is left out
+between two lines may be anything, too. A command fails if a line that it shows begins as an error
+does. A fenced block whose first line is a comment with the name of a file is that file.
 """
 
 import os
@@ -24,7 +24,7 @@ HEADING = re.compile(r"^##+ (.*)\n", re.MULTILINE)
 _BLOCK = re.compile(r"(?:^    .*\n)+", re.MULTILINE)
 _FENCED = re.compile(r"^```(?:\w*)\n(.*?)^```\n", re.MULTILINE | re.DOTALL)
 _NAMED = re.compile(r"# ([\w./-]+\.\w+)\n")
-_ENDED = re.compile(r"^@@(\d+)@@\n", re.MULTILINE)
+_ENDED = re.compile(r"@@(\d+)@@\n")
 _ERRORS = ("vfioccw: ", "dd: ")
 
 

@@ -20,7 +20,7 @@ _WIDEST = 110
 def help_command(topic: str | None) -> None:
     """Show the page TOPIC of the manual; without TOPIC, list all.
 
-    At a terminal it is set for reading, page by page if it is longer than the screen. Into a file or
+    At a terminal it is set for reading, by a pager if it is longer than the screen. Into a file or
     a pipe it goes as it is, in Markdown.
 
     \b

@@ -19,13 +19,13 @@ class EggInfo(egg_info):
     def run(self) -> None:
         """Do so."""
         metadata = self.distribution.metadata
-        urls = metadata.project_urls or {}
-        metadata.long_description = elsewhere(metadata.long_description, urls.get("Source"))
+        urls: dict[str, str] = getattr(metadata, "project_urls", None) or {}
+        metadata.long_description = elsewhere(metadata.long_description or "", urls.get("Source"))
         super().run()
 
 
 def elsewhere(text: str, source: str | None) -> str:
-    """*text* with absolute links: to files below *source*, an address such as `HOST/NAME/blob/main`.
+    """*text* with absolute links to the files below the address *source* of the repository.
 
     Without *source* such a link is its words alone.
     """
