@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import email
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from vfioccw_fuse import __version__, compiled
+from vfioccw_fuse.docs.packaging import elsewhere
 
 PROJECT = Path(__file__).resolve().parents[1]
 NEIGHBOURS = Path(sys.prefix) / "neighbours"
@@ -140,7 +143,7 @@ def test_the_wheel_has_regions_below_the_package(built: Built, pattern: str) -> 
 @pytest.mark.parametrize(
     "pattern",
     [
-        *("**/*.py", "**/README.md", "py.typed", "qemu/preload/*.[ch]"),
+        *("**/*.py", "**/*.md", "docs/*.service", "py.typed", "qemu/preload/*.[ch]"),
         *("guest/*.sh", "guest/*.fragment"),
         *("conform/*.c", "conform/*.sh", "conform/*.mk", "conform/*.toml", "conform/*.txt"),
         *("client/*.c", "client/*.h"),
@@ -201,6 +204,36 @@ def test_a_wheel_built_without_git_is_the_same(built: Built, tmp_path: Path) -> 
     made = shutil.ignore_patterns(".git", "build", "*.egg-info")
     shutil.copytree(built.source, tmp_path / "source", symlinks=True, ignore=made)
     assert names_in(wheel_of(tmp_path / "source", tmp_path / "wheel")) == names_in(built.wheel)
+
+
+@pytest.mark.parametrize(
+    "needed",
+    [
+        *("tests/vectors/README.md", "tests/vectors/basic.json.gz", "scripts/thread-table"),
+        *("scripts/demo", "scripts/evidence/rows.py", ".github/CHANGELOG.md", "requirements.txt"),
+    ],
+)
+def test_the_sdist_has_what_the_pages_name(built: Built, needed: str) -> None:
+    with tarfile.open(built.sdist) as archive:
+        assert [name for name in archive.getnames() if name.partition("/")[2] == needed]
+
+
+def test_what_a_package_index_shows_is_the_readme_without_links_to_files(built: Built) -> None:
+    [name] = [name for name in names_in(built.wheel) if name.endswith("/METADATA")]
+    with zipfile.ZipFile(built.wheel) as archive:
+        shown = email.message_from_bytes(archive.read(name)).get_payload()
+    assert isinstance(shown, str)
+    assert shown == elsewhere((PROJECT / "README.md").read_text(), None)
+    assert "| faults | what can go wrong" in shown
+    links = re.findall(r"\]\(([^)]*)\)", shown)
+    assert len(links) >= 4
+    assert all(link.startswith("https://") for link in links)
+
+
+def test_with_an_address_of_the_repository_the_links_are_below_it() -> None:
+    text = "[a](b/c.md), [d](https://example.com/)"
+    there = "https://example.com/n/blob/main"
+    assert elsewhere(text, f"{there}/") == f"[a]({there}/b/c.md), [d](https://example.com/)"
 
 
 def test_the_sdist_has_no_link(built: Built) -> None:
