@@ -20,6 +20,7 @@ ELSEWHERE = {
     ("devices", "In a Linux guest"): "tests/qemu/test_aliases.py",
     ("guest", ""): "tests/qemu/test_guest_command.py",
     ("kernel", ""): "tests/qemu/test_guest_command.py",
+    ("kernel", "A mount compared with Linux's own driver"): "tests/qemu/test_guest_command.py",
     ("service", ""): "tests/documents/test_service.py",
     ("service", "systemd"): "tests/documents/test_service.py",
     ("service", "fstab, and mount(8)"): "tests/documents/test_service.py",
