@@ -179,7 +179,7 @@ def test_after_a_killed_server_the_mount_point_can_be_used_again(tmp_path):
         (["mnt", "--memory", f"{'9' * 5000}T"], 2, "5000 digits; at most"),
         (["mnt", "--device", "fba@0.0.0313:disk\n.img"], 1, "control character"),
         (["mnt", "--interface", "newest"], 2, "start-only, scsw, async, full"),
-        (["mnt", "--verbose"], 2, "--verbose"),
+        (["mnt", "--quiet"], 2, "--quiet"),
         (["mnt", "mnt"], 2, "mnt"),
     ],
 )

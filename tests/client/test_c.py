@@ -13,6 +13,7 @@ import pytest
 
 from lab.mounts import PROJECT, SCHID, MountedSystem
 from lab.mounts import mount as mount_one
+from lab.typed import blocks, sections
 from lab.waits import SOON, until
 from tests.cli.commands import vfioccw
 
@@ -118,10 +119,10 @@ def test_the_example_reads_the_sense_id(mnt: MountedSystem, example: Path) -> No
     assert done.returncode == 1
 
 
-def test_the_readme_says_how_it_is_compiled(mnt: MountedSystem, tmp_path: Path) -> None:
-    text = (PROJECT / "README.md").read_text().partition("\n## A client in Python\n")[2]
-    lines = re.findall(r"^    (cd .*|gcc .*)$", text.partition("\n### ")[0], re.MULTILINE)
-    assert len(lines) == 2
+def test_the_page_says_how_it_is_compiled(mnt: MountedSystem, tmp_path: Path) -> None:
+    page = (PROJECT / "vfioccw_fuse" / "docs" / "clients.md").read_text()
+    [lines] = blocks(sections(page)["In C"])
+    assert [line.split()[0] for line in lines] == ["cd", "gcc"]
     script = "\n".join(lines).replace("/tmp/example", f"{tmp_path}/example")
     done = subprocess.run(
         ["bash", "-e", "-c", script.replace("/tmp/m/", f"{mnt.path}/")], cwd=PROJECT, text=True,

@@ -15,6 +15,7 @@ PAGES = {path.stem: path for path in [PROJECT / "README.md", *sorted(HERE.glob("
 ELSEWHERE = {
     ("README", "Install"): "tests/test_packaging.py",
     ("ci", ""): "tests/documents/test_ci_page.py",
+    ("clients", "In C"): "tests/client/test_c.py",
     ("debug", "At a terminal"): "tests/cli/test_debug.py",
     ("debug", "By a script"): "tests/cli/test_debug.py",
     ("devices", "In a Linux guest"): "tests/qemu/test_aliases.py",
@@ -27,7 +28,7 @@ ELSEWHERE = {
 }
 """Sections whose commands need a terminal, a guest or root, and the tests that type or do them."""
 COMMAND = re.compile(
-    r"(scripts/|\./)?(vfioccw|dd|echo|printf|(u)?mount(\.vfioccw)?|pip|python3?|apt-get|systemctl|ln|for"
+    r"(scripts/|\./)?(vfioccw|cd|dd|gcc|echo|printf|(u)?mount(\.vfioccw)?|pip|python3?|apt-get|systemctl|ln|for"
     r"|online|setup|demo|test|bench|interfaces|thread-table)\b"
 )
 """What a line begins with that is to be typed."""

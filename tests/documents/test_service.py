@@ -52,9 +52,9 @@ def test_the_unit_is_one_that_systemd_takes(tmp_path: Path) -> None:
 
 def test_what_the_unit_starts_says_when_it_is_ready_and_ends_at_its_signal(place: Path) -> None:
     [start] = re.findall("^ExecStart=vfioccw (.*)$", TOPICS["unit"].path.read_text(), re.M)
-    words = start.replace("$OPTIONS", "--interface=async").replace("/etc/vfioccw/%i.toml", f"{place}/lab.toml").replace(
-        "/run/vfioccw/%i", f"{place}/lab"
-    )
+    words = start.replace("$OPTIONS", "--interface=async")
+    words = words.replace("/etc/vfioccw/%i.toml", f"{place}/lab.toml")
+    words = words.replace("/run/vfioccw/%i", f"{place}/lab")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(f"\0vfioccw-test-{os.getpid()}")
         manager.settimeout(SOON)
