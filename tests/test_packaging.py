@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.typed import files
 from vfioccw_fuse import __version__, compiled
 from vfioccw_fuse.docs.packaging import elsewhere
 
@@ -282,13 +283,13 @@ def test_it_lives_beside_another_package_named_regions(
     assert_theirs_is_untouched(python, theirs)
 
 
-def test_the_pytest_plugin_of_the_wheel_runs_what_the_readme_shows(
+def test_the_pytest_plugin_of_the_wheel_runs_what_the_page_shows(
     built: Built, python: Path, tmp_path: Path
 ) -> None:
     pip("install", "--no-index", "--no-deps", built.wheel, cwd=tmp_path, python=python)
-    text = (PROJECT / "README.md").read_text().partition("\n### Tests by pytest\n")[2]
-    listing = text.partition("```python\n")[2].partition("```")[0]
-    assert len(listing.splitlines()) <= 22
+    page = (PROJECT / "vfioccw_fuse" / "docs" / "pytest.md").read_text()
+    listing = files(page)["test_disks.py"]
+    assert len(listing.splitlines()) <= 23
     (tmp_path / "test_mine.py").write_text(listing)
     for words in ([], ["-p", "no:trio"]):
         said = run(
