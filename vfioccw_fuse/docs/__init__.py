@@ -44,6 +44,7 @@ TOPICS: Final[dict[str, Topic]] = {
     "clients": Topic("with nothing but dd; in Python; in C", "docs/clients.md"),
     "regions": Topic("every region, field, value and errno", "regions/README.md"),
     "trace": Topic("what a subchannel does, line by line and as a picture", "docs/trace.md"),
+    "json": Topic("the keys of what --json prints", "cli/JSON.md"),
     "debug": Topic("channel programs CCW by CCW; without a mount", "docs/debug.md"),
     "guest": Topic("a Linux guest on your disks; your own QEMU", "docs/guest.md"),
     "kernel": Topic("testing Linux's own vfio_ccw, cio and dasd", "docs/kernel.md"),
