@@ -198,7 +198,7 @@ def test_every_command_with_the_option_has_a_section_and_says_it_the_same_way() 
         assert "json.dumps" not in path.read_text() or path.name in SPEAKING, path
 
 
-SPEAKING = {"asjson.py", "asking.py", "link.py", "live.py", "mount.py", "perfetto.py"}
+SPEAKING = {"asjson.py", "asking.py", "background.py", "link.py", "live.py", "perfetto.py"}
 """Who else makes JSON, to talk with a server or a daemon, or for Perfetto."""
 
 
