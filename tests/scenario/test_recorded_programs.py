@@ -17,7 +17,8 @@ import trio
 from trio.testing import MockClock
 
 from vfioccw_fuse.scenario.check import differences
-from vfioccw_fuse.scenario.run import Images, run_scenario
+from vfioccw_fuse.scenario.images import Images
+from vfioccw_fuse.scenario.run import run_scenario
 
 Json = dict[str, Any]
 

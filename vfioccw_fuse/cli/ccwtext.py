@@ -1,6 +1,9 @@
-"""A channel program as it is typed: `--ccw COMMAND[,FLAG]...[,COUNT][,DATA]`, once for each CCW."""
+"""A channel program as it is typed: `COMMAND[,FLAG]...[,COUNT][,DATA]`, once for each CCW.
 
-import click
+`vfioccw ssch --ccw` takes it, and the `ccws` of a scenario; a client's `Program` lays it out.
+"""
+
+from collections.abc import Sequence
 
 from ..client import Program, Step
 from ..errors import UserError, shortened
@@ -31,22 +34,34 @@ FLAGS = {
     "suspend": CCW_FLAG_SUSPEND,
     "mida": CCW_FLAG_MIDA,
 }
-"""What a flag of a CCW is called in `--ccw`."""
+"""What a flag of a CCW is called."""
 
 
-def build(built: Program, specs: tuple[str, ...], device: DeviceWords) -> list[Step]:
-    """Build the program that `--ccw` describes; UsageError for a bad description."""
+class BadCcw(UserError):
+    """A CCW that cannot be understood; its message names it."""
+
+    def __init__(self, number: int, spec: str, wrong: object) -> None:
+        """CCW *number*, from 0, was typed as *spec*, of which *wrong* is to be said."""
+        super().__init__(f"{shortened(spec)}: {wrong}")
+        self.number = number
+
+
+def build(built: Program, specs: Sequence[str], device: DeviceWords) -> list[Step]:
+    """Append the CCWs that *specs* describe to *built*, chained in this order.
+
+    BadCcw for a bad description.
+    """
     steps: list[Step] = []
     jumps: list[tuple[Step, int]] = []
-    for number, spec in enumerate(specs, 1):
+    for number, spec in enumerate(specs):
         try:
-            step, jump = _append(built, spec, device, last=number == len(specs))
+            step, jump = _append(built, spec, device, last=number + 1 == len(specs))
         except (ValueError, UserError) as wrong:
-            raise click.UsageError(f"--ccw {shortened(spec)}: {wrong}") from None
+            raise BadCcw(number, spec, wrong) from None
         steps.append(step)
         if jump is not None:
             if not 1 <= jump <= len(specs):
-                raise click.UsageError(f"--ccw {shortened(spec)}: there is no CCW #{jump}")
+                raise BadCcw(number, spec, f"there is no CCW #{jump}")
             jumps.append((step, jump))
     for step, jump in jumps:
         step.target = steps[jump - 1]

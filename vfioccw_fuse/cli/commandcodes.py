@@ -2,6 +2,7 @@
 
 import functools
 import re
+from difflib import get_close_matches
 
 from ..devices.catalog import TYPES, words_of
 from ..errors import shortened
@@ -18,15 +19,19 @@ def command_code(name: str, device: DeviceWords = EVERY_DEVICE) -> int:
     """Give the command code that *name* means for a device: hexadecimal, or a name.
 
     Names are those that `decode` shows, with `-` for blanks, and a few short ones. ValueError
-    if there is none.
+    lists them if there is none.
     """
     low = name.lower()
     code = ALIASES.get(low, _names(device).get(low))
     if code is None and _CODE.fullmatch(low):
         code = int(low, 16)
     if code is None:
+        known = sorted({*ALIASES, *_names(device)})
+        near = get_close_matches(low, known, 1)
+        meant = f", did you mean {near[0]}?" if near else ""
         raise ValueError(
             f"{shortened(name)!r} is no command code in hexadecimal and no name of a command"
+            f"{meant}; the device has {', '.join(known)}"
         )
     return code
 

@@ -5,20 +5,18 @@ is left running, for `vfioccw csch` to end.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
 
 from ..client import Program, Step, Subchannel
 from ..client.program import ALL_PATHS, Room
-from ..client.subchannel import concludes, ended_well, transferred
+from ..client.subchannel import concludes, ended_well, received
 from ..errors import UserError
 from ..regions import codec, descriptions
 from ..regions.constants import (
-    CCW_FLAG_SKIP,
     CCW_SIZE,
-    ORB_CTRL0_MASK_KEY,
     ORB_SIZE,
     SCHIB_SCSW_OFFSET,
     SCSW_DSTAT_UNIT_CHECK,
@@ -27,10 +25,11 @@ from ..regions.constants import (
     SCSW_FCTL_START_FUNC,
     SCSW_STCTL_STATUS_PEND,
 )
-from ..regions.layouts import Irb, Orb
+from ..regions.descriptions import DeviceWords
+from ..regions.layouts import Irb
 from . import EXIT_FAILURE, EXIT_OK
 from .asjson import json_option, show_json
-from .ccwtext import build
+from .ccwtext import BadCcw, build
 from .output import show_rows
 from .reports import Report, fields, reporting
 from .sizes import ADDRESS, SECONDS
@@ -161,7 +160,7 @@ def ssch_command(
                     # A room alone, without CCWs of the builder's own, is the program.
                     first: Room | Step = built.room(*_ccws(program))
                 else:
-                    steps = build(built, ccws, report.device)
+                    steps = _build(built, ccws, report.device)
                     first = steps[0]
                 built.reserve()
                 if _holds_a_program(subchannel):
@@ -170,13 +169,7 @@ def ssch_command(
                     return EXIT_FAILURE
                 _lay_out(built)
                 cpa = first.address
-            block = Orb(
-                intparm=intparm,
-                ctrl0=built.ctrl0 | (key << 12 & ORB_CTRL0_MASK_KEY),
-                lpm=lpm,
-                ctrl1=0,
-                cpa=cpa,
-            )
+            block = built.orb(intparm, lpm, key=key, cpa=cpa)
         if not _say_cc(report, sub, "ssch", sub.start(block)):
             return EXIT_FAILURE
         if no_wait:
@@ -184,7 +177,7 @@ def ssch_command(
         irb = _take_interruptions(report, sub, SCSW_FCTL_START_FUNC, timeout)
         if irb is None:
             return EXIT_FAILURE
-        for number, step, data in _received(irb, steps):
+        for number, step, data in received(irb, steps):
             report.received(number, step.data_address, data)
         # If the IRB has the sense data, its fields show it.
         check = irb.scsw_dstat & SCSW_DSTAT_UNIT_CHECK and not descriptions.sense_of(irb)
@@ -330,6 +323,14 @@ def _lay_out(built: Program) -> None:
         raise UserError(f"--ccw: {wrong}") from None
 
 
+def _build(built: Program, specs: tuple[str, ...], device: DeviceWords) -> list[Step]:
+    """Build the program that `--ccw` describes; UsageError for a bad description."""
+    try:
+        return build(built, specs, device)
+    except BadCcw as wrong:
+        raise click.UsageError(f"--ccw {wrong.message}") from None
+
+
 def _take_interruptions(
     report: Report, sub: Subchannel, function: int, timeout: float
 ) -> Irb | None:
@@ -361,22 +362,3 @@ def _taken_by_another(sub: Subchannel, function: int) -> bool:
         return False
     ctrl = sub.store().scsw_ctrl
     return not ctrl & (function | SCSW_STCTL_STATUS_PEND)
-
-
-def _received(irb: Irb, steps: list[Step]) -> Iterator[tuple[int, Step, bytes]]:
-    """Give number, CCW and bytes of every input CCW up to the one that *irb* says was the last.
-
-    A program that was built with --ccw lies in one piece: an earlier CCW was executed earlier
-    unless a TIC went back.
-    """
-    for number, step in enumerate(steps, 1):
-        if irb.scsw_cpa and step.address + CCW_SIZE > irb.scsw_cpa:
-            return
-        data = transferred(irb, step)
-        if data and _is_input(step.cmd) and not step.flags & CCW_FLAG_SKIP:
-            yield number, step, data
-
-
-def _is_input(code: int) -> bool:
-    """Whether a command moves data into storage: read, read backward, sense (PoP 15)."""
-    return code & 0x03 == 0x02 or code & 0x0F in (0x04, 0x0C)

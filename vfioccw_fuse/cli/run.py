@@ -6,14 +6,13 @@ import json
 import os
 import sys
 import zlib
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..errors import UserError, shortened
-from . import EXIT_FAILURE, EXIT_OK
+from . import EXIT_OK
 from .asjson import json_option, show_json
 from .debug import converse, within_option
 from .debug.link import Link
@@ -28,7 +27,14 @@ Json = dict[str, Any]
 LARGEST = 32 << 20
 """Most bytes of a file of scenarios, unpacked: what they become in memory is many times that."""
 _DEEPEST = 16  # levels of lists and objects: a scenario has six
-_ORDER = ("agreed", "single", "disputed", "suspect")
+
+
+def _print_schema(context: click.Context, _option: click.Parameter, wanted: bool) -> None:
+    if wanted and not context.resilient_parsing:
+        from ..scenario.schema import SCHEMA
+
+        show_json(SCHEMA)
+        context.exit()
 
 
 @click.command(name="run")
@@ -37,17 +43,27 @@ _ORDER = ("agreed", "single", "disputed", "suspect")
     "--images",
     metavar="DIR",
     type=click.Path(file_okay=False),
-    help="Where images.json and the media are; by default beside FILE, in it or in images/.",
+    help="Where images.json and the media are; by default beside FILE, or in images/ there.",
 )
 @click.option("--check", is_flag=True, help="Compare with the recorded values, print a summary.")
+@click.option("-v", "--verbose", is_flag=True, help="With --check: all that differs.")
 @click.option("--trace", is_flag=True, help="Show every step, CCW and interruption on stderr.")
 @click.option("--debug", is_flag=True, help="Execute its channel programs CCW by CCW.")
 @within_option
 @json_option
+@click.option(
+    "--schema",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_schema,
+    help="Print the JSON schema of FILE, for editors.",
+)
 def run_command(
     file: str,
     images: str | None,
     check: bool,
+    verbose: bool,
     trace: bool,
     debug: bool,
     within: float,
@@ -55,17 +71,30 @@ def run_command(
 ) -> int:
     """Run the scenario FILE (JSON or gzipped JSON, - for stdin) and print what happened.
 
-    A scenario names a device, the contents of storage and the steps of a program: ssch, hsch, csch,
-    rsch, xsch, msch, stsch, tsch, store, wait, delay. The result is the same JSON with condition
-    codes, IRBs, SCHIBs and interruptions, and what storage and medium were afterwards. A list of
-    scenarios gives a list. Every scenario has a fresh copy of its medium. With --check and --json
-    it is the summary that is JSON.
+    A scenario names a device and the steps of a program: ssch, hsch, csch, rsch, xsch, msch, stsch,
+    tsch, store, wait, delay. The result is the same JSON with condition codes, IRBs, SCHIBs and
+    interruptions, and what storage and medium were afterwards. A list of scenarios gives a list.
+
+    An ssch has an ORB (orb), or CCWs as vfioccw ssch --ccw takes them (ccws), which are laid out in
+    storage from 0x10000 on; what they have read is in the result, with the tsch that ended them.
+    The image of a device is a file beside FILE (or in DIR), or a name in images.json there. Every
+    scenario has a fresh copy of it.
+
+    With --check the results are compared with the values that FILE has recorded, as every result
+    has them. With --json it is the summary that is JSON.
 
     With --debug its programs stop as those of a mount do by vfioccw debug, and so does the scenario
     meanwhile. The result is not printed then, unless --check compares it.
 
     \b
+    A scenario:
+      {"device": {"type": "fba", "image": "disk.img"},
+       "steps": [{"op": "ssch", "ccws": ["sense-id,sli,20"]}, {"op": "wait"}, {"op": "tsch"}]}
+
+    \b
     Examples:
+      vfioccw run scenario.json
+      vfioccw run --schema >scenario.schema.json
       vfioccw run tests/vectors/tic.json.gz --check
       vfioccw run - --trace <scenario.json
       vfioccw run scenario.json --debug
@@ -73,43 +102,48 @@ def run_command(
     import trio
 
     from ..scenario.check import differences, is_recorded
-    from ..scenario.run import MALFORMED, Images, run_scenario
+    from ..scenario.images import Images
+    from ..scenario.run import run_scenario
+    from ..scenario.schema import check as check_schema
+    from ..scenario.schema import label
+    from .sceneprograms import programs_of
+    from .verdicts import show_verdicts, tell_verdicts
 
     if debug and file == "-":
         raise click.UsageError("--debug takes its commands from stdin; name a file")
     loaded = _load(file)
+    check_schema(file, loaded)
     several = isinstance(loaded, list)
     sources: list[Json] = loaded if several else [loaded]
-    if not all(isinstance(source, dict) for source in sources):
-        raise UserError(f"{file}: a scenario is a JSON object, or a list of them")
-    shelf = Images(images if images is not None else _images_beside(file))
+    labels = [label(file, source, at if several else None) for at, source in enumerate(sources)]
+    if check:
+        for source, called in zip(sources, labels, strict=True):
+            if not is_recorded(source):
+                raise UserError(
+                    f"{called}: no recorded values to compare with; run it without --check, which "
+                    "prints them"
+                )
+    shelf = Images(*([images] if images is not None else _images_beside(file)))
     say: Callable[[str], None] | None = (lambda line: click.echo(line, err=True)) if trace else None
 
     async def run_all(pipes: "DebuggerPipes | None" = None) -> list[Json]:
         results = []
-        for source in sources:
+        for source, called in zip(sources, labels, strict=True):
             if say is not None:
                 say(f"-- {source.get('name', 'scenario')}")
-            results.append(await run_scenario(source, shelf, say, pipes))
+            try:
+                results.append(await run_scenario(source, shelf, say, pipes, programs_of))
+            except UserError as wrong:
+                raise UserError(f"{called}: {wrong.message}") from None
         return results
 
     results = _debugged(run_all, within, as_json=as_json) if debug else trio.run(run_all)
-    if not check and debug:
-        return EXIT_OK
-    if not check:
+    if check:
+        checked = [(s, differences(s, done)) for s, done in zip(sources, results, strict=True)]
+        return tell_verdicts(checked) if as_json else show_verdicts(checked, verbose=verbose)
+    if not debug:
         show_json(results if several else results[0])
-        return EXIT_OK
-    checked = []
-    for source, result in zip(sources, results, strict=True):
-        name = shortened(str(source.get("name", "?")))
-        if not is_recorded(source):
-            raise UserError(f"{file}: {name} has no recorded values to compare with")
-        try:
-            checked.append((source, differences(source, result)))
-        except MALFORMED as error:
-            what = shortened(f"{type(error).__name__} {error}")
-            raise UserError(f"{file}: {name}: its recorded values are none: {what}") from None
-    return _tell(checked) if as_json else _summary(checked)
+    return EXIT_OK
 
 
 def _debugged(
@@ -172,60 +206,8 @@ def _inside(value: Any) -> "Iterable[Any]":
     return value if isinstance(value, list) else ()
 
 
-def _images_beside(file: str) -> str:
-    """The directory of media that belongs to FILE."""
+def _images_beside(file: str) -> tuple[str, str]:
+    """The directory of the `images.json` that belongs to FILE, and that of FILE itself."""
     folder = "." if file == "-" else os.path.dirname(file) or "."
     inner = os.path.join(folder, "images")
-    return inner if os.path.exists(os.path.join(inner, "images.json")) else folder
-
-
-def _outcome(checked: list[tuple[Json, list[str]]]) -> tuple[int, int]:
-    """How many failed, and how many differ whose recordings are suspect."""
-    failed = sum(1 for s, found in checked if found and s.get("confidence", "agreed") != "suspect")
-    return failed, sum(1 for s, found in checked if found) - failed
-
-
-def _tell(checked: list[tuple[Json, list[str]]]) -> int:
-    """Print everything that was compared, for programs."""
-    failed, suspects = _outcome(checked)
-    scenarios = [
-        {
-            **{key: source.get(key) for key in ("name", "group", "confidence")},
-            "differences": found,
-        }
-        for source, found in checked
-    ]
-    show_json({"scenarios": scenarios, "failed": failed, "suspects_that_differ": suspects})
-    return EXIT_FAILURE if failed else EXIT_OK
-
-
-def _summary(checked: list[tuple[Json, list[str]]]) -> int:
-    """Print passes by group and confidence, then each failure's first difference."""
-    from rich.table import Table
-
-    from .output import show_table
-
-    total: Counter[tuple[str, str]] = Counter()
-    passed: Counter[tuple[str, str]] = Counter()
-    for source, found in checked:
-        key = (str(source.get("group", "-")), str(source.get("confidence", "-")))
-        total[key] += 1
-        passed[key] += not found
-    columns = [c for c in (*_ORDER, "-") if any(key[1] == c for key in total)]
-    table = Table(box=None, pad_edge=False)
-    table.add_column("group")
-    for column in columns:
-        table.add_column(column, justify="right")
-    for group in dict.fromkeys(key[0] for key in total):
-        table.add_row(group, *(_share(passed, total, (group, column)) for column in columns))
-    show_table(table)
-    for source, found in checked:
-        if found:
-            print(f"{source.get('name', '?')} ({source.get('confidence', '-')}): {found[0]}")
-    failed, suspects = _outcome(checked)
-    print(f"{len(checked)} scenarios, {failed} failed, {suspects} suspects differ")
-    return EXIT_FAILURE if failed else EXIT_OK
-
-
-def _share(passed: "Counter[Any]", total: "Counter[Any]", key: tuple[str, str]) -> str:
-    return f"{passed[key]}/{total[key]}" if total[key] else ""
+    return inner if os.path.exists(os.path.join(inner, "images.json")) else folder, folder

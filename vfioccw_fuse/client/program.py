@@ -22,6 +22,7 @@ from ..regions.constants import (
     ORB_CTRL0_MASK_C64,
     ORB_CTRL0_MASK_FMT,
     ORB_CTRL0_MASK_I2K,
+    ORB_CTRL0_MASK_KEY,
     ORB_CTRL0_MASK_PFCH,
 )
 from ..regions.layouts import Ccw0, Ccw1, Idaw1, Idaw2, Orb
@@ -131,6 +132,8 @@ class Program:
         """The CCWs in the order in which they lie in storage."""
         self.rooms: list[Room] = []
         """The data in the order in which it lies in storage, behind the CCWs."""
+        self.view = memoryview(b"")
+        """All that it takes in storage from its first CCW on; empty before it is laid out."""
 
     def room(
         self, size: int, content: Buffer | None = None, *, alignment: int = 16, beyond: int = 0
@@ -204,6 +207,7 @@ class Program:
         """
         places, size = self._plan()
         base = self._room(size, area)
+        self.view = base.view[:size]
         for room, place in zip(self.rooms, places, strict=True):
             room.address = base.address + place
             room.view = base.view[place : place + room.size]
@@ -252,14 +256,32 @@ class Program:
             raise ValueError("the program is not laid out")
         return self.steps[0].address
 
-    def orb(self, intparm: int = 0, lpm: int = ALL_PATHS, ctrl1: int = 0) -> Orb:
-        """Give the operation-request block that starts the program at its first CCW."""
-        return Orb(intparm=intparm, ctrl0=self.ctrl0, lpm=lpm, ctrl1=ctrl1, cpa=self.cpa)
+    def orb(
+        self,
+        intparm: int = 0,
+        lpm: int = ALL_PATHS,
+        ctrl1: int = 0,
+        *,
+        key: int = 0,
+        cpa: int | None = None,
+    ) -> Orb:
+        """Give the operation-request block that starts the program, with the storage key *key*.
+
+        It begins at its first CCW, or at the address *cpa*.
+        """
+        return Orb(
+            intparm=intparm,
+            ctrl0=self.ctrl0 | (key << 12 & ORB_CTRL0_MASK_KEY),
+            lpm=lpm,
+            ctrl1=ctrl1,
+            cpa=self.cpa if cpa is None else cpa,
+        )
 
     def release(self) -> None:
         """Give the program's room back, if it reserved it itself; its views end with it."""
         for room in self.rooms:
             room.view = memoryview(b"")
+        self.view = memoryview(b"")
         if self._area is not None:
             self._area.release()
             self._area = None

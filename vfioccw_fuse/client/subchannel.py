@@ -18,7 +18,7 @@ import errno
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, Self
 
@@ -30,6 +30,7 @@ from ..regions.constants import (
     CCW_CMD_BASIC_SENSE,
     CCW_CMD_RDC,
     CCW_CMD_SENSE_ID,
+    CCW_FLAG_SKIP,
     CCW_FLAG_SLI,
     CCW_SIZE,
     IO_REGION_SIZE,
@@ -595,3 +596,22 @@ def transferred(irb: Irb, step: Step) -> bytes:
     """
     residual = irb.scsw_count if irb.scsw_cpa == step.address + CCW_SIZE else 0
     return bytes(step.view[: step.count - residual])
+
+
+def received(irb: Irb, steps: Sequence[Step]) -> Iterator[tuple[int, Step, bytes]]:
+    """Give number, CCW and bytes of every input CCW up to the one that *irb* says was the last.
+
+    A program whose *steps* lie in one piece: an earlier CCW was executed earlier unless a TIC went
+    back.
+    """
+    for number, step in enumerate(steps, 1):
+        if irb.scsw_cpa and step.address + CCW_SIZE > irb.scsw_cpa:
+            return
+        data = transferred(irb, step)
+        if data and _is_input(step.cmd) and not step.flags & CCW_FLAG_SKIP:
+            yield number, step, data
+
+
+def _is_input(code: int) -> bool:
+    """Whether a command moves data into storage: read, read backward, sense (PoP 15)."""
+    return code & 0x03 == 0x02 or code & 0x0F in (0x04, 0x0C)

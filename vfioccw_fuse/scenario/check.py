@@ -29,6 +29,11 @@ def is_recorded(scenario: Json) -> bool:
     return "memory_after" in scenario and any("cc" in step for step in scenario["steps"])
 
 
+def failed(recorded: Json) -> bool:
+    """Whether *recorded*, from which there is a difference, fails by it: a suspect one does not."""
+    return bool(recorded.get("confidence", "agreed") != "suspect")
+
+
 def differences(recorded: Json, done: Json) -> list[str]:
     """What differs, in words; empty if nothing does."""
     found = _differences(recorded, done)
@@ -93,7 +98,7 @@ def _without_intermediate(steps: list[Json]) -> list[Json]:
     kept: list[Json] = []
     for step in steps:
         if step["op"] == "tsch" and step.get("irb"):
-            ctrl = int(step["irb"][6:8], 16)
+            ctrl = bytes.fromhex(step["irb"])[3]
             if ctrl & 0x0F == ONLY_INTERMEDIATE and not ctrl & SUSPENDED:
                 if kept and kept[-1]["op"] == "wait":
                     kept.pop()
@@ -133,7 +138,7 @@ def _step(want: Json, have: Json) -> Iterable[str]:
 
 
 def _bytes(want: Json, have: Json, key: str) -> Iterable[str]:
-    """Compare one masked structure; a difference is told field by field."""
+    """Compare one masked structure; each field that differs is told."""
     if not have.get(key):
         yield f"no {key}"
         return
@@ -142,22 +147,25 @@ def _bytes(want: Json, have: Json, key: str) -> Iterable[str]:
     mask = mask.ljust(len(wanted), b"\0")
     seen = bytes(g & ~m & 0xFF | w & m for w, g, m in zip(wanted, got, mask, strict=True))
     if seen != wanted:
-        yield f"{key} {_decoded(key, wanted, seen)}"
+        fields = list(_fields(key, wanted, seen)) or [f"{seen.hex()}, recorded {wanted.hex()}"]
+        yield from (f"{key} {field}" for field in fields)
 
 
-def _decoded(key: str, wanted: bytes, got: bytes) -> str:
+def _fields(key: str, wanted: bytes, got: bytes) -> Iterable[str]:
     """The fields in which two structures differ: found value, recorded value."""
     if key == "interrupt":
-        return f"{got.hex()}, recorded {wanted.hex()}"
+        return
     describe = descriptions.describe_irb if key == "irb" else descriptions.describe_schib
-    pairs = zip(describe(got), describe(wanted), strict=False)
-    fields = [
-        f"{have.field} {have.value} ({have.meaning or 'nothing'}), "
-        f"recorded {want.value} ({want.meaning or 'nothing'})"
-        for have, want in pairs
-        if have.value != want.value
-    ]
-    return "; ".join(fields) or f"{got.hex()}, recorded {wanted.hex()}"
+    for have, want in zip(describe(got), describe(wanted), strict=False):
+        if have.value != want.value:
+            yield f"{have.field} {_beside(have, want)}, recorded {_beside(want, have)}"
+
+
+def _beside(row: descriptions.Row, other: descriptions.Row) -> str:
+    """The value of *row*, with those of its words that *other* has not."""
+    others = other.meaning.split(", ")
+    words = [word for word in row.meaning.split(", ") if word and word not in others]
+    return f"{row.value} ({', '.join(words)})" if words else row.value
 
 
 def _picture(scenario: Json, changes: Iterable[tuple[int, str]]) -> tuple[dict[int, int], ...]:
@@ -167,12 +175,11 @@ def _picture(scenario: Json, changes: Iterable[tuple[int, str]]) -> tuple[dict[i
     def put(into: dict[int, int], address: int, data: str) -> None:
         into.update(enumerate(bytes.fromhex(data), start=address))
 
-    for address, data in scenario["memory"]:
+    for address, data in scenario.get("memory", []):
         put(before, address, data)
     for step in scenario["steps"]:
-        if step["op"] == "store":
-            for address, data in step["memory"]:
-                put(before, address, data)
+        for address, data in step.get("memory", []):
+            put(before, address, data)
     after = dict(before)
     for address, data in changes:
         put(after, address, data)

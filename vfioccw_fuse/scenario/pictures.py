@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ..errors import UserError, shortened
+from .. import ofd
+from ..errors import UserError
 from ..memory.paging import PAGE
 
 Piece = tuple[int, bytes]
 """An address, and the bytes from there on."""
 
 
-def pieces_of(memory: Any, size: int) -> Iterator[Piece]:
-    """Address and bytes of each piece of *memory*; UserError if it is not in *size* bytes."""
-    for address, text in memory:
+def pieces_of(place: str, memory: list[Any], size: int) -> Iterator[Piece]:
+    """Address and bytes of each piece of *memory*.
+
+    UserError, which says *place*, for one that is not in *size* bytes.
+    """
+    for number, (address, text) in enumerate(memory):
         data = bytes.fromhex(text)
-        if type(address) is not int or not 0 <= address <= size - len(data):
+        if address > size - len(data):
             raise UserError(
-                f"memory {shortened(repr(address))}: {len(data)} bytes from there are not in "
-                f"storage of {size}"
+                f"{place}[{number}]: the {len(data)} bytes are not in storage of {size}"
             )
         yield address, data
+
+
+def take_room(fd: int, pieces: Iterable[Piece]) -> None:
+    """Keep clients who reserve room in the storage *fd* away from *pieces*, until it is closed."""
+    for address, data in pieces:
+        first = address // PAGE * PAGE
+        if data:
+            ofd.take(fd, first, -(-(address + len(data) - first) // PAGE) * PAGE)
 
 
 def picture(fd: int, there: list[Piece], stored: list[Piece]) -> dict[int, bytes]:
@@ -36,7 +47,7 @@ def picture(fd: int, there: list[Piece], stored: list[Piece]) -> dict[int, bytes
         for page in range(address // PAGE, (address + len(data)) // PAGE + 1)
     }
     for address, data in stored:
-        _overlay(pages, address, data)
+        overlay(pages, address, data)
     return pages
 
 
@@ -64,7 +75,7 @@ def changes(fd: int, before: dict[int, bytes], size: int) -> list[list[Any]]:
     return found
 
 
-def _overlay(pages: dict[int, bytes], address: int, data: bytes) -> None:
+def overlay(pages: dict[int, bytes], address: int, data: bytes) -> None:
     """Put *data* at *address* into a picture of storage made of pages."""
     done = 0
     while done < len(data):

@@ -2,23 +2,19 @@
 
 There is no client between scenario and channel: status stays pending until the scenario's own TSCH;
 what is left after its last step is taken by steps that are added. The JSON is that of the recorded
-programs (`tests/vectors/README.md`).
+programs (`tests/vectors/README.md`). Who calls it has checked it (`schema`), and gives what lays
+out the programs that are said CCW by CCW: that is a client's work.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-import os
-import shutil
-import struct
 import tempfile
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from functools import partial
-from pathlib import PurePath
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import trio
 
@@ -27,16 +23,19 @@ from ..css.executor import TrioExecutor
 from ..css.subchannel import OperandException, Subchannel
 from ..css.trace import Event, Trace
 from ..css.tracewords import words_for
-from ..devices.catalog import attach, device_class
-from ..devices.options import SENSE_ID, SYNC, DeviceSpec, SenseId, Sync, parse_medium
+from ..devices.base import Device
+from ..devices.catalog import attach
+from ..devices.options import DeviceSpec
 from ..errors import UserError, shortened
-from ..memory.backing import LARGEST, BuiltInStorage
-from ..memory.space import AddressingError, AddressSpace, StorageKeys
+from ..memory.backing import BuiltInStorage
+from ..memory.space import AddressSpace, StorageKeys
 from ..regions import codec
 from ..regions import constants as c
 from ..regions.descriptions import DeviceWords
 from .debugging import DebuggerPipes
-from .pictures import changes, picture, pieces_of
+from .images import Images
+from .pictures import Piece, changes, overlay, picture, pieces_of, take_room
+from .schema import MEMORY_SIZE
 
 Json = dict[str, Any]
 Tell = Callable[[str], None]
@@ -47,90 +46,41 @@ OPERAND_EXCEPTION: Final = 21
 WAIT: Final = 0.5
 """Most seconds of an enabled wait, which a program on a busy machine needs; where no function is in
 progress it ends at once."""
-LONGEST_DELAY: Final = 3_600_000
-"""Most milliseconds of a delay: an hour."""
 DRAINS: Final = 32
 """Most interruptions that are taken after the last step."""
 
 
-class Images:
-    """The images that scenarios name: `images.json` of a directory."""
+class Laid(Protocol):
+    """A channel program that is laid out in storage."""
 
-    def __init__(self, directory: str) -> None:
-        """UserError if *directory* has an `images.json` that cannot be read or is none."""
-        self.directory = directory
-        self._known: dict[str, Json] = {}
-        index = os.path.join(directory, "images.json")
-        if os.path.exists(index):
-            try:
-                with open(index, encoding="utf-8") as file:
-                    self._known = json.load(file)
-            except (OSError, ValueError, RecursionError) as error:
-                raise UserError(f"{index}: {error}") from None
-            known: Any = self._known
-            if not isinstance(known, dict) or not all(
-                isinstance(entry, dict) for entry in known.values()
-            ):
-                raise UserError(f"{index}: write one JSON object, an object for each image in it")
+    orb: bytes
+    """The ORB that starts it, big endian."""
+    address: int
+    """Where in storage it begins."""
+    content: memoryview
+    """All that it takes from there on: CCWs, lists of IDAWs, data."""
 
-    @contextmanager
-    def fresh(self, device: Json) -> Iterator[tuple[DeviceSpec, str | None]]:
-        """A copy of the medium of *device* for one scenario: how to attach it, and its path.
+    def received(self, irb: bytes) -> list[tuple[int, int, bytes]]:
+        """What its CCWs have read when it has ended with *irb*: number from 1, address, bytes.
 
-        A device that names no image gets an empty file; the path is None where the image is that
-        of a drive without a medium. UserError for a name that `images.json` has not, and for a
-        file that is not in its directory.
+        Nothing if *irb* does not conclude its start function.
         """
-        name = device.get("image")
-        entry = self._known.get(name, {}) if name else {}
-        if name and not entry:
-            raise UserError(
-                f"{name}: no such image in {os.path.join(self.directory, 'images.json')}"
-            )
-        words = {}
-        if "control_unit" in entry:
-            words["cu"] = entry["control_unit"]
-        if entry.get("readonly", False):
-            words["readonly"] = ""
-        with tempfile.TemporaryDirectory(prefix="vfioccw-") as scratch:
-            path = None
-            if not ("medium" in entry and entry["medium"] is None):
-                path = os.path.join(scratch, "medium")
-                if "file" in entry:
-                    source = self._file(shortened(str(name)), entry["file"])
-                    path = os.path.join(scratch, os.path.basename(source))
-                    shutil.copyfile(source, path)
-                else:
-                    with open(path, "wb"):
-                        pass
-            known = device_class(device["type"]).options
-            if SENSE_ID.word in known:
-                words[SENSE_ID.word] = SenseId.LEGACY  # as the recorded emulator's devices
-            options = known.read(words)
-            options[SYNC.word] = Sync.NEVER  # it is a copy, and gone in a moment
-            yield DeviceSpec(device["type"], "0.0.0000", path or "", options), path
 
-    def _file(self, name: str, file: Any) -> str:
-        """The absolute path of the *file* of the image *name*.
 
-        UserError unless it lies in the directory: its name is relative and has no `..`, and no
-        symbolic link leads out. An `images.json` may come from anybody.
+class Programs(Protocol):
+    """What lays out the programs of a scenario, each in room of its own."""
+
+    def lay_out(self, step: Json) -> Laid:
+        """The program that the `ccws` of *step* say, in storage.
+
+        UserError names the CCW and what is wrong with it.
         """
-        index = os.path.join(self.directory, "images.json")
-        if not isinstance(file, str):
-            raise UserError(f"{index}: {name}: file must be a string")
-        parse_medium(file)
-        directory = os.path.realpath(self.directory)
-        path = os.path.realpath(os.path.join(directory, file))
-        named = PurePath(file)
-        inside = os.path.commonpath((directory, path)) == directory != path
-        if named.is_absolute() or ".." in named.parts or not inside:
-            raise UserError(
-                f"{index}: {name}: {shortened(file)} is not in this directory; put the file there"
-            )
-        if not os.path.isfile(path):
-            raise UserError(f"{index}: {name}: {shortened(file)}: no such file")
-        return path
+
+
+Layer = Callable[[str, DeviceWords], AbstractContextManager[Programs]]
+"""Makes one for the storage in a file, and a device; programs stay in storage until it is left.
+
+Room in storage is what nobody has locked (`ofd`)."""
 
 
 def _digest(path: str | None) -> str:
@@ -163,6 +113,7 @@ class Scenario:
         soon: deque[Callable[[], None]],
         trace: Tell | None,
         debugger: Debugger | None,
+        programs: Programs | None,
     ) -> None:
         """*soon*: what the executor was asked to do after the instruction in progress.
 
@@ -176,6 +127,10 @@ class Scenario:
         self._trace = trace
         self._soon = soon
         self._debugger = debugger
+        self._programs = programs
+        self._laid: Laid | None = None
+        self.laid: list[Piece] = []
+        """The programs that were laid out, as they were then."""
         self._interruption = False
         self._news = trio.Event()
         if sch is not None:
@@ -206,10 +161,7 @@ class Scenario:
             for address, data in step["memory"]:
                 self._space.write(address, bytes.fromhex(data))
         elif operation == "delay":
-            ms = step["ms"]
-            if not 0 <= ms <= LONGEST_DELAY:
-                raise UserError(f"delay: ms is 0 to {LONGEST_DELAY}")
-            await trio.sleep(ms / 1000)
+            await trio.sleep(step["ms"] / 1000)
         elif operation == "wait":
             done["interrupt"] = await self._wait()
         elif self._sch is None:
@@ -218,8 +170,7 @@ class Scenario:
             self._instruction(self._sch, operation, step, done)
         run_soon(self._soon)
         if self._trace is not None:
-            shown = " ".join(f"{key}={value}" for key, value in done.items() if key != "op")
-            self._trace(f"{operation:6} {shown}")
+            self._trace(f"{operation:6} {_shown(done)}")
         await trio.lowlevel.checkpoint()
         return done
 
@@ -235,7 +186,8 @@ class Scenario:
         try:
             match operation:
                 case "ssch":
-                    done["cc"] = sch.ssch(codec.ORB.parse(bytes.fromhex(step["orb"])))
+                    orb = self._orb(step, done)
+                    done["cc"] = sch.ssch(codec.ORB.parse(orb))
                 case "hsch":
                     done["cc"] = sch.hsch()
                 case "csch":
@@ -253,17 +205,42 @@ class Scenario:
                     done["cc"] = cc
                     if irb:
                         done["irb"] = irb.hex()
+                        self._show_what_was_read(irb, done)
                     if cc == 0:
                         self._interruption = sch.scsw.status_pending
-                case _:
-                    raise UserError(f"step {operation}: unknown; see the README of the vectors")
         except OperandException:
             done["cc"] = None
             done["program_interrupt"] = OPERAND_EXCEPTION
 
+    def _orb(self, step: Json, done: Json) -> bytes:
+        """The ORB of an ssch: its own, or that of its CCWs, which are laid out now."""
+        if "ccws" not in step:
+            return bytes.fromhex(step["orb"])
+        if self._programs is None:
+            raise UserError("ccws: whoever runs this scenario takes an ORB alone")
+        laid = self._laid = self._programs.lay_out(step)
+        content = bytes(laid.content)
+        self.laid.append((laid.address, content))
+        done["orb"], done["memory"] = laid.orb.hex(), [[laid.address, content.hex()]]
+        return laid.orb
+
+    def _show_what_was_read(self, irb: bytes, done: Json) -> None:
+        """Put what the CCWs of the program have read into *done*, if *irb* says that it ended."""
+        found = self._laid.received(irb) if self._laid is not None else []
+        if found:
+            done["read"] = [
+                {"ccw": number, "address": address, "data": data.hex()}
+                for number, address, data in found
+            ]
+
     async def run(self) -> list[Json]:
-        """Do all steps, then take what interruptions are left."""
-        steps = [await self.step(step) for step in self._source["steps"]]
+        """Do all steps, then take what interruptions are left; UserError names the step."""
+        steps = []
+        for number, step in enumerate(self._source["steps"]):
+            try:
+                steps.append(await self.step(step))
+            except UserError as wrong:
+                raise UserError(f"steps[{number}].{wrong.message}") from None
         for _ in range(DRAINS):
             if not self._interruption:
                 break
@@ -272,45 +249,58 @@ class Scenario:
         return steps
 
 
-MALFORMED: Final = (
-    *(LookupError, TypeError, ValueError, AttributeError, OverflowError),
-    *(struct.error, AddressingError),
+_OPERANDS: Final = frozenset(
+    (
+        *("op", "orb", "mods", "memory", "ms"),
+        *("ccws", "format", "prefetch", "idaw", "lpm", "key", "intparm"),
+    )
 )
-"""What a scenario that is none, or a recording, makes happen."""
-_OPERANDS: Final = frozenset({"op", "orb", "mods", "memory", "ms", "program"})
+
+
+def _shown(done: Json) -> str:
+    """What a step did, in a line of a trace; what it put into storage is seen in its CCWs."""
+    words = []
+    for key, value in done.items():
+        if key == "ccws":
+            value = " ".join(value)
+        elif key == "read":
+            value = " ".join(f"#{one['ccw']}:{one['data']}" for one in value)
+        if key != "op" and not (key == "memory" and "ccws" in done):
+            words.append(f"{key}={value}")
+    return " ".join(words)
 
 
 async def run_scenario(
-    source: Json, images: Images, trace: Tell | None = None, pipes: DebuggerPipes | None = None
+    source: Json,
+    images: Images,
+    trace: Tell | None = None,
+    pipes: DebuggerPipes | None = None,
+    layer: Layer | None = None,
 ) -> Json:
     """Run *source*; gives it with the steps, `memory_after` and `image_after` as they came out.
 
-    Who is at the other end of *pipes* debugs it. UserError if the scenario itself is wrong;
-    whatever its programs do wrong is a result.
+    Who is at the other end of *pipes* debugs it; *layer* lays out programs that are said CCW by
+    CCW. UserError if the scenario asks for what cannot be: it names the place. Whatever its
+    programs do wrong is a result.
     """
+    with tempfile.TemporaryDirectory(prefix="vfioccw-") as scratch:
+        storage = BuiltInStorage(scratch, source.get("memory_size", MEMORY_SIZE))
+        try:
+            with images.fresh(source["device"]) as (spec, path):
+                return await _run(source, storage, spec, path, trace, pipes, layer)
+        finally:
+            storage.close()
+
+
+def _attached(spec: DeviceSpec, said: Json) -> Device:
+    """The device of a scenario, which has *said* it; UserError in the scenario's own words."""
     try:
-        device = source["device"]
-        size = source["memory_size"]
-        if type(size) is not int or not 0 < size <= LARGEST:
-            raise UserError(
-                f"memory_size {shortened(repr(size))}: a number of bytes, at most {LARGEST}"
-            )
-        with tempfile.TemporaryDirectory(prefix="vfioccw-") as scratch:
-            storage = BuiltInStorage(scratch, size)
-            try:
-                with images.fresh(device) as (spec, path):
-                    return await _run(source, storage, spec, path, trace, pipes)
-            finally:
-                storage.close()
-    except MALFORMED as error:
-        what = shortened(f"{type(error).__name__} {error}")
-        raise UserError(f"{_name(source)}: not a scenario: {what}") from error
+        return attach(spec)
     except UserError as wrong:
-        raise UserError(f"{_name(source)}: {wrong.message}") from None
-
-
-def _name(source: Json) -> str:
-    return shortened(str(source.get("name", "scenario")))
+        why = wrong.message.removeprefix(f"{spec.path}: ")
+        if "image" in said:
+            raise UserError(f"device.image: {shortened(said['image'])}: {why}") from None
+        raise UserError(f"device: image is missing: {why}") from None
 
 
 async def _run(
@@ -320,21 +310,24 @@ async def _run(
     path: str | None,
     trace: Tell | None,
     pipes: DebuggerPipes | None,
+    layer: Layer | None,
 ) -> Json:
     space = AddressSpace([storage.range()])
-    initial = list(pieces_of(source["memory"], storage.size))
+    initial = list(pieces_of("memory", source.get("memory", []), storage.size))
     stored = [
         piece
-        for step in source["steps"]
+        for number, step in enumerate(source["steps"])
         if step["op"] == "store"
-        for piece in pieces_of(step["memory"], storage.size)
+        for piece in pieces_of(f"steps[{number}].memory", step["memory"], storage.size)
     ]
     for address, data in initial:
         space.write(address, data)
+    take_room(storage.fd, [*initial, *stored])
     before = picture(storage.fd, initial, stored)
     before_image = _digest(path)
-    device = attach(spec)
-    problem: Exception | None = None
+    device = _attached(spec, source["device"])
+    problem: UserError | None = None
+    laid: list[Piece] = []
     steps: list[Json] = []
     try:
         async with trio.open_nursery() as nursery:
@@ -354,14 +347,19 @@ async def _run(
                 sch.pmcw.chars = int(bool(source["device"].get("csense")))
                 sch.enable()
                 if pipes is not None:
-                    debugger = pipes.attach(sch, _name(source))
+                    debugger = pipes.attach(sch, shortened(source.get("name", "scenario")))
                 if pipes is not None and debugger is not None:
                     nursery.start_soon(pipes.serve, debugger, partial(run_soon, soon))
             nursery.start_soon(device.service)
-            try:
-                steps = await Scenario(source, storage, sch, soon, trace, debugger).run()
-            except (*MALFORMED, UserError) as error:
-                problem = error
+            with ExitStack() as opened:
+                programs = None
+                if layer is not None:
+                    programs = opened.enter_context(layer(storage.path, device.words))
+                scenario = Scenario(source, storage, sch, soon, trace, debugger, programs)
+                try:
+                    steps, laid = await scenario.run(), scenario.laid
+                except UserError as error:
+                    problem = error
             if pipes is not None and debugger is not None:
                 pipes.detach(debugger)
             if sch is not None:
@@ -371,6 +369,8 @@ async def _run(
         device.close()
     if problem is not None:
         raise problem
+    for address, data in laid:
+        overlay(before, address, data)
     after_image = _digest(path)
     return {
         **{key: value for key, value in source.items() if key != "alt_3_13"},
