@@ -9,7 +9,6 @@ structs; indexes in the order in which Linux registers its regions (`vfio_ccw_op
 
 import enum
 import functools
-import re
 from typing import NamedTuple
 
 from . import codec
@@ -74,14 +73,6 @@ class _Row(NamedTuple):
     subtype: int
     since: Interface
     writable_since: Interface | None
-
-
-_SCHID = re.compile(r"[0-9a-f]{1,2}\.[0-3]\.[0-9a-f]{4}")
-
-
-def is_schid(name: str) -> bool:
-    """Whether *name* is a subchannel id, cssid.ssid.schno in hex: the name of its directory."""
-    return _SCHID.fullmatch(name) is not None
 
 
 _AGE = {interface: age for age, interface in enumerate(Interface)}

@@ -14,6 +14,8 @@ import sys
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from .regions.schid import whole_schid
+
 IN_MEMORY: Final = frozenset({"tmpfs", "ramfs", "devtmpfs"})
 """File systems whose files are in memory alone: none of them ever waits for a disk."""
 
@@ -93,6 +95,13 @@ def mount_at(point: str) -> Mounted:
         if mount.id == number:
             return mount
     raise LookupError(f"{point}: no mount has the number {number}")
+
+
+def whole_path(path: str) -> str:
+    """*path*, or MNT/0.0.0313 where it is MNT/0313 and nothing has that name."""
+    folder, name = os.path.split(path.rstrip("/"))
+    whole = whole_schid(name)
+    return path if whole == name or os.path.lexists(path) else os.path.join(folder, whole)
 
 
 def file_system_of(fd: int) -> str:

@@ -126,7 +126,7 @@ def test_the_command_line_comes_on_top(file: Path, tmp_path: Path) -> None:
         ('interface = "full"', 'interface = "fool"', 2, "interface", "not one of start-only"),
         ('"async"', '"asink"', 21, "device.interface", "not one of start-only"),
         ("0.0.0009", "0.0.0313", 25, "device.subchannel", "an earlier device has it"),
-        ("0.0.0009", "9", 25, "device.subchannel", "not a subchannel id"),
+        ("0.0.0009", "0.9", 25, "device.subchannel", "not a subchannel id"),
         ('"3215"', "3215", 24, "device.type", "put it in quotes"),
         ('"3215"', '"3216"', 24, "device.type", "unknown device type"),
         ('image = "-"', "", 23, "device", "image is missing"),
@@ -197,9 +197,25 @@ def test_the_line_is_found_quickly_in_a_file_of_a_thousand_devices(tmp_path: Pat
 @pytest.mark.parametrize("value", ["9" * 5000, "[" * 100_000])
 def test_what_the_parser_itself_cannot_read_is_one_line(tmp_path: Path, value: str) -> None:
     path = tmp_path / "css.toml"
-    path.write_text(f"memory = {value}\n")
-    with pytest.raises(UserError, match="a number too large or tables too deep to be read"):
+    path.write_text(f'interface = "full"\n\nmemory = {value}\n')
+    with pytest.raises(UserError, match=r":3: a number too large or tables too deep to be read"):
         read_config(str(path))
+
+
+def test_what_is_no_text_is_told_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "css.toml"
+    path.write_bytes(b'interface = "full"\n# \xff\n')
+    with pytest.raises(UserError, match=r"css\.toml:2: not a text in UTF-8"):
+        read_config(str(path))
+
+
+def test_an_image_that_cannot_be_attached_is_told_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "css.toml"
+    path.write_text('[[device]]\ntype = "fba"\nsubchannel = "0313"\nimage = "none.img"\n')
+    wrong = read_config(str(path)).placed(UserError(f"{tmp_path}/none.img: no such image"))
+    assert wrong.message == f"{path}:4: device.image: {tmp_path}/none.img: no such image"
+    other = UserError("/dev/fuse: no")
+    assert read_config(str(path)).placed(other) is other
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", 'interface = "async"'])

@@ -456,8 +456,8 @@ def test_a_scenario_that_is_halted_by_hand_goes_on(tmp_path: Path, steps: list[s
 
 def test_what_is_no_scenario_is_one_line(tmp_path: Path) -> None:
     done = debugged(tmp_path, {"name": "none", "steps": []}, "start")
-    assert (done.returncode, done.stdout) == (1, b"the scenario has ended\n")
-    assert "none: not a scenario" in complaint(done)
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert "\"none\": device is missing" in complaint(done)
 
 
 def test_a_scenario_and_its_commands_do_not_both_come_from_stdin() -> None:

@@ -57,6 +57,24 @@ def test_an_unknown_command_is_a_value_error():
         command_code("frobnicate")
 
 
+def test_a_command_that_the_device_has_not_is_one_line_with_those_that_it_has(mnt):
+    done = run(mnt, "ssch", "--ccw", "define-extend")
+    assert done.returncode == 2
+    said = complaint(done)
+    assert "no name of a command, did you mean define-extent?; the device has " in said
+    for name in ("nop", "sense-id", "read-ipl", "device-reserve"):
+        assert f" {name}," in said
+
+
+def test_the_commands_of_a_device_are_listed(mnt):
+    done = run(mnt, "ssch", "--ccw", "help")
+    assert done.returncode == 0
+    lines = done.stdout.decode().splitlines()
+    assert "63  define-extent" in lines
+    assert "64  read-device-characteristics     rdc" in lines
+    assert "starts: 0\n" in (mnt.subchannel / "state").read_text()
+
+
 def test_ssch_shows_cc_irb_and_data(mnt):
     done = run(mnt, "ssch", "--ccw", "sense-id,sli,20")
     text = done.stdout.decode()

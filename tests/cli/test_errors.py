@@ -141,6 +141,26 @@ def test_ctrl_c_of_a_waiting_command_is_130(mnt):
         assert waiting.stderr.read() == b""
 
 
+def test_ctrl_c_says_that_the_program_goes_on(mnt):
+    mnt.control("fault=hang")
+    with subprocess.Popen(
+        command_line("ssch", mnt.subchannel, "--ccw", "nop", "--timeout", "60"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as waiting:
+        assert waiting.stdout is not None
+        assert waiting.stderr is not None
+        assert waiting.stdout.readline() == "ssch: cc 0, accepted\n"
+        until(lambda: sleeps_in(ASLEEP_IN_POLL, waiting.pid), "it waits")
+        waiting.send_signal(signal.SIGINT)
+        assert waiting.wait(SOON) == 130
+        assert waiting.stderr.read() == (
+            f"vfioccw: {mnt.subchannel}: the start function goes on; "
+            "vfioccw tsch waits for it, vfioccw csch ends it\n"
+        )
+
+
 def test_the_table_of_commands_is_true():
     import importlib
 

@@ -1,5 +1,6 @@
 """``vfioccw mount`` and ``umount``: the daemon's life, and what can be wrong with a mount point."""
 
+import getpass
 import os
 import re
 import resource
@@ -116,6 +117,37 @@ def test_umount_names_working_directories_too(mnt):
         assert done.returncode == 1
         assert f"{holder.pid} (sleep, working directory)" in complaint(done)
         holder.kill()
+
+
+OTHER_USER = 65534
+
+
+def test_umount_of_another_users_mount_says_whose_it_is(mnt):
+    def be_other():
+        os.setgid(OTHER_USER)
+        os.setuid(OTHER_USER)
+
+    done = vfioccw("umount", mnt.path, preexec_fn=be_other)
+    assert done.returncode == 1
+    assert complaint(done) == (
+        f"{mnt.path}: mounted by {getpass.getuser()}; run vfioccw umount as that user, or as root"
+    )
+    assert is_mounted(mnt.path)
+
+
+def test_a_full_tmpfs_is_one_line_with_the_remedy(tmp_path):
+    image = make_image(tmp_path / "disk.img")
+    (tmp_path / "mnt").mkdir()
+    full = "mount -t tmpfs -o size=4k tmpfs /dev/shm && head -c 4096 /dev/zero >/dev/shm/full"
+    words = command("mount", tmp_path / "mnt", "--device", f"fba@0.0.0313:{image}")
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", f'{full} && exec "$@"', "sh", *words],
+        capture_output=True, timeout=SOON, check=False, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert complaint(done).startswith("/dev/shm: No space left on device: guest storage lies there")
+    assert "mount -o remount,size=" in complaint(done)
+    assert not is_mounted(tmp_path / "mnt")
 
 
 def test_umount_of_what_is_not_mounted(tmp_path):

@@ -242,9 +242,30 @@ def test_what_is_attached_has_values() -> None:
     }
 
 
-def test_a_device_in_words_comes_back_as_it_was() -> None:
-    text = "fba@0.0.0313:disk.img,readonly,delay=3s"
+@pytest.mark.parametrize(
+    "text", ["fba@0.0.0313:disk.img,readonly,delay=3s", "fba@0.0.0313:a,,b,,,readonly,delay=1,,5s"]
+)
+def test_a_device_in_words_comes_back_as_it_was(text: str) -> None:
     assert str(DeviceText.parse(text)) == text
+
+
+def test_a_comma_that_is_written_twice_belongs_to_the_path() -> None:
+    said = DeviceText.parse("fba@0.0.0313:,,a,,,,b,,,readonly")
+    assert (said.path, said.words) == (",a,,b,", {"readonly": ""})
+
+
+@pytest.mark.parametrize(
+    ("short", "schid"),
+    [("0313", "0.0.0313"), ("3F0", "0.0.03f0"), ("0.0.03F0", "0.0.03f0"), ("1.2.0000", "1.2.0000")],
+)
+def test_an_id_may_be_short(short: str, schid: str) -> None:
+    assert DeviceText.parse(f"fba@{short}:disk.img").schid == schid
+
+
+@pytest.mark.parametrize("wrong", ["", "00313", "0.313", "0.4.0313", "g", "0x313", "0.0.313"])
+def test_what_is_no_id_is_none(wrong: str) -> None:
+    with pytest.raises(UserError, match=r"not a subchannel id|TYPE@SUBCHANNEL"):
+        DeviceText.parse(f"fba@{wrong}:disk.img")
 
 
 @pytest.mark.parametrize("text", ["3s", "250ms", "100us", "1us", "0", "0.5", "3600"])

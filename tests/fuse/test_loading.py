@@ -100,6 +100,19 @@ def test_a_drive_that_was_empty_is_loaded(system: Mount, place: Path) -> None:
     assert b"here" in (place / "old.aws").read_bytes()
 
 
+def test_why_a_medium_is_not_loaded_stands_in_control(system: Mount, place: Path) -> None:
+    subchannel = system.path / TAPE
+    with Client(subchannel) as client:
+        assert client.control(f"load={place}/none.aws") == errno.EINVAL
+    refused = (subchannel / "control").read_text().splitlines()[-1]
+    assert refused.startswith(f"# refused: {place}/none.aws: no such")
+    done = vfioccw("control", subchannel, f"load={place}/none.aws")
+    assert done.returncode == 1
+    assert done.stderr.endswith(f"{refused.removeprefix('# refused: ')}\n")
+    assert vfioccw("control", subchannel, "load=two.aws", cwd=place).returncode == 0
+    assert system.state(TAPE)["medium"] == f"{place}/two.aws"
+
+
 def test_a_name_may_have_blanks_and_what_begins_a_comment(system: Mount, place: Path) -> None:
     with Client(system.path / READER) as client:
         assert card(client) == "FIRST DECK"

@@ -42,7 +42,9 @@ def test_what_is_wrong_is_named_and_nothing_has_changed(
     with pytest.raises(UserError) as wrong:
         control.write(text)
     assert wrong.value.message.startswith(said)
-    assert control.text() == before
+    assert control.text() == f"{before}# refused: {wrong.value.message}\n"
+    control.write(control.text())
+    assert control.text() == before, "it can be written back, and is no refusal any more"
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -58,11 +60,14 @@ def test_any_text_is_obeyed_or_refused_and_nothing_has_changed(
     driver: Driver, words: list[str]
 ) -> None:
     control = Control(driver.ccw)
+    control.write("")
     before = control.text()
     try:
         control.write(" ".join(words))
     except UserError:
-        assert control.text() == before
+        text, _, refused = control.text().partition("# refused: ")
+        assert text == before
+        assert refused.endswith("\n")
 
 
 def test_what_it_shows_can_be_written_back(driver: Driver) -> None:

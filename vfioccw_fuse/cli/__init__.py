@@ -69,6 +69,7 @@ COMMANDS: dict[str, Entry] = {
     "xsch": Entry("By hand", "synchronous", "Cancel a start that is pending or suspended."),
     "msch": Entry("By hand", "synchronous", "Modify the subchannel: parameter, paths, enabled."),
     "stsch": Entry("By hand", "drive", "Store the subchannel-information block."),
+    "control": Entry("By hand", "control", "Switch faults and timing, show what holds."),
     "tsch": Entry("By hand", "drive", "Wait for the next interruption and take it."),
     "read": Entry("Blocks and media", "blocks", "Copy blocks of a disk to a file."),
     "write": Entry("Blocks and media", "blocks", "Copy a file to blocks of a disk."),

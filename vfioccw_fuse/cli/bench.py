@@ -31,6 +31,7 @@ from ..regions.constants import (
 )
 from ..regions.layouts import IoRegion, Scsw
 from .asjson import json_option, show_json
+from .places import SUBCHANNEL
 from .subchannels import opened
 from .text import columns
 
@@ -51,7 +52,7 @@ class Figure(NamedTuple):
 
 
 @click.command(name="bench")
-@click.argument("subchannel", type=click.Path())
+@click.argument("subchannel", type=SUBCHANNEL)
 @click.option(
     "--rounds",
     type=click.IntRange(10, 1_000_000),

@@ -11,6 +11,7 @@ from ..client.fba import MOST_BLOCKS
 from ..errors import UserError
 from ..sizes import parse_number
 from .copying import Written, progress, size_of, source, target, whole_units, write_all
+from .places import SUBCHANNEL
 from .subchannels import opened
 from .tracks import list_records, read_record, read_tracks, write_record, write_tracks
 
@@ -70,7 +71,7 @@ def _check_use(**words: Any) -> None:
 
 
 @click.command(name="read")
-@click.argument("subchannel", type=click.Path())
+@click.argument("subchannel", type=SUBCHANNEL)
 @_where
 @click.option("--list", "listed", is_flag=True, help="Show which records the track has.")
 @click.option(
@@ -139,7 +140,7 @@ def read_command(
 
 
 @click.command(name="write")
-@click.argument("subchannel", type=click.Path())
+@click.argument("subchannel", type=SUBCHANNEL)
 @_where
 @click.option(
     "--count", type=click.IntRange(0), help="At most so many.  [default: all of the input]"

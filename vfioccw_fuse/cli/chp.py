@@ -8,6 +8,7 @@ import click
 from ..errors import UserError
 from .asjson import json_option, show_json
 from .asking import ask
+from .places import SUBCHANNEL
 
 
 @click.group(name="chp")
@@ -118,7 +119,7 @@ def add_command(mnt: str, spec: str) -> None:
 
 
 @click.command(name="remove")
-@click.argument("subchannel", type=click.Path())
+@click.argument("subchannel", type=SUBCHANNEL)
 def remove_command(subchannel: str) -> None:
     """Take SUBCHANNEL (MNT/0.0.0313) away while the mount is in use.
 
@@ -133,7 +134,7 @@ def remove_command(subchannel: str) -> None:
 
 
 @click.command(name="load")
-@click.argument("subchannel", type=click.Path())
+@click.argument("subchannel", type=SUBCHANNEL)
 @click.argument("file", type=click.Path())
 def load_command(subchannel: str, file: str) -> None:
     """Put FILE into the device at SUBCHANNEL (MNT/0.0.0181): a tape, cards, paper.
@@ -149,7 +150,7 @@ def load_command(subchannel: str, file: str) -> None:
 
 
 @click.command(name="unload")
-@click.argument("subchannel", type=click.Path())
+@click.argument("subchannel", type=SUBCHANNEL)
 def unload_command(subchannel: str) -> None:
     """Take the medium out of the device at SUBCHANNEL (MNT/0.0.0181).
 

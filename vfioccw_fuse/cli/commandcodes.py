@@ -48,11 +48,18 @@ def codes_meant(name: str, device: DeviceWords = EVERY_DEVICE) -> frozenset[int]
         return frozenset(c for known, c in _names(device).items() if known.startswith(first))
 
 
+def commands_of(device: DeviceWords) -> list[tuple[int, str, str]]:
+    """Code, name and short name (or "") of the commands that a device has, by code."""
+    names = _names(device)
+    short = {code: name for name, code in ALIASES.items() if name not in names}
+    return sorted((code, name, short.get(code, "")) for name, code in names.items())
+
+
 @functools.cache
 def _names(device: DeviceWords) -> dict[str, int]:
     """Names of commands as they are typed, and their codes."""
     return {
-        words.replace(",", "").replace(" ", "-"): code
+        words.replace(",", "").replace(" ", "-").lower(): code
         for code, words in {**descriptions.COMMANDS, **device.commands}.items()
     }
 

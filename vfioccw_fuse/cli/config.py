@@ -54,6 +54,8 @@ _INTEGERS: Final = 1 << 63
 class Config:
     """What a configuration file says; None where it says nothing."""
 
+    path: str = ""
+    """The file, absolute."""
     interface: Interface | None = None
     """The interface of devices that name none."""
     memory: int | None = None
@@ -62,6 +64,15 @@ class Config:
     """The devices in the order of the file; their images are absolute."""
     paths: dict[int, PathState] = field(default_factory=dict)
     """How channel paths are at first, by chpid; the others are online."""
+    places: dict[str, str] = field(default_factory=dict)
+    """Where in the file an image is named, `FILE:LINE: device.image`, by its path."""
+
+    def placed(self, wrong: UserError) -> UserError:
+        """*wrong*, with its place in the file if it is about an image that is named there."""
+        for path, place in self.places.items():
+            if wrong.message.startswith(f"{path}: "):
+                return UserError(f"{place}: {wrong.message}")
+        return wrong
 
 
 class _File:
@@ -73,8 +84,12 @@ class _File:
 
     def fail(self, key: Key, what: str) -> NoReturn:
         """UserError: *what* is wrong at *key*."""
+        raise UserError(f"{self.place_of(key)}: {what}")
+
+    def place_of(self, key: Key) -> str:
+        """Where *key* is: `FILE:LINE: KEY`."""
         named = ".".join(str(step) for step in key if isinstance(step, str))
-        raise UserError(f"{self._path}:{self.line_of(key)}: {named}: {what}")
+        return f"{self._path}:{self.line_of(key)}: {named}"
 
     def checked(self, key: Key, check: Callable[[], Any]) -> Any:
         """What *check* gives; its UserError gets the line of *key*."""
@@ -117,10 +132,11 @@ def _has(table: Any, key: Key) -> bool:
 def read_config(path: str) -> Config:
     """Read the configuration file *path*; UserError in one line for all that is wrong with it."""
     try:
-        with open(path, encoding="utf-8") as opened:
-            text = opened.read()
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: not a text in UTF-8") from None
+        with open(path, "rb") as opened:
+            text = opened.read().decode()
+    except UnicodeDecodeError as wrong:
+        number = wrong.object[: wrong.start].count(b"\n") + 1
+        raise UserError(f"{path}:{number}: not a text in UTF-8") from None
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as wrong:
@@ -131,7 +147,9 @@ def read_config(path: str) -> Config:
         raise UserError(f"{path}:{line}: {words[:1].lower()}{words[1:]}") from None
     except (ValueError, RecursionError):
         # int() of thousands of digits, or arrays in arrays: tomllib says no more of them.
-        raise UserError(f"{path}: has a number too large or tables too deep to be read") from None
+        raise UserError(
+            f"{path}:{_unreadable(text)}: a number too large or tables too deep to be read"
+        ) from None
     file = _File(path, text)
     _bounded(file, table)
     _known(file, (), table, _TOP)
@@ -144,7 +162,28 @@ def read_config(path: str) -> Config:
         memory = size if type(size) is int else _memory(file, size)
     directory = os.path.dirname(os.path.abspath(path))
     devices = tuple(_devices(file, table.get("device", []), directory))
-    return Config(interface, memory, devices, _paths(file, table.get("chpid", {}), devices))
+    paths = _paths(file, table.get("chpid", {}), devices)
+    places = {
+        spec.path: file.place_of(("device", number, "image")) for number, spec in enumerate(devices)
+    }
+    return Config(os.path.abspath(path), interface, memory, devices, paths, places)
+
+
+def _unreadable(text: str) -> int:
+    """The number of the line at which tomllib gives *text* up, though it is TOML."""
+    lines = text.splitlines(keepends=True)
+    low, high = 1, len(lines)
+    while low < high:
+        middle = (low + high) // 2
+        try:
+            tomllib.loads("".join(lines[:middle]))
+        except tomllib.TOMLDecodeError:  # it ends within a value
+            low = middle + 1
+        except (ValueError, RecursionError):
+            high = middle
+        else:
+            low = middle + 1
+    return low
 
 
 def _memory(file: _File, size: Any) -> int:

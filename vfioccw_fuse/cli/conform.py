@@ -7,6 +7,7 @@ import click
 
 from . import EXIT_FAILURE, EXIT_OK
 from .asjson import json_option, show_json
+from .places import SUBCHANNEL
 from .signals import end_on_signals
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command(name="conform")
-@click.argument("subchannel", metavar="[MNT/0.0.0313]", required=False, type=click.Path())
+@click.argument("subchannel", metavar="[MNT/0.0.0313]", required=False, type=SUBCHANNEL)
 @click.option(
     "--driver",
     is_flag=True,

@@ -15,6 +15,7 @@ _IN = "  "
 def device_help() -> Iterator[str]:
     """Give the lines of the list; imports every device."""
     yield "--device TYPE@SUBCHANNEL:IMAGE[,OPTION]..., such as fba@0.0.0313:disk.img,readonly"
+    yield "SUBCHANNEL may be short, 0313 for 0.0.0313; a comma in IMAGE or OPTION is written twice"
     rows = [("TYPE", "what", "image")]
     for name in TYPES:
         kind = device_class(name)

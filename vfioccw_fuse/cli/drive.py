@@ -4,8 +4,9 @@ These show what a client sees and do nothing behind its back: a channel program 
 is left running, for `vfioccw csch` to end.
 """
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import click
@@ -27,10 +28,12 @@ from ..regions.constants import (
 )
 from ..regions.descriptions import DeviceWords
 from ..regions.layouts import Irb
-from . import EXIT_FAILURE, EXIT_OK
+from . import EXIT_FAILURE, EXIT_OK, complain
 from .asjson import json_option, show_json
 from .ccwtext import BadCcw, build
+from .commandcodes import commands_of
 from .output import show_rows
+from .places import SUBCHANNEL
 from .reports import Report, fields, reporting
 from .sizes import ADDRESS, SECONDS
 from .subchannels import opened, read_state
@@ -60,13 +63,14 @@ def _common(command: "Decorated") -> "Decorated":
 
 
 @click.command(name="ssch")
-@click.argument("subchannel", type=click.Path())
+@click.argument("subchannel", type=SUBCHANNEL)
 @click.option(
     "--ccw",
     "ccws",
     multiple=True,
     metavar="COMMAND[,FLAG]...[,COUNT][,DATA]",
-    help="A CCW; give it once for each, they are chained in this order.",
+    help="A CCW; give it once for each, they are chained in this order. `--ccw help` lists the "
+    "commands of the device.",
 )
 @click.option("--program", metavar="HEX", help="The CCWs as they are in storage, 8 bytes each.")
 @click.option("--cpa", type=ADDRESS, help="A program that is in storage already, by its address.")
@@ -151,6 +155,10 @@ def ssch_command(
         reporting(subchannel, as_json=as_json) as report,
         Program(sub.storage, fmt=fmt, prefetch=prefetch, idaw=idaw) as built,
     ):
+        if "help" in ccws:
+            commands = commands_of(report.device)
+            report.commands([(code, [n for n in names if n]) for code, *names in commands])
+            return EXIT_OK
         steps: list[Step] = []
         if orb is not None:
             block = codec.ORB.parse(_hex(orb, "--orb", ORB_SIZE))
@@ -174,7 +182,8 @@ def ssch_command(
             return EXIT_FAILURE
         if no_wait:
             return EXIT_OK
-        irb = _take_interruptions(report, sub, SCSW_FCTL_START_FUNC, timeout)
+        with _saying_what_goes_on(sub, "start function"):
+            irb = _take_interruptions(report, sub, SCSW_FCTL_START_FUNC, timeout)
         if irb is None:
             return EXIT_FAILURE
         for number, step, data in received(irb, steps):
@@ -187,7 +196,7 @@ def ssch_command(
 
 
 @click.command(name="hsch")
-@click.argument("subchannel", type=click.Path())
+@click.argument("subchannel", type=SUBCHANNEL)
 @_common
 def hsch_command(subchannel: str, no_wait: bool, timeout: float, as_json: bool) -> int:
     """HALT SUBCHANNEL: halt what runs on SUBCHANNEL (MNT/0.0.0313).
@@ -205,7 +214,7 @@ def hsch_command(subchannel: str, no_wait: bool, timeout: float, as_json: bool) 
 
 
 @click.command(name="csch")
-@click.argument("subchannel", type=click.Path())
+@click.argument("subchannel", type=SUBCHANNEL)
 @_common
 def csch_command(subchannel: str, no_wait: bool, timeout: float, as_json: bool) -> int:
     """CLEAR SUBCHANNEL: end all that goes on at SUBCHANNEL (MNT/0.0.0313).
@@ -223,7 +232,7 @@ def csch_command(subchannel: str, no_wait: bool, timeout: float, as_json: bool) 
 
 
 @click.command(name="stsch")
-@click.argument("subchannel", type=click.Path())
+@click.argument("subchannel", type=SUBCHANNEL)
 @json_option
 def stsch_command(subchannel: str, as_json: bool) -> int:
     """STORE SUBCHANNEL: show the SCHIB of SUBCHANNEL (MNT/0.0.0313) in words.
@@ -243,7 +252,7 @@ def stsch_command(subchannel: str, as_json: bool) -> int:
 
 
 @click.command(name="tsch")
-@click.argument("subchannel", type=click.Path())
+@click.argument("subchannel", type=SUBCHANNEL)
 @click.option(
     "--timeout",
     type=SECONDS,
@@ -273,7 +282,9 @@ def _ending(
     """Tell how a halt or clear that was accepted went on; give the exit status."""
     if no_wait:
         return EXIT_OK
-    irb = _take_interruptions(report, sub, function, timeout)
+    name = "clear function" if function == SCSW_FCTL_CLEAR_FUNC else "halt function"
+    with _saying_what_goes_on(sub, name):
+        irb = _take_interruptions(report, sub, function, timeout)
     return EXIT_OK if irb is not None else EXIT_FAILURE
 
 
@@ -354,6 +365,21 @@ def _take_interruptions(
         elif _taken_by_another(sub, function):
             report.taken()
             return None
+
+
+@contextlib.contextmanager
+def _saying_what_goes_on(sub: Subchannel, function: str) -> Iterator[None]:
+    """At Ctrl-C say that *function* goes on, or that its interruption is left, if that is so."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        ctrl = sub.store().scsw_ctrl if sub.has("schib_region") else _FUNCTIONS
+        if ctrl & SCSW_STCTL_STATUS_PEND:
+            complain(f"{sub.path}: the {function} has ended; vfioccw tsch takes its interruption")
+        elif ctrl & _FUNCTIONS:
+            what = f"{sub.path}: the {function} goes on"
+            complain(f"{what}; vfioccw tsch waits for it, vfioccw csch ends it")
+        raise
 
 
 def _taken_by_another(sub: Subchannel, function: int) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, Final
 import click
 
 from ..mountinfo import mounted
-from ..regions.table import is_schid
+from ..regions.schid import is_schid
 from .asjson import json_option, show_json
 from .commandcodes import device_type
 from .mounts import pid_of

@@ -6,6 +6,7 @@ process around it, with `background`.
 
 import contextlib
 import os
+import pwd
 import select
 import shutil
 import subprocess
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
     from ..devices.options import DeviceSpec
     from ..fuse.ending import EndReader
     from ..fuse.mount import MountOptions
+    from ..mountinfo import Mounted
     from ..regions.table import Interface
+    from .config import Config
 
 DEFAULT_MEMORY = 16 << 20
 """Bytes of the built-in guest storage unless `--memory` says otherwise."""
@@ -70,8 +73,8 @@ def _interface(_context: click.Context, _option: click.Parameter, name: str) -> 
     multiple=True,
     is_eager=True,
     callback=_devices,
-    help="A device, TYPE@SUBCHANNEL:IMAGE[,OPTION]...; may be given many times. `--device help` "
-    "lists types and options.",
+    help="A device, TYPE@SUBCHANNEL:IMAGE[,OPTION]...; may be given many times. A comma in a path "
+    "is written twice. `--device help` lists types and options.",
 )
 @click.option(
     "--config",
@@ -139,6 +142,7 @@ def mount_command(
     """
     from ..fuse.mount import MountOptions
     from .background import Log, serve_in_background, serve_in_foreground
+    from .config import Config, read_config
 
     options = MountOptions(
         devices=tuple(map(_device, devices)),
@@ -146,15 +150,20 @@ def mount_command(
         memory=memory,
         allow_other=allow_other,
     )
+    read = Config()
     if config is not None:
-        options = _on_top_of(config, options, context)
+        read = read_config(config)
+        options = _on_top_of(read, options, context)
     # The daemon's working directory is / : paths become absolute here.
     point, kept = os.path.abspath(mnt), Log(log and os.path.abspath(log), verbose)
     if reason := compiled.trouble():
         click.echo(f"vfioccw: runs from source, which is slower: {reason}", err=True)
-    if foreground:
-        return serve_in_foreground(point, options, kept)
-    return serve_in_background(point, options, kept)
+    try:
+        if foreground:
+            return serve_in_foreground(point, options, kept)
+        return serve_in_background(point, options, kept)
+    except UserError as wrong:
+        raise read.placed(wrong) from None
 
 
 def _device(text: str) -> "DeviceSpec":
@@ -170,11 +179,8 @@ def _device(text: str) -> "DeviceSpec":
     return replace(spec, path=absolute(spec.path))
 
 
-def _on_top_of(config: str, options: "MountOptions", context: click.Context) -> "MountOptions":
-    """What the file *config* says, and on top of it what the command line says in *options*."""
-    from .config import read_config
-
-    read = read_config(config)
+def _on_top_of(read: "Config", options: "MountOptions", context: click.Context) -> "MountOptions":
+    """What the configuration file says, and on top of it the command line, in *options*."""
 
     def default(name: str) -> bool:
         return context.get_parameter_source(name) is ParameterSource.DEFAULT
@@ -185,7 +191,7 @@ def _on_top_of(config: str, options: "MountOptions", context: click.Context) -> 
         interface=read.interface if read.interface and default("interface") else options.interface,
         memory=read.memory if read.memory is not None and default("memory") else options.memory,
         paths=read.paths,
-        source=os.path.abspath(config),
+        source=read.path,
     )
 
 
@@ -209,6 +215,7 @@ def umount_command(mnt: str) -> int:
         raise UserError(f"{mnt}: not mounted")
     if not mounted.fstype.startswith("fuse"):
         raise UserError(f"{mnt}: this is a mounted {mounted.fstype}, not a mount of vfioccw")
+    _need_owner(mounted)
     with contextlib.ExitStack() as opened:
         server, end = server_of(mounted.point), end_of(mounted.point)
         if server is not None:
@@ -224,6 +231,21 @@ def umount_command(mnt: str) -> int:
             f"{told.failed or 'the daemon was killed'}; check it"
         )
     return EXIT_OK
+
+
+def _need_owner(mount: "Mounted") -> None:
+    """UserError unless this user may end *mount*: fusermount3 would say that it is not there."""
+    owner = next((o for o in mount.options.split(",") if o.startswith("user_id=")), "")
+    uid = owner.removeprefix("user_id=")
+    if not uid or os.geteuid() in (0, int(uid)):
+        return
+    try:
+        name = pwd.getpwuid(int(uid)).pw_name
+    except KeyError:
+        name = f"user {uid}"
+    raise UserError(
+        f"{mount.point}: mounted by {name}; run vfioccw umount as that user, or as root"
+    )
 
 
 def _detach(point: str) -> None:

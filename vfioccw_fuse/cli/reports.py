@@ -46,6 +46,9 @@ class Report(Protocol):
     def pmcw(self, data: bytes) -> None:
         """The path-management-control word is that now."""
 
+    def commands(self, found: list[tuple[int, list[str]]]) -> None:
+        """The device has these commands: code and names."""
+
 
 class ForPeople:
     """Says everything at once."""
@@ -89,6 +92,11 @@ class ForPeople:
     def pmcw(self, data: bytes) -> None:
         """See `Report`."""
         show_rows(descriptions.describe_pmcw(data))
+
+    def commands(self, found: list[tuple[int, list[str]]]) -> None:
+        """See `Report`."""
+        for code, names in found:
+            click.echo(f"{code:02x}  {' or '.join(names)}")
 
 
 class ForPrograms:
@@ -141,6 +149,10 @@ class ForPrograms:
         """See `Report`."""
         rows = descriptions.describe_pmcw(data)
         self.found["pmcw"] = {"data": data.hex(), "fields": fields(rows)}
+
+    def commands(self, found: list[tuple[int, list[str]]]) -> None:
+        """See `Report`."""
+        self.found["commands"] = [{"code": code, "names": names} for code, names in found]
 
 
 def fields(rows: list[Row]) -> list[dict[str, str]]:

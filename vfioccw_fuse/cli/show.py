@@ -11,8 +11,8 @@ from ..errors import UserError
 from ..regions import codec
 from ..regions.constants import PMCW_FLAGS_MASK_DNV, PMCW_FLAGS_MASK_ENA, SCHIB_REGION_SIZE
 from ..regions.layouts import Pmcw
+from ..regions.schid import is_schid
 from ..regions.state import parse_state
-from ..regions.table import is_schid
 from . import asking_the_mount
 from .asjson import json_option, show_json
 

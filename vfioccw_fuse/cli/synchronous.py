@@ -20,6 +20,7 @@ from ..regions.constants import (
 )
 from . import EXIT_FAILURE, EXIT_OK
 from .asjson import json_option
+from .places import SUBCHANNEL
 from .reports import Report, reporting
 from .sizes import ADDRESS
 from .subchannels import opened
@@ -68,7 +69,7 @@ def _say(report: Report, instruction: str, cc: int, full: FullSubchannel) -> int
 
 
 @click.command(name="xsch")
-@click.argument("subchannel", type=click.Path())
+@click.argument("subchannel", type=SUBCHANNEL)
 @json_option
 def xsch_command(subchannel: str, as_json: bool) -> int:
     """CANCEL SUBCHANNEL: take back a start that has not reached the device.
@@ -86,7 +87,7 @@ def xsch_command(subchannel: str, as_json: bool) -> int:
 
 
 @click.command(name="rsch")
-@click.argument("subchannel", type=click.Path())
+@click.argument("subchannel", type=SUBCHANNEL)
 @json_option
 def rsch_command(subchannel: str, as_json: bool) -> int:
     """RESUME SUBCHANNEL: let a suspended program go on.
@@ -103,7 +104,7 @@ def rsch_command(subchannel: str, as_json: bool) -> int:
 
 
 @click.command(name="msch")
-@click.argument("subchannel", type=click.Path())
+@click.argument("subchannel", type=SUBCHANNEL)
 @click.option("--intparm", type=ADDRESS, help="Interruption parameter, 32 bits.")
 @click.option("--isc", type=click.IntRange(0, 7), help="Interruption subclass.")
 @click.option("--lpm", type=ADDRESS, help="Logical-path mask, 8 bits, such as 0x80.")

@@ -1,6 +1,7 @@
 """What can be said of a device: options, each declared once, and how a device is written.
 
-`fba@0.0.0313:disk.img,readonly,delay=3s,fault=hang`: device type, subchannel id, medium, options.
+`fba@0.0.0313:disk.img,readonly,delay=3s,fault=hang`: device type, subchannel id, medium, options;
+a comma that belongs to a path or a value is written twice.
 An option's declaration holds all there is to know of it: its word, what its value looks like, a
 sentence of help, how the value is read, whose it is and, if it can be switched while the device is
 in use, how it is set and shown. Command line, configuration file, `control` and the lists of help
@@ -19,7 +20,7 @@ from typing import Any, Final, Generic, TypeVar
 from unicodedata import category
 
 from ..errors import UserError, shortened
-from ..regions.table import is_schid
+from ..regions.schid import is_schid, whole_schid
 from ..sizes import DIGITS
 
 T = TypeVar("T")
@@ -29,6 +30,7 @@ On = TypeVar("On")
 
 _WORD = re.compile(r"[a-z]+(-[a-z]+)*")
 _SPEC = re.compile(r"(?P<type>[A-Za-z0-9-]+)@(?P<schid>[^:]+):(?P<rest>.*)", re.DOTALL)
+_PIECE = re.compile("[^,]+|,,|,")
 _TIME = re.compile(rf"([0-9]{{1,{DIGITS}}}(?:\.[0-9]{{1,{DIGITS}}})?)(us|ms|s)?")
 _NO_NAME = ("Cc", "Zl", "Zp")  # control characters, and what else ends a line
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, None: 1.0}
@@ -248,8 +250,11 @@ SENSE_ID: Final = Option(
 
 
 def parse_schid(text: str) -> str:
-    """A subchannel id cssid.ssid.schno such as 0.0.0313, in lower case; UserError otherwise."""
-    schid = text.strip().lower()
+    """A subchannel id cssid.ssid.schno such as 0.0.0313, in lower case; UserError otherwise.
+
+    0313 is 0.0.0313.
+    """
+    schid = whole_schid(text.strip())
     if not is_schid(schid):
         raise UserError(
             f"{shortened(text)}: not a subchannel id; "
@@ -294,12 +299,15 @@ class DeviceText:
 
     @classmethod
     def parse(cls, text: str) -> DeviceText:
-        """Read `type@c.s.dddd:path[,option[=value]]...`; UserError names *text* and the error."""
+        """Read `type@c.s.dddd:path[,option[=value]]...`; UserError names *text* and the error.
+
+        A comma in a path or a value is written twice, as in QEMU's options.
+        """
         said = shortened(text)
         match = _SPEC.fullmatch(text)
         if match is None:
             raise UserError(f"{said}: write TYPE@SUBCHANNEL:IMAGE, such as fba@0.0.0313:disk.img")
-        path, *options = match["rest"].split(",")
+        path, *options = _split(match["rest"])
         if not path:
             raise UserError(f"{said}: the image is missing after the colon")
         words: dict[str, str] = {}
@@ -315,8 +323,20 @@ class DeviceText:
         return cls(match["type"].lower(), schid, parse_medium(path), words)
 
     def __str__(self) -> str:
-        words = (f",{word}={text}" if text else f",{word}" for word, text in self.words.items())
-        return f"{self.type}@{self.schid}:{self.path}{''.join(words)}"
+        words = (f"{word}={text}" if text else word for word, text in self.words.items())
+        said = ",".join(part.replace(",", ",,") for part in (self.path, *words))
+        return f"{self.type}@{self.schid}:{said}"
+
+
+def _split(text: str) -> list[str]:
+    """The parts of *text* between commas; two commas are one that belongs to its part."""
+    parts = [""]
+    for piece in _PIECE.findall(text):
+        if piece == ",":
+            parts.append("")
+        else:
+            parts[-1] += "," if piece == ",," else piece
+    return parts
 
 
 @dataclass(frozen=True, slots=True)

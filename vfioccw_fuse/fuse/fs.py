@@ -395,6 +395,7 @@ class FileSystem(pyfuse3.Operations):
                 await self._load(loading.device, loading.path)
             except UserError as wrong:
                 log.warning("not loaded: %s", printable(wrong.message))
+                loading.device.refused = wrong.message
                 raise OSError(errno.EINVAL, wrong.message) from None
 
         await self._blocked.wait_for(opener, load)

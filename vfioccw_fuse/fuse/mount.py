@@ -8,6 +8,7 @@ user's next mount removes storage and socket (`leftovers`).
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import re
@@ -104,11 +105,7 @@ def serve(mountpoint: str, options: MountOptions, ready: Callable[[], None]) -> 
         for spec in _distinct(options.devices):
             media.append((spec, _attach(spec, place, "")))
         media.sort(key=lambda one: one[1].needs_another)
-        held = stack.enter_context(contextlib.closing(HeldDirectory(_PREFIX, TMPFS)))
-        directory = os.fspath(held.path)
-        storage = BuiltInStorage(directory, options.memory, everyone=options.allow_other)
-        if options.allow_other:
-            os.chmod(directory, 0o711)
+        directory, storage = _storage(stack, options)
         mount = Mount(mountpoint, options, media, storage)
         last.callback(_bring_to_stable_storage, mount.end)
         with _cleaner(directory, mountpoint, mount.runtime_directory):
@@ -123,6 +120,29 @@ def serve(mountpoint: str, options: MountOptions, ready: Callable[[], None]) -> 
             finally:
                 mount.close()
     return int(bool(durability.failures))
+
+
+def _storage(stack: contextlib.ExitStack, options: MountOptions) -> tuple[str, BuiltInStorage]:
+    """The directory of guest storage, until *stack* is left, and the storage.
+
+    UserError if nothing more goes onto the tmpfs where it lies.
+    """
+    try:
+        if os.statvfs(TMPFS).f_bavail == 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        held = stack.enter_context(contextlib.closing(HeldDirectory(_PREFIX, TMPFS)))
+        directory = os.fspath(held.path)
+        storage = BuiltInStorage(directory, options.memory, everyone=options.allow_other)
+        if options.allow_other:
+            os.chmod(directory, 0o711)
+    except OSError as failed:
+        if failed.errno not in (errno.ENOSPC, errno.ENOENT, errno.EACCES, errno.EROFS):
+            raise
+        raise UserError(
+            f"{TMPFS}: {reason(failed)}: guest storage lies there; it must be a tmpfs with room "
+            f"that this user may write (df {TMPFS}; mount -o remount,size=1G {TMPFS})"
+        ) from None
+    return directory, storage
 
 
 def _bring_to_stable_storage(end: EndWriter) -> None:

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from ..errors import UserError, shortened
-from ..regions.table import is_schid
+from ..mountinfo import whole_path
+from ..regions.schid import is_schid
 from ..sizes import DIGITS
 
 VIRTUAL_CSS: Final = "fe"
@@ -53,7 +54,7 @@ class GuestDevice:
         Without devno the device number is the subchannel's. UserError says what is wrong.
         """
         path, *words = text.split(",")
-        directory = Path(os.path.realpath(path))
+        directory = Path(os.path.realpath(whole_path(path)))
         schid = directory.name
         if not is_schid(schid):
             raise UserError(

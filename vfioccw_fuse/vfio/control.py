@@ -28,6 +28,7 @@ from ..devices.options import (
 )
 from ..errors import UserError
 from ..regions import constants as c
+from ..regions.control import REFUSED
 from ..regions.table import Interface
 from ..sizes import parse_address
 from . import loading
@@ -259,8 +260,9 @@ CONTROL: Final = BEHAVIOUR | SWITCHES | EVENTS | Options(HELP)
 class Control:
     """The file `control` of one subchannel.
 
-    Reading it gives `word=value` lines, which can be written back. Written are options apart by
-    blanks, commas or lines; what follows a `#` in a line is a comment.
+    Reading it gives `word=value` lines, which can be written back; a comment behind them says why
+    the last write was refused, if it was. Written are options apart by blanks, commas or lines;
+    what follows a `#` in a line is a comment.
     """
 
     def __init__(self, device: CcwDevice) -> None:
@@ -272,6 +274,8 @@ class Control:
         device = self._device
         values = BEHAVIOUR.show(device.sch.behaviour) | SWITCHES.show(device)
         lines = [f"{word}={value}" for word, value in values.items()]
+        if device.refused:
+            lines.append(f"{REFUSED}{device.refused}")
         if self._asked:
             self._asked = False
             lines += _help()
@@ -282,6 +286,14 @@ class Control:
 
         `Loading` if a medium is to be put in, which may take its time.
         """
+        self._device.refused = ""
+        try:
+            self._do(text)
+        except UserError as wrong:
+            self._device.refused = wrong.message
+            raise
+
+    def _do(self, text: str) -> None:
         device = self._device
         words: dict[str, str] = {}
         for line in text.splitlines():

@@ -29,6 +29,8 @@ class CcwDevice:
             region_of(row, self.driver, interface) for row in self.rows
         )
         """Their contents, in the same order."""
+        self.refused = ""
+        """Why the last write to `control` was refused; empty if it was not."""
 
     def find(self, position: int) -> tuple[RegionRow, Region, int]:
         """Region and offset in it for a *position* in `device`; EINVAL if there is none."""

@@ -6,6 +6,7 @@ import click
 
 from .. import EXIT_OK
 from ..asjson import json_option
+from ..places import SUBCHANNEL
 from ..sizes import SECONDS
 from .link import Link, attach
 
@@ -20,7 +21,7 @@ within_option = click.option(
 
 
 @click.command(name="debug")
-@click.argument("subchannel", type=click.Path())
+@click.argument("subchannel", type=SUBCHANNEL)
 @within_option
 @json_option
 def debug_command(subchannel: str, within: float, as_json: bool) -> int:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ...regions.schid import whole_schid
 from .. import EXIT_INTERRUPTED, EXIT_OK
 from ..asjson import json_option
+from ..places import SUBCHANNEL
 from ..sizes import SECONDS
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ _DATA_MAX = 1 << 16  # bytes; css.trace.DATA_MAX, which help must not import
 
 
 @click.command(name="trace")
-@click.argument("places", nargs=-1, required=True, metavar="MNT|MNT/0.0.0313...", type=click.Path())
+@click.argument("places", nargs=-1, required=True, metavar="MNT|MNT/0.0.0313...", type=SUBCHANNEL)
 @click.option("--seconds", type=SECONDS, help="End after so long.  [default: never]")
 @click.option(
     "--data",
@@ -104,7 +106,7 @@ def trace_command(
     from .choice import Choice, chooser
     from .live import Stop
 
-    choice = Choice(commands, devices, subchannels)
+    choice = Choice(commands, devices, tuple(map(whole_schid, subchannels)))
     choice.check()
     choose = chooser(choice)
     stop = Stop()

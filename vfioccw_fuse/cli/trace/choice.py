@@ -7,7 +7,7 @@ import click
 
 from ...devices.catalog import DECODED, TYPES
 from ...errors import shortened
-from ...regions.table import is_schid
+from ...regions.schid import is_schid
 from ..commandcodes import codes_meant, device_words
 from .seen import Seen
 

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from ...errors import UserError
+from ...regions.schid import is_schid
 from ...regions.state import parse_state
-from ...regions.table import is_schid
 from .. import asking_the_mount, complain
 from ..commandcodes import device_type
 from ..follow import follow
