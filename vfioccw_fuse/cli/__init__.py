@@ -27,6 +27,8 @@ import click
 from .. import __version__, compiled
 from ..errors import ESCAPING, UserError, printable, reason
 
+COMPLETE = "_VFIOCCW_COMPLETE"
+"""The variable in which a shell asks how a command line goes on."""
 EXIT_OK = 0
 """Exit status: done."""
 EXIT_FAILURE = 1
@@ -80,6 +82,7 @@ COMMANDS: dict[str, Entry] = {
     "run": Entry("Without a mount", "run", "Run a scenario on the channel subsystem."),
     "fsm": Entry("Without a mount", "fsm", "Draw the state machine of a subchannel."),
     "bench": Entry("Speed", "bench", "Measure the requests of one subchannel."),
+    "completion": Entry("The shell", "completion", "Complete command lines in bash, zsh, fish."),
     "help": Entry("The manual", "help", "Show a page of the manual, or list all."),
 }
 """All commands in the order and under the headings in which `--help` shows them."""
@@ -125,6 +128,17 @@ class CommandTable(click.Group):
             with formatter.section(section):
                 formatter.write_dl(rows)
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
+        """Give the commands that begin with *incomplete*, for a shell; imports none of them."""
+        from click.shell_completion import CompletionItem
+
+        found = [
+            CompletionItem(name, help=entry.help)
+            for name, entry in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; Ctrl-C and a closed pipe end it as this package's docstring says.
 
@@ -148,7 +162,10 @@ class CommandTable(click.Group):
         """
         extra["standalone_mode"] = False
         extra.setdefault("prog_name", "vfioccw")
+        extra.setdefault("complete_var", COMPLETE)
         _complete_streams()
+        if COMPLETE in os.environ:
+            importlib.import_module(f"{__name__}.completion").prepare()
         sys.exit(guarded(lambda: super(CommandTable, self).main(args, *rest, **extra)))
 
 

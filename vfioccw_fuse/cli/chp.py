@@ -8,7 +8,8 @@ import click
 from ..errors import UserError
 from .asjson import json_option, show_json
 from .asking import ask
-from .places import SUBCHANNEL
+from .offers import offering
+from .places import MOUNT, SUBCHANNEL
 
 
 @click.group(name="chp")
@@ -27,7 +28,7 @@ def chp_command() -> None:
 
 
 @chp_command.command(name="list")
-@click.argument("mnt", type=click.Path())
+@click.argument("mnt", type=MOUNT)
 @json_option
 def list_command(mnt: str, as_json: bool) -> None:
     """List the channel paths of the mount MNT: id, state, subchannels behind it.
@@ -65,7 +66,10 @@ def _change(state: str, words: str, masks: str) -> None:
     change.__doc__ = (
         f"{words}\n\n{masks}\n\n\b\nExample:\n  vfioccw chp {state} /tmp/m 40\n"  # as the others
     )
-    for argument in (click.argument("chpid"), click.argument("mnt", type=click.Path())):
+    for argument in (
+        click.argument("chpid", shell_complete=offering("paths")),
+        click.argument("mnt", type=MOUNT),
+    ):
         change = argument(change)
     chp_command.command(name=state)(change)
 
@@ -98,8 +102,8 @@ _change(
 
 
 @click.command(name="add")
-@click.argument("mnt", type=click.Path())
-@click.argument("spec")
+@click.argument("mnt", type=MOUNT)
+@click.argument("spec", shell_complete=offering("devices"))
 def add_command(mnt: str, spec: str) -> None:
     """Attach the device SPEC to the mount MNT, which is in use.
 

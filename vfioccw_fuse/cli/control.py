@@ -10,6 +10,7 @@ from ..regions.control import parse_control
 from . import EXIT_OK, asking_the_mount, in_words
 from .asjson import json_option, show_json
 from .chp import absolute
+from .offers import offering
 from .places import SUBCHANNEL
 
 _LOAD = "load="
@@ -18,7 +19,7 @@ _MOST = 1 << 20  # bytes; more than `control` ever has
 
 @click.command(name="control")
 @click.argument("subchannel", type=SUBCHANNEL)
-@click.argument("words", nargs=-1)
+@click.argument("words", nargs=-1, shell_complete=offering("words_of_control"))
 @json_option
 def control_command(subchannel: str, words: tuple[str, ...], as_json: bool) -> int:
     """Switch faults and timing of SUBCHANNEL (MNT/0.0.0313), and show what holds then.

@@ -32,6 +32,7 @@ from . import EXIT_FAILURE, EXIT_OK, complain
 from .asjson import json_option, show_json
 from .ccwtext import BadCcw, build
 from .commandcodes import commands_of
+from .offers import offering
 from .output import show_rows
 from .places import SUBCHANNEL
 from .reports import Report, fields, reporting
@@ -69,6 +70,7 @@ def _common(command: "Decorated") -> "Decorated":
     "ccws",
     multiple=True,
     metavar="COMMAND[,FLAG]...[,COUNT][,DATA]",
+    shell_complete=offering("commands"),
     help="A CCW; give it once for each, they are chained in this order. `--ccw help` lists the "
     "commands of the device.",
 )

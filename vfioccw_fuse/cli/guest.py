@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .asjson import json_option, show_json
+from .offers import offering
 from .signals import end_on_signals
 from .sizes import SECONDS
 
@@ -31,6 +32,7 @@ _OPTIONS = (
         "devices",
         metavar="SPEC",
         multiple=True,
+        shell_complete=offering("guest_devices"),
         help="A device of the guest: MNT/0.0.0313[,devno=fe.0.1234]..., as vfioccw qemu has it; "
         "may be given many times.",
     ),

@@ -21,6 +21,8 @@ from .. import compiled
 from ..errors import UserError
 from . import EXIT_OK
 from .mounts import Holder, end_of, holders, mounted_at, server_of
+from .offers import offering
+from .places import MOUNT
 from .sizes import SIZE
 
 if TYPE_CHECKING:
@@ -45,7 +47,7 @@ def _devices(
     context: click.Context, _option: click.Parameter, texts: tuple[str, ...]
 ) -> tuple[str, ...]:
     """Give *texts* back; `help` among them lists what can be said, and the command ends."""
-    if "help" in texts:
+    if "help" in texts and not context.resilient_parsing:
         from .devices import device_help
 
         for line in device_help():
@@ -73,6 +75,7 @@ def _interface(_context: click.Context, _option: click.Parameter, name: str) -> 
     multiple=True,
     is_eager=True,
     callback=_devices,
+    shell_complete=offering("devices"),
     help="A device, TYPE@SUBCHANNEL:IMAGE[,OPTION]...; may be given many times. A comma in a path "
     "is written twice. `--device help` lists types and options.",
 )
@@ -89,6 +92,7 @@ def _interface(_context: click.Context, _option: click.Parameter, name: str) -> 
     show_default=True,
     metavar="NAME",
     callback=_interface,
+    shell_complete=offering("interfaces"),
     help="Which generation of the vfio-ccw interface the subchannels show.",
 )
 @click.option(
@@ -196,7 +200,7 @@ def _on_top_of(read: "Config", options: "MountOptions", context: click.Context) 
 
 
 @click.command(name="umount")
-@click.argument("mnt", type=click.Path())
+@click.argument("mnt", type=MOUNT)
 def umount_command(mnt: str) -> int:
     """End the mount at the directory MNT.
 

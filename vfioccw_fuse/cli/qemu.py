@@ -6,6 +6,7 @@ import click
 
 from . import asking_the_mount
 from .mounts import holders
+from .offers import offering
 
 
 @click.command(
@@ -17,6 +18,7 @@ from .mounts import holders
     "devices",
     metavar="SPEC",
     multiple=True,
+    shell_complete=offering("guest_devices"),
     help="A device of the guest: MNT/0.0.0313[,devno=fe.0.1234][,PROPERTY=VALUE]...; may be given "
     "many times. devno is its device number, in channel subsystem fe; the guest sees 0.0.1234. "
     "Properties are QEMU's: bootindex=1 to boot from it, id=NAME ...; group=N puts it into an "
@@ -27,6 +29,7 @@ from .mounts import holders
     "spares",
     metavar="SPEC",
     multiple=True,
+    shell_complete=offering("guest_devices"),
     help="A device that QEMU may plug later: device_add vfio-ccw,sysfsdev=MNT/0.0.0314,devno=...",
 )
 @click.option(

@@ -15,6 +15,7 @@ from ..regions.schid import is_schid
 from ..regions.state import parse_state
 from . import asking_the_mount
 from .asjson import json_option, show_json
+from .places import MOUNT
 
 if TYPE_CHECKING:
     from ..regions.descriptions import Row
@@ -30,7 +31,7 @@ _STATE_MAX = 1 << 16  # bytes; more than any `state` has
 
 
 @click.command(name="ls")
-@click.argument("mnt", type=click.Path())
+@click.argument("mnt", type=MOUNT)
 @json_option
 def ls_command(mnt: str, as_json: bool) -> None:
     """List the subchannels of the mount MNT, like lscss.
