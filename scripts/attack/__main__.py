@@ -9,6 +9,7 @@ from pathlib import Path
 
 from attack.plan import PARTS, Plan
 from attack.rounds import Run
+from lab.ends import ended
 
 _TMPFS = Path("/dev/shm")
 
@@ -61,4 +62,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(ended("scripts/soak", main))

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from benchmarks import eckd, fba, guest, idal, isolation, pav, size, transport
 from benchmarks.report import Report
 from benchmarks.servers import BenchError, Options
+from lab.ends import ended
 from vfioccw_fuse import compiled
 
 # A new bench is a module with `run` and a line here.
@@ -52,10 +53,8 @@ def main() -> int:
         # A wait of `lab` that was in vain is an AssertionError, which names what did not come true.
         except (BenchError, AssertionError, OSError) as error:
             report.failure(name, str(error))
-        except KeyboardInterrupt:
-            return 130
     return report.close()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(ended("scripts/bench", main))

@@ -6,12 +6,14 @@ there are none, which is how the thread's patch wanted to be detected. Then it d
 each: start, halt, clear, by the best way there is.
 """
 
+import argparse
 import sys
 from pathlib import Path
 from typing import NamedTuple
 
 from evidence.mounts import mounted
 from lab.client import name_of, write_file
+from lab.ends import ended
 from lab.mounts import SCHID
 from lab.programs import request
 from vfioccw_fuse.client import Program, Subchannel
@@ -143,8 +145,16 @@ def show(subchannel: Path) -> None:
 
 def main() -> int:
     """All four interfaces, or the subchannel that the command line names."""
-    if sys.argv[1:]:
-        show(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(
+        prog="scripts/interfaces",
+        description="One client against all four interfaces: what it detected, and how.",
+    )
+    parser.add_argument("subchannel", nargs="?", type=Path, help="that one alone: MNT/0.0.0313")
+    subchannel = parser.parse_args().subchannel
+    if subchannel is not None:
+        if not (subchannel / "io_region").exists():
+            parser.error(f"{subchannel}: no subchannel; name its directory, such as MNT/0.0.0313")
+        show(subchannel)
         return 0
     for interface in Interface:
         print(interface.value)
@@ -154,4 +164,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(ended("scripts/interfaces", main))

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 from evidence.mounts import COMMANDS, mounted
 from evidence.rows import ROWS, Row
+from lab.ends import ended
 from lab.mounts import PROJECT, SCHID
 
 _FUNCTIONS = r"""
@@ -96,4 +97,4 @@ def _quoted(line: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(ended("scripts/thread-table", main))

@@ -9,6 +9,7 @@ from typing import Final
 
 from faults import FaultsError
 from faults.rounds import FAULTS, Figures, Plan, run
+from lab.ends import ended
 from vfioccw_fuse.guest import GuestError
 
 _EXAMPLES: Final = """
@@ -70,4 +71,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(ended("scripts/guest-faults", main))

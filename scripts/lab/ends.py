@@ -15,9 +15,10 @@ def ended(name: str, main: Callable[[], int]) -> int:
     at Ctrl-C; 0 when the reader of stdout has gone.
     """
     try:
-        status = main()
-        sys.stdout.flush()
-        return status
+        try:
+            return main()
+        finally:
+            sys.stdout.flush()  # also what --help says, which ends by SystemExit
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:

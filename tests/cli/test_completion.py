@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +16,7 @@ from vfioccw_fuse.cli.completion import SHELLS
 from vfioccw_fuse.devices.catalog import TYPES
 
 
-def offered(line: str, cwd: object = None) -> list[str]:
+def offered(line: str, cwd: Path | None = None) -> list[str]:
     """What fish is offered for *line*, without the words of help."""
     words = line.split(" ")
     asked = {"COMP_WORDS": line, "COMP_CWORD": words[-1], "_VFIOCCW_COMPLETE": "fish_complete"}
