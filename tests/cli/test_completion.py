@@ -59,6 +59,7 @@ def test_values_are_offered(mnt):
     assert offered(f"vfioccw ssch {mnt.subchannel} --ccw read,sk") == ["read,skip"]
     assert offered(f"vfioccw control {mnt.subchannel} de") == ["delay="]
     assert offered(f"vfioccw control {mnt.subchannel} fault=hang+un") == ["fault=hang+unit-check"]
+    assert offered("vfioccw help fau") == ["faults"]
     assert offered("vfioccw mount --interface s") == ["start-only", "scsw"]
 
 

@@ -130,13 +130,16 @@ def instructions(mnt: Mount) -> dict[str, list[Any]]:
                 printed("ssch", sub, "--ccw", "99,sli,1", status=1),
                 printed("ssch", sub, "--ccw", "nop", "--no-wait"),
                 printed("ssch", sub, "--ccw", "nop", status=1),
+                printed("ssch", sub, "--ccw", "help"),
             ],
+            "control": [printed("control", sub, "fault=hang", "count=5")],
             "tsch": [printed("tsch", sub)],
         }
         mnt.control("fault=hang count=1", "0.0.0313")
         for name in ("hsch", "csch"):
             assert here("ssch", sub, "--ccw", "nop", "--no-wait")[0] == 0
             found[name] = [printed(name, sub)]
+        mnt.control("fault=none", "0.0.0313")
         found["xsch"] = [printed("xsch", sub, status=1)]
         found["rsch"] = [printed("rsch", sub, status=1)]
         found["msch"] = [printed("msch", sub, "--isc", "3")]

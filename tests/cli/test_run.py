@@ -199,7 +199,7 @@ def test_a_ccw_that_is_none_is_told_with_its_place(folder):
     assert (done.returncode, done.stdout) == (1, b"")
     said = complaint(done)
     assert said.startswith(f'{folder}/wrong.json: "x": steps[1].ccws[1]: define-exten,16: ')
-    assert "did you mean define-extent?; the device has define-extent, " in said
+    assert "Did you mean 'define-extent'? The device has define-extent, " in said
 
 
 def test_the_schema_is_printed():

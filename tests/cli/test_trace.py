@@ -194,7 +194,7 @@ def test_a_trace_that_was_kept_as_json_is_printed_the_same_again(events: Path) -
     [
         (["--command", "frobnicate"], "--command frobnicate: no command code in hexadecimal"),
         (["--device", "3391"], "--device 3391: unknown device type; one of "),
-        (["--subchannel", "313"], "--subchannel 313: such as 0.0.0313"),
+        (["--subchannel", "0.313"], "--subchannel 0.313: such as 0.0.0313"),
         (["--data", "9"], "--data: a trace that was kept has the data that it has"),
         (["-"], "A trace that was kept is read alone"),
     ],

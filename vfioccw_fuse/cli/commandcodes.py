@@ -2,13 +2,13 @@
 
 import functools
 import re
-from difflib import get_close_matches
 
 from ..devices.catalog import TYPES, words_of
 from ..errors import shortened
 from ..regions import descriptions
 from ..regions.constants import CCW_CMD_TIC
 from ..regions.descriptions import EVERY_DEVICE, DeviceWords
+from . import did_you_mean
 
 ALIASES = {"nop": 0x03, "tic": CCW_CMD_TIC, "rdc": 0x64, "rcd": 0xFA, "sense-id": 0xE4}
 """Short names of commands, beside those that `decode` gives them, with - for blanks."""
@@ -27,11 +27,9 @@ def command_code(name: str, device: DeviceWords = EVERY_DEVICE) -> int:
         code = int(low, 16)
     if code is None:
         known = sorted({*ALIASES, *_names(device)})
-        near = get_close_matches(low, known, 1)
-        meant = f", did you mean {near[0]}?" if near else ""
         raise ValueError(
-            f"{shortened(name)!r} is no command code in hexadecimal and no name of a command"
-            f"{meant}; the device has {', '.join(known)}"
+            f"{shortened(name)!r} is no command code in hexadecimal and no name of a command."
+            f"{did_you_mean(low, known)} The device has {', '.join(known)}"
         )
     return code
 

@@ -52,6 +52,17 @@ def words_of_control(
     ]
 
 
+def topics(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The pages of the manual."""
+    from ..docs import TOPICS
+
+    return [
+        CompletionItem(name, help=topic.title)
+        for name, topic in TOPICS.items()
+        if name.startswith(incomplete)
+    ]
+
+
 def guest_devices(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:

@@ -9,6 +9,7 @@ from rich.markdown import Markdown
 
 from ..docs import TOPICS, page
 from . import did_you_mean
+from .offers import offering
 from .text import columns
 
 _WIDEST = 110
@@ -16,7 +17,7 @@ _WIDEST = 110
 
 
 @click.command(name="help")
-@click.argument("topic", required=False)
+@click.argument("topic", required=False, shell_complete=offering("topics"))
 def help_command(topic: str | None) -> None:
     """Show the page TOPIC of the manual; without TOPIC, list all.
 
