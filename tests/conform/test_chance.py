@@ -39,7 +39,7 @@ def test_requests_by_chance_can_all_be_asked_and_are_as_many_as_wanted(older: bo
 
 def test_what_follows_a_race_does_not_tell_who_was_faster() -> None:
     """A return code stays until the next request to the region."""
-    races = [do for do in asked(9, 2000) if "race start" in do]
+    races = [do for seed in (9, 10, 11) for do in asked(seed, 1000) if "race start" in do]
     assert races
     for do in races:
         for rest in do.split("; cleared; ")[1:]:

@@ -38,7 +38,10 @@ def in_use(file: str) -> str:
     """Who uses an image, `in use by PID 1234 (vfioccw)`; empty if nobody does."""
     from ..devices.locks import users
 
-    who = users(file)
+    try:
+        who = users(file)
+    except FileNotFoundError:
+        return ""  # who looks at it says what is wrong
     return f"in use by {who}" if who else ""
 
 

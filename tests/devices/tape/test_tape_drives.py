@@ -544,6 +544,7 @@ def long_image(tmp_path):
     return path
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize("kind", ALL)
 async def test_a_long_motion_lets_others_have_their_turn(long_image, tmp_path, kind, monkeypatch):
     monkeypatch.setattr(channel, "TURN_NS", 0)
