@@ -2,7 +2,8 @@
 
 The console is the inner Linux's. What it does goes through the vfio-ccw of two QEMUs and the driver
 between them before a subchannel of the mount sees it, and the way back is as long. An emulated
-processor emulates another, so that a second takes a minute.
+processor emulates another, so that a second takes a minute. There is one outside, too: where two
+emulate QEMU's threads at once programs inside find that their storage is wrong, or stop.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from faults.rounds import ERROR, WRONG
 from lab.mounts import vfioccw
 from lab.waits import until
 from tests.qemu.conftest import MIB, Lab, Traced, laboratory, make_eckd, make_fba
-from vfioccw_fuse.conform.kernel import MODULES_SERIES, driver_of
+from vfioccw_fuse.conform.kernel import KERNEL_SERIES, driver_of
 from vfioccw_fuse.devices.eckd.image import HEADER_LENGTH
 from vfioccw_fuse.devices.eckd.track import SLOT
 from vfioccw_fuse.guest.machine import Guest, Options, booted
@@ -80,14 +81,13 @@ def lab(tmp_path_factory: pytest.TempPathFactory, images: dict[str, Path]) -> It
 
 @pytest.fixture(scope="module")
 def guest(lab: Lab) -> Iterator[Guest]:
-    driver = driver_of(MODULES_SERIES)
+    driver = driver_of(KERNEL_SERIES)
     options = Options(
         devices=[lab.device(schid, schid[4:]) for schid in (FBA, ECKD)],
-        bind="vfio_ccw", bound=(FBA, ECKD), modules=driver.modules,
-        nested=True, memory="768M", processors=2,
+        bind="vfio_ccw", bound=(FBA, ECKD), nested=True, memory="768M",
     )  # fmt: skip
-    # The inner Linux has that kernel's dasd drivers.
-    with booted(options, Parts(driver.kernel.parent)) as running:
+    # The inner Linux is the same, with its dasd drivers: a small one, which boots soon.
+    with booted(options, Parts(kernel=driver.kernel)) as running:
         running.type(f"nested {FBA} {ECKD}; echo @@over $?@@\n")
         running.expect("@@ready@@\n", BOOT)
         yield running

@@ -64,7 +64,8 @@ class Options:
     qemu: Sequence[str] = ()
     """Further options of QEMU."""
     nested: bool = False
-    """With QEMU in the guest, and what boots a second guest in it."""
+    """With QEMU in the guest, and what boots a second guest in it; on one processor only, as QEMU
+    emulates that QEMU's threads wrongly on two (seen with 7.2)."""
     kernel: bool = True
     """False: boot from a device instead of our kernel and initramfs."""
     append: str = ""
