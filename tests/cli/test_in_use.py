@@ -83,8 +83,8 @@ def qemu(image: Path, drive: str = "", disk: str = "") -> Iterator[int]:
             greeting = process.stdout.readline()
             assert not greeting or "QMP" in json.loads(greeting)
             with contextlib.suppress(BrokenPipeError):
-                process.stdin.write(b'{"execute": "qmp_capabilities"}\n')
-                process.stdin.flush()
+                # Not through a buffer: what stays in it fails again at its end.
+                os.write(process.stdin.fileno(), b'{"execute": "qmp_capabilities"}\n')
             if not process.stdout.readline():
                 raise RuntimeError(process.stderr.read().decode())
             yield process.pid

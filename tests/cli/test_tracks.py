@@ -201,6 +201,7 @@ def test_ctrl_c_ends_a_program_that_hangs_and_the_disk_goes_on(
         assert process.stderr.read().decode() == said
     system.control("fault=none", CDL)
     assert os.listdir(tmp_path) == []
+    until(lambda: not _hangs(system, CDL), "what has left is ended")
     assert len(good(run(system, "read", CDL, "--count", 1))) == BLOCK
 
 

@@ -18,9 +18,9 @@ SPECS = "interface-control-check:command=42:blocks=8-15:count=2+unit-check:start
 
 
 def shown(directory: Path) -> dict[str, str]:
-    """What `control` shows, by word."""
+    """What `control` shows, by word, without the reason of a refusal."""
     lines = (directory / "control").read_text().splitlines()
-    return dict(line.split("=", 1) for line in lines)
+    return dict(line.split("=", 1) for line in lines if not line.startswith("#"))
 
 
 def meets_them(client: Client) -> None:

@@ -320,7 +320,7 @@ REFUSED: dict[str, Line] = {
     "control unit": (OTHER, "cu=3990-6,pav=base", "", "pav=base: behind a 3990-6 are no aliases"),
     "shared": (OTHER, "pav=base,shared", "", "pav=base: a shared volume is reserved as a whole"),
     "word": (OTHER, "cu=2107,pav=alias", "", "pav=alias: base or no"),
-    "schid": (ALIAS, "alias-of=313", "-", "alias-of=313: 313: not a subchannel id"),
+    "schid": (ALIAS, "alias-of=31x", "-", "alias-of=31x: 31x: not a subchannel id"),
     "its base's": (ALIAS, f"alias-of={BASE},cu=2107", "-", "cu: an alias has what its base has"),
 }
 

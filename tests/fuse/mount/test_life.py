@@ -485,7 +485,7 @@ def orphans() -> set[str]:
         ("ok", "fba@0.0.0313:disk.img,fault=fire", "fire"),
         ("ok", "fba@0.0.0313:disk.img,order=odd", "order"),
         ("ok", "fba@0.0.0313:disk.img,interface=new", "interface"),
-        ("ok", "fba@313:disk.img", "313"),
+        ("ok", "fba@31x:disk.img", "31x"),
         ("ok", "fba@0.9.0313:disk.img", "0.9.0313"),
         ("ok", "fba@0.0.0313", "0.0.0313"),
         ("ok", "fba@0.0.0313:", "0.0.0313"),
