@@ -47,7 +47,7 @@ CHECKS: Final = {
     Fault.INTERFACE_CONTROL_CHECK: (0, c.SCSW_CSTAT_INTF_CTRL_CHK),
 }
 """Device and subchannel status of faults of the channel."""
-TURN_NS: Final = 1_000_000
+TURN_NS: Final = 900_000
 """How long a program works before others have their turn, in ns."""
 BURST: Final = 16
 """Commands between two looks at the clock; a command that moves much is followed by one."""
