@@ -39,8 +39,7 @@ def pytest_configure() -> None:
 
 def pytest_report_header() -> str:
     """Say whether the hot modules run compiled."""
-    reason = compiled.pure()
-    return f"vfioccw: {f'from source: {reason}' if reason else 'compiled'}"
+    return f"vfioccw: {compiled.how()}"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

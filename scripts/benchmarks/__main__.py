@@ -45,8 +45,7 @@ def main() -> int:
     core = max(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {core})
     report = Report()
-    source = compiled.pure()
-    report.heading(f"vfioccw runs {f'from source: {source}' if source else 'compiled'}")
+    report.heading(f"vfioccw runs {compiled.how()}")
     for name in names:
         try:
             BENCHES[name](report, Options(rounds=arguments.rounds, count=arguments.count))

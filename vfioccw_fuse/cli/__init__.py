@@ -299,8 +299,7 @@ def asking_the_mount() -> Iterator[None]:
 def _say_version(ctx: click.Context, parameter: click.Parameter, wanted: bool) -> None:
     """Print the version, and whether the hot modules run compiled, and end."""
     if wanted and not ctx.resilient_parsing:
-        source = compiled.pure()
-        click.echo(f"vfioccw {__version__} ({f'from source: {source}' if source else 'compiled'})")
+        click.echo(f"vfioccw {__version__} ({compiled.how()})")
         ctx.exit()
 
 

@@ -15,10 +15,10 @@ from ..regions.schid import is_schid
 from .asjson import json_option, show_json
 from .commandcodes import device_type
 from .mounts import pid_of
+from .places import FSTYPE
 from .subchannels import read_state
 from .text import table
 
-_FSTYPE: Final = "fuse.vfioccw"
 _PATIENCE: Final = 3.0
 """Seconds that all servers together have for their answers."""
 _GONE: Final = (errno.ENOTCONN, errno.ECONNABORTED)
@@ -65,7 +65,7 @@ def _all() -> list[dict[str, Any]]:
     points = [
         mount.point
         for mount in mounted()
-        if mount.fstype == _FSTYPE and (not wanted or wanted in mount.options.split(","))
+        if mount.fstype == FSTYPE and (not wanted or wanted in mount.options.split(","))
     ]
     found = [_nothing_known_of(point) for point in points]
     threads = [Thread(target=_ask, args=(one,), daemon=True) for one in found]

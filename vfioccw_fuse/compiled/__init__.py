@@ -117,6 +117,12 @@ def pure() -> str | None:
     return None
 
 
+def how() -> str:
+    """How the modules run, in words: `compiled`, or `from source: ` and why."""
+    reason = pure()
+    return f"from source: {reason}" if reason else "compiled"
+
+
 def trouble() -> str | None:
     """As `pure`, but None as well where nobody wanted them compiled: this is worth a warning."""
     reason = pure()
