@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from lab.mounts import MountedSystem, command
@@ -43,6 +45,16 @@ def test_a_server_that_hangs_holds_up_nobody(mnt: MountedSystem) -> None:
     finally:
         os.kill(mnt.pid, signal.SIGCONT)
     assert (found["pid"], found["state"]) == (None, "does not answer")
+
+
+def test_who_only_looks_into_a_mount_does_not_keep_it(mount: Callable[[], MountedSystem]) -> None:
+    system = mount()
+    fd = os.open(system.path, os.O_RDONLY)
+    letting_go = threading.Timer(0.4, os.close, (fd,))
+    letting_go.start()
+    done = vfioccw("umount", system.path)
+    letting_go.join()
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_a_narrow_terminal_has_a_line_for_each_column(mnt: MountedSystem) -> None:

@@ -253,7 +253,21 @@ def _need_owner(mount: "Mounted") -> None:
 
 
 def _detach(point: str) -> None:
-    """Unmount *point*; raises UserError, which names who holds it open if somebody does."""
+    """Unmount *point*; raises UserError, which names who holds it open if somebody does.
+
+    Who only looks into it (`vfioccw mounts`, a shell that completes) has a moment to let go.
+    """
+    deadline = time.monotonic() + _PATIENCE
+    while trouble := _tried(point):
+        if "busy" not in trouble:
+            raise UserError(f"{point}: {trouble}")
+        if time.monotonic() > deadline:
+            raise UserError(f"{point}: busy: {_who(holders(point))}")
+        time.sleep(_LOOK)
+
+
+def _tried(point: str) -> str:
+    """Unmount *point*, once: what fusermount3 says if that fails, else nothing."""
     program = shutil.which("fusermount3")
     command = [program, "-u"] if program else ["umount"]
     try:
@@ -269,10 +283,8 @@ def _detach(point: str) -> None:
     except FileNotFoundError:
         raise UserError(f"{point}: fusermount3 is missing; install the package fuse3") from None
     if done.returncode == 0 or mounted_at(point) is None:
-        return
-    if "busy" in done.stderr:
-        raise UserError(f"{point}: busy: {_who(holders(point))}")
-    raise UserError(f"{point}: {done.stderr.strip() or 'fusermount3 failed'}")
+        return ""
+    return done.stderr.strip() or "fusermount3 failed"
 
 
 def _who(found: list[Holder]) -> str:
