@@ -175,6 +175,7 @@ def test_a_reader_that_goes_away_is_no_error(system: Mount) -> None:
         assert process.wait(SOON) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "said"),
     [
