@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 
 import pytest
 
@@ -19,6 +20,7 @@ from vfioccw_fuse.regions.constants import (
     CCW_FLAG_SLI,
     SCSW_ACTL_START_PEND,
     SCSW_CSTAT_PROG_CHECK,
+    SCSW_CTRL_MASK_FCTL,
     SCSW_DSTAT_CHANNEL_END,
     SCSW_DSTAT_DEVICE_END,
     SCSW_FCTL_CLEAR_FUNC,
@@ -172,6 +174,33 @@ def test_a_program_that_hangs_is_cleared_and_the_subchannel_is_usable(mnt, sub, 
     mnt.control("fault=hang,count=1")
     with pytest.raises(NoInterruption):
         sub.execute(nop, timeout=0.1)
+    assert sub.execute(nop).scsw_dstat == GOOD
+
+
+def test_a_signal_in_the_middle_of_a_start_leaves_nothing_behind(mnt, sub, nop, monkeypatch):
+    """The request is accepted, and Ctrl-C comes before the client has seen that."""
+
+    def on_alarm(_signal, _frame):
+        raise KeyboardInterrupt
+
+    came_in_time = 0
+    before = signal.signal(signal.SIGALRM, on_alarm)
+    try:
+        mnt.control("fault=hang")
+        for turn in range(400):
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 1e-6 * (20 + turn))
+                sub.execute(nop)
+            except KeyboardInterrupt:
+                came_in_time += 1
+            schib = sub.store()
+            assert not schib.scsw_ctrl & SCSW_CTRL_MASK_FCTL, f"turn {turn}"
+            assert not sub.scsw.ctrl & SCSW_CTRL_MASK_FCTL, f"turn {turn}"
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert came_in_time == 400
+    mnt.control("fault=none")
     assert sub.execute(nop).scsw_dstat == GOOD
 
 

@@ -180,11 +180,11 @@ def ssch_command(
                 _lay_out(built)
                 cpa = first.address
             block = built.orb(intparm, lpm, key=key, cpa=cpa)
-        if not _say_cc(report, sub, "ssch", sub.start(block)):
-            return EXIT_FAILURE
-        if no_wait:
-            return EXIT_OK
         with _saying_what_goes_on(sub, "start function"):
+            if not _say_cc(report, sub, "ssch", sub.start(block)):
+                return EXIT_FAILURE
+            if no_wait:
+                return EXIT_OK
             irb = _take_interruptions(report, sub, SCSW_FCTL_START_FUNC, timeout)
         if irb is None:
             return EXIT_FAILURE
@@ -210,9 +210,7 @@ def hsch_command(subchannel: str, no_wait: bool, timeout: float, as_json: bool) 
       vfioccw hsch /tmp/m/0.0.0313
     """
     with opened(subchannel) as sub, reporting(subchannel, as_json=as_json) as report:
-        if not _say_cc(report, sub, "hsch", sub.halt()):
-            return EXIT_FAILURE
-        return _ending(report, sub, SCSW_FCTL_HALT_FUNC, no_wait, timeout)
+        return _end(report, sub, SCSW_FCTL_HALT_FUNC, no_wait, timeout)
 
 
 @click.command(name="csch")
@@ -228,9 +226,7 @@ def csch_command(subchannel: str, no_wait: bool, timeout: float, as_json: bool) 
       vfioccw csch /tmp/m/0.0.0313
     """
     with opened(subchannel) as sub, reporting(subchannel, as_json=as_json) as report:
-        if not _say_cc(report, sub, "csch", sub.clear()):
-            return EXIT_FAILURE
-        return _ending(report, sub, SCSW_FCTL_CLEAR_FUNC, no_wait, timeout)
+        return _end(report, sub, SCSW_FCTL_CLEAR_FUNC, no_wait, timeout)
 
 
 @click.command(name="stsch")
@@ -278,14 +274,15 @@ def tsch_command(subchannel: str, timeout: float, as_json: bool) -> int:
     return EXIT_OK
 
 
-def _ending(
-    report: Report, sub: Subchannel, function: int, no_wait: bool, timeout: float
-) -> int:
-    """Tell how a halt or clear that was accepted went on; give the exit status."""
-    if no_wait:
-        return EXIT_OK
-    name = "clear function" if function == SCSW_FCTL_CLEAR_FUNC else "halt function"
-    with _saying_what_goes_on(sub, name):
+def _end(report: Report, sub: Subchannel, function: int, no_wait: bool, timeout: float) -> int:
+    """Halt or clear, and tell how that went on; give the exit status."""
+    clears = function == SCSW_FCTL_CLEAR_FUNC
+    with _saying_what_goes_on(sub, "clear function" if clears else "halt function"):
+        cc = sub.clear() if clears else sub.halt()
+        if not _say_cc(report, sub, "csch" if clears else "hsch", cc):
+            return EXIT_FAILURE
+        if no_wait:
+            return EXIT_OK
         irb = _take_interruptions(report, sub, function, timeout)
     return EXIT_OK if irb is not None else EXIT_FAILURE
 
@@ -372,9 +369,12 @@ def _take_interruptions(
 @contextlib.contextmanager
 def _saying_what_goes_on(sub: Subchannel, function: str) -> Iterator[None]:
     """At Ctrl-C say that *function* goes on, or that its interruption is left, if that is so."""
+    before = sub.scsw
     try:
         yield
     except KeyboardInterrupt:
+        if sub.scsw is before:
+            raise  # the request was not accepted
         ctrl = sub.store().scsw_ctrl if sub.has("schib_region") else _FUNCTIONS
         if ctrl & SCSW_STCTL_STATUS_PEND:
             complain(f"{sub.path}: the {function} has ended; vfioccw tsch takes its interruption")

@@ -202,6 +202,7 @@ class Subchannel:
         self._statistics = Statistics()
         self._scsw = Scsw()
         self._request_buffer = bytearray(IO_REGION_SIZE)
+        self._taken: list[int] = []  # bytes of the request that a region took; empty if none did
         self._storage: GuestStorage | None = None
         # Events from before the first request, or from before a clear, belong to interruptions
         # that this client will never see.
@@ -386,14 +387,16 @@ class Subchannel:
         not end within *timeout* seconds: it is cleared then, as by any other exception on the way
         (Ctrl-C).
         """
-        cc = self.start(program.orb() if isinstance(program, Program) else program)
-        if cc:
-            raise Refused("ssch", cc)
+        before = self._scsw
         try:
+            cc = self.start(program.orb() if isinstance(program, Program) else program)
+            if cc:
+                raise Refused("ssch", cc)
             irb = self._conclusion(SCSW_FCTL_START_FUNC, timeout)
         except BaseException:
-            with contextlib.suppress(ClientError, OSError):  # the first error is the one to tell
-                self.clear_and_wait()
+            if self._scsw is not before:  # accepted, though Ctrl-C may have hidden that
+                with contextlib.suppress(ClientError, OSError):  # the first error counts
+                    self.clear_and_wait()
             raise
         if not ended_well(irb):
             raise ProgramFailed(irb, self._sense_of(irb), self.words)
@@ -463,8 +466,12 @@ class Subchannel:
     # ------------------------------------------------------------------------------ requests
 
     def _accepted(self, instruction: str, wanted: Scsw, request: Callable[[], None]) -> int:
-        """Send *request*; give its condition code. scsw(q) becomes *wanted* only with cc 0."""
+        """Send *request*; give its condition code. scsw(q) becomes *wanted* only with cc 0.
+
+        So it does if the exception of a signal (Ctrl-C) takes the place of that cc 0.
+        """
         before = self._scsw
+        self._taken.clear()
         # It must be in place before the write: the interruption may be there when that returns.
         self._scsw = wanted
         try:
@@ -479,7 +486,8 @@ class Subchannel:
             self._statistics.refused += 1
             return cc
         except BaseException:
-            self._scsw = before
+            if not self._taken:
+                self._scsw = before
             raise
         return 0
 
@@ -511,7 +519,8 @@ class Subchannel:
         pause = 0.0
         while True:
             try:
-                written = os.pwrite(fd, data, offset)
+                # In one call: a signal's exception between the two would lose what was accepted.
+                self._taken.extend(map(os.pwrite, (fd,), (data,), (offset,)))
             except BlockingIOError:
                 now = time.monotonic()
                 deadline = deadline or now + self._again_within
@@ -522,6 +531,7 @@ class Subchannel:
                 time.sleep(pause)
                 pause = min(_LONGEST_PAUSE, pause * 2 or 0.00005)
             else:
+                [written] = self._taken
                 if written != len(data):
                     raise OSError(errno.EFAULT, f"only {written} of {len(data)} bytes written")
                 return
