@@ -317,6 +317,18 @@ def test_storage_that_was_cut_is_lost_and_never_a_sigbus(call: str, size: int) -
     assert (done.returncode, done.stdout, done.stderr) == (0, "lost\n", "")
 
 
+def test_a_file_that_is_cut_is_found_out_at_the_next_turn_and_stays_cut(tmp_path: Path) -> None:
+    storage = BuiltInStorage(str(tmp_path), 0x4000)
+    space = AddressSpace([storage.range()])
+    space.new_turn()
+    space.store(0x2000, b"here")
+    os.truncate(storage.path, 0x1000)
+    space.new_turn()
+    with pytest.raises(StorageLost):
+        space.store(0x2000, b"gone")
+    assert os.path.getsize(storage.path) == 0x1000
+
+
 def test_storage_lost_behind_what_was_moved_is_not_taken_for_the_end_of_the_file() -> None:
     done = subprocess.run(
         [sys.executable, "-c", CUT, "fill in part", "4096"],

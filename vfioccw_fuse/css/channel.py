@@ -140,7 +140,7 @@ class ChannelProgram:
         now = perf_counter_ns()
         self._account_wait(now)
         self._since = now
-        self.io.turn_ends = now + TURN_NS
+        self.io.turn(now + TURN_NS)
         pause: Pause | Waits | Parked | None = parked.resume()
         return pause
 
@@ -162,7 +162,7 @@ class ChannelProgram:
         else:
             measurement.function_pending_ns += begin - self._since
         self._since = begin
-        self.io.turn_ends = begin + TURN_NS
+        self.io.turn(begin + TURN_NS)
         pause = self._execute() if begun or self._begin() else None
         now = perf_counter_ns()
         measurement.device_connect_ns += now - self._since

@@ -92,6 +92,11 @@ class Transfer:
         self._observed = initiator.pending
         self._limits = limits
 
+    def turn(self, ends: int) -> None:
+        """The program has its turn, until *ends* by `perf_counter_ns`."""
+        self.turn_ends = ends
+        self._space.new_turn()
+
     def begin(self) -> None:
         """The current CCW starts a command."""
         code = self._ccws.code
@@ -311,7 +316,7 @@ class Transfer:
     def _put(self, address: int, data: bytes | bytearray | memoryview) -> bool:
         """Store a piece; False if its storage is gone."""
         try:
-            self._space.write(address, data)
+            self._space.store(address, data)
         except (AddressingError, StorageLost):
             self._lost()
             return False

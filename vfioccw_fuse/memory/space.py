@@ -101,13 +101,16 @@ class StorageKeys:
 class AddressSpace:
     """The mapped ranges of one subchannel, sorted and without overlap."""
 
-    __slots__ = ("_last", "_on_disk", "_ranges", "_starts", "keys")
+    __slots__ = ("_last", "_on_disk", "_ranges", "_seen", "_starts", "_there", "keys")
 
     def __init__(self, ranges: Sequence[Range] = (), keys: StorageKeys | None = None) -> None:
         self._ranges = sorted(ranges, key=_start_of)
         self._starts = [mapped.start for mapped in self._ranges]
         self._last = self._ranges[0] if self._ranges else None
         self._on_disk = sum(mapped.paging is not None for mapped in self._ranges)
+        # The range whose file's length was looked at last in this turn, and that length.
+        self._seen: Range | None = None
+        self._there = 0
         self.keys = keys
         """Storage keys, or None where none can be set and so none are checked."""
 
@@ -200,17 +203,45 @@ class AddressSpace:
         AddressingError then; StorageLost as the class says, with what lies in ranges before it
         stored.
         """
+        self.new_turn()
+        self.store(address, data)
+
+    def new_turn(self) -> None:
+        """Others may have run, and files may have been cut, since `store` was called last."""
+        self._seen = None
+
+    def store(self, address: int, data: bytes | bytearray | memoryview) -> None:
+        """As `write`, of whoever has said `new_turn` when his turn began."""
         found = self.find(address)
         if found is None:
             raise AddressingError(address)
         if address + len(data) <= found.end:
-            _store(found, address - found.start, data)
+            self._store(found, address - found.start, data)
             return
         view = memoryview(data)
         done = 0
         for part, place, size in list(self._parts(address, len(data))):
-            _store(part, place, view[done : done + size])
+            self._store(part, place, view[done : done + size])
             done += size
+
+    def _store(self, found: Range, place: int, data: bytes | bytearray | memoryview) -> None:
+        """Put *data* at *place* of a range; StorageLost if it cannot be put there."""
+        if found.paging is not None:
+            found.paging.bring(((place, len(data)),))
+        offset = found.offset + place
+        try:
+            # A write behind the end would make a cut file longer again. A process has no end.
+            if found.in_file:
+                if found is not self._seen:
+                    self._there = os.fstat(found.fd).st_size
+                    self._seen = found
+                if self._there < offset + len(data):
+                    raise StorageLost(found.start + place)
+            done = os.pwrite(found.fd, data, offset)
+        except OSError as error:
+            raise StorageLost(found.start + place) from error
+        if done != len(data):
+            raise StorageLost(found.start + place)
 
     def bring(self, pieces: Pieces) -> None:
         """Have all *pieces* read in that may have to come from a disk, at once; may wait.
@@ -345,22 +376,6 @@ def _load(found: Range, place: int, length: int) -> bytes:
     if len(data) != length:
         raise StorageLost(found.start + place)
     return data
-
-
-def _store(found: Range, place: int, data: bytes | bytearray | memoryview) -> None:
-    """Put *data* at *place* of a range; StorageLost if it cannot be put there."""
-    if found.paging is not None:
-        found.paging.bring(((place, len(data)),))
-    offset = found.offset + place
-    try:
-        # A write behind the end would make a cut file longer again. A process has no end.
-        if found.in_file and os.fstat(found.fd).st_size < offset + len(data):
-            raise StorageLost(found.start + place)
-        done = os.pwrite(found.fd, data, offset)
-    except OSError as error:
-        raise StorageLost(found.start + place) from error
-    if done != len(data):
-        raise StorageLost(found.start + place)
 
 
 def _move(call: Vectored, views: list[memoryview], offset: int, total: int) -> int:
