@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from benchmarks import eckd, fba, guest, idal, isolation, pav, size, transport
+from benchmarks import eckd, fba, guest, idal, isolation, pav, scale, size, transport
 from benchmarks.report import Report
 from benchmarks.servers import BenchError, Options
 from lab.ends import ended
@@ -20,6 +20,7 @@ BENCHES: dict[str, Callable[[Report, Options], None]] = {
     "guest": guest.run,
     "pav": pav.run,
     "size": size.run,
+    "scale": scale.run,
     "isolation": isolation.run,
 }
 
@@ -29,7 +30,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="scripts/bench",
         description="Measure speed and size; exit status 1 if a target is missed.",
-        epilog="Medians over the rounds; all share one core, but for guest, pav and isolation.",
+        epilog="Medians over the rounds; all share one core, but for guests and isolation.",
     )
     parser.add_argument(
         "bench", nargs="*", default="all", choices=[*BENCHES, "all"], help="default: all"

@@ -12,7 +12,7 @@ import logging
 import os
 import stat
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from typing import Any, Final, NoReturn, ParamSpec, TypeVar
 
 import pyfuse3
@@ -36,6 +36,8 @@ ROOT: Final = int(pyfuse3.ROOT_INODE)
 IRQFD: Final = 2
 STRIDE: Final = 64
 """Inodes that belong to one subchannel."""
+OF_THE_ROOT: Final = 1 << 63
+"""What the handles of the open root directory have, and no inode."""
 FOREVER: Final = 3600.0
 """Seconds for which the kernel may keep names and attributes: what they say does not change."""
 
@@ -147,7 +149,9 @@ class FileSystem(pyfuse3.Operations):
         self._by_inode: dict[int, SubchannelDirectory] = {}
         self._removed: list[SubchannelDirectory] = []
         self._open: dict[int, tuple[File, Opener]] = {}
-        self._next_handle = 1
+        # What an open root directory listed when it was read from its beginning.
+        self._listings: dict[int, list[tuple[str, CcwDevice]]] = {}
+        self._next_handle = 0
         self._next_block = 1
         self._uid = os.getuid()
         self._gid = os.getgid()
@@ -178,6 +182,10 @@ class FileSystem(pyfuse3.Operations):
         """The session ends: nobody may wait any longer."""
         for directory in self._shown.values():
             directory.shutdown()
+
+    def _new_handle(self) -> int:
+        self._next_handle += 1
+        return self._next_handle
 
     def _drop_removed(self) -> None:
         """Keep of what was removed only that of which somebody has a file open."""
@@ -302,26 +310,48 @@ class FileSystem(pyfuse3.Operations):
     async def opendir(
         self, inode: pyfuse3.InodeT, ctx: pyfuse3.RequestContext
     ) -> pyfuse3.FileHandleT:
-        """A directory's handle is its inode."""
-        return pyfuse3.FileHandleT(inode)
+        """A subchannel's directory has its inode for a handle, the root a new one each time."""
+        if inode != ROOT:
+            return pyfuse3.FileHandleT(inode)
+        handle = OF_THE_ROOT | self._new_handle()
+        self._listings[handle] = []
+        return pyfuse3.FileHandleT(handle)
 
     @_answered
     async def readdir(
         self, fh: pyfuse3.FileHandleT, start_id: int, token: pyfuse3.ReaddirToken
     ) -> None:
-        """The names of a directory."""
-        if fh == ROOT:
-            names = [("irqfd", IRQFD)]
-            names += [(name, self._show(d).inode) for name, d in sorted(self._devices.items())]
-        else:
-            directory = self._directory(fh)
-            unlisted = {inode for inode, file in directory.files.items() if not file.listed}
-            names = [entry for entry in directory.names.items() if entry[1] not in unlisted]
-        for number, (name, inode) in enumerate(names[start_id:], start=start_id + 1):
+        """The names of a directory, those after number *start_id*."""
+        list_names = self._subchannels if fh >= OF_THE_ROOT else self._files
+        for number, (name, inode) in list_names(fh, start_id):
             if not pyfuse3.readdir_reply(
                 token, pyfuse3.FileNameT(name.encode()), self._attributes(inode), number
             ):
                 break
+
+    def _subchannels(self, handle: int, start: int) -> Iterator[tuple[int, tuple[str, int]]]:
+        """What the root lists after number *start*: each with its number, name and inode.
+
+        Whoever reads it piece by piece gets what was there at the beginning and still is.
+        """
+        if not start:
+            self._listings[handle] = sorted(self._devices.items())
+            yield 1, ("irqfd", IRQFD)
+        first = max(start - 1, 0)
+        for number, (name, device) in enumerate(self._listings[handle][first:], start=first + 2):
+            if self._devices.get(name) is device:
+                yield number, (name, self._show(device).inode)
+
+    def _files(self, inode: int, start: int) -> Iterator[tuple[int, tuple[str, int]]]:
+        """What a subchannel's directory lists after number *start*; as `_subchannels`."""
+        directory = self._directory(inode)
+        unlisted = {inode for inode, file in directory.files.items() if not file.listed}
+        names = [entry for entry in directory.names.items() if entry[1] not in unlisted]
+        return enumerate(names[start:], start=start + 1)
+
+    async def releasedir(self, fh: pyfuse3.FileHandleT) -> None:
+        """An open directory is closed."""
+        self._listings.pop(fh, None)
 
     # --- open files ---------------------------------------------------------------------------
 
@@ -336,8 +366,7 @@ class FileSystem(pyfuse3.Operations):
         opener = Opener(
             f"/{directory.device.sch.schid}/{name}", ctx.pid, ctx.uid, bool(flags & os.O_NONBLOCK)
         )
-        handle = self._next_handle
-        self._next_handle += 1
+        handle = self._new_handle()
         file.opened(opener)
         self._open[handle] = (file, opener)
         return pyfuse3.FileInfo(fh=pyfuse3.FileHandleT(handle), direct_io=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from lab.client import Client, errno_of
-from lab.mounts import SCHID, MountedSystem
+from lab.mounts import SCHID, MountedSystem, make_image, mounted_at, vfioccw
 from lab.waits import until
 from vfioccw_fuse.regions.table import regions_of
 
@@ -291,3 +291,24 @@ def test_a_trace_has_64_openers_at_most(shared: MountedSystem) -> None:
     until(lambda: not errno_of(lambda: opened.append(os.open(path, os.O_RDONLY))), "room for one")
     for fd in opened:
         os.close(fd)
+
+
+def test_a_listing_that_is_read_in_pieces_has_what_was_there_and_still_is(tmp_path: Path) -> None:
+    """It is longer than the 32 KiB that the C library reads ahead."""
+    many = [f"0.0.{number:04x}" for number in range(1500)]
+    (tmp_path / "images").mkdir()
+    words = []
+    for schid in many:
+        make_image(tmp_path / "images" / schid)
+        words += ["--device", f"fba@{schid}:{tmp_path}/images/{schid}"]
+    with mounted_at(tmp_path / "mnt", *words) as system:
+        with os.scandir(system.path) as entries:
+            seen = [next(entries).name]
+            assert vfioccw("remove", system.path / many[-1]).returncode == 0
+            new = f"fba@0.0.1000:{tmp_path}/images/{many[-1]}"
+            assert vfioccw("add", system.path, new).returncode == 0
+            seen += [entry.name for entry in entries]
+        assert sorted(seen) == sorted(["irqfd", *many[:-1]])
+        assert sorted(os.listdir(system.path)) == sorted(["irqfd", *many[:-1], "0.0.1000"])
+        with os.scandir(system.path / many[0]) as entries:
+            assert {"io_region", "memory", "state"} <= {entry.name for entry in entries}
