@@ -9,7 +9,6 @@ for what TSCH clears also QEMU's css.c.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
@@ -122,7 +121,7 @@ class PendingStatus:
         """Its extended-control word."""
         self.shown = False
         """The pending status was shown to a client; what joins it changes what is shown."""
-        self.queue: deque[Interruption] = deque()
+        self.queue: list[Interruption] = []
         """Status that follows the pending one."""
         self.taken = 0
         """Interruptions that TSCH took."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Final
 
 from ..css.ccw import CcwFetcher
@@ -101,27 +101,36 @@ class Processing(Exception):
 
 
 class Row:
-    """One state of the table, its cells bound to a driver's methods."""
+    """One state of the table for one interface, its cells the methods of `Driver`."""
 
     __slots__ = ("async_req", "close", "interrupt", "io_req", "leads", "not_oper", "open", "state")
 
-    io_req: Callable[[Orb, int, int], int]
+    io_req: Callable[[Driver, Orb, int, int], int]
     """Takes ORB, fctl, half; gives 0 or an errno."""
-    async_req: Callable[[Callable[[], int]], int]
+    async_req: Callable[[Driver, Callable[[], int]], int]
     """Takes what does the command; gives 0 or an errno."""
-    not_oper: Callable[[], None]
-    interrupt: Callable[[], None]
-    open: Callable[[], None]
-    close: Callable[[], None]
+    not_oper: Callable[[Driver], None]
+    interrupt: Callable[[Driver], None]
+    open: Callable[[Driver], None]
+    close: Callable[[Driver], None]
 
-    def __init__(self, state: State, driver: Driver, interface: Interface) -> None:
+    def __init__(self, state: State, interface: Interface) -> None:
         self.state = state
         self.leads: dict[Done, Row] = {}
         """The rows that something done leads to; filled when all rows are there."""
         for event in Event:
             cell: Cell = TABLE[state][event]
             name = cell if isinstance(cell, str) else cell[interface]
-            setattr(self, event.name.lower(), getattr(driver, name))
+            setattr(self, event.name.lower(), getattr(Driver, name))
+
+
+@cache
+def rows_of(interface: Interface) -> dict[State, Row]:
+    """The table for *interface*, which all its drivers share."""
+    rows = {state: Row(state, interface) for state in State}
+    for state, leads in LEADS.items():
+        rows[state].leads = {done: rows[after] for done, after in leads.items()}
+    return rows
 
 
 class Driver:
@@ -171,10 +180,7 @@ class Driver:
         self._starts = START_COMMANDS if every else {}
         # The start that waits in CP_PROCESSING; another one, or None, if it was dropped.
         self._held: Processing | None = None
-        rows = {state: Row(state, self, interface) for state in State}
-        for state, leads in LEADS.items():
-            rows[state].leads = {done: rows[after] for done, after in leads.items()}
-        self.at = rows[State.STANDBY]
+        self.at = rows_of(interface)[State.STANDBY]
         """The row of the table that counts now; who calls a cell of it dispatches the event."""
         sch.pending.on_status_pending = self.status_pending
 
@@ -197,26 +203,26 @@ class Driver:
 
         *orb* is the io region's, for SSCH: a start is an IO_REQ.
         """
-        return self.at.async_req(partial(self._command, command, orb))
+        return self.at.async_req(self, partial(self._command, command, orb))
 
     def modify(self, schib: bytes) -> int:
         """ASYNC_REQ: MSCH with 52 bytes; gives 0 or an errno."""
-        return self.at.async_req(partial(self._modify, schib))
+        return self.at.async_req(self, partial(self._modify, schib))
 
     def status_pending(self) -> None:
         """INTERRUPT: the subchannel is status pending, or status joined what is pending."""
-        self.at.interrupt()
+        self.at.interrupt(self)
 
     def event(self, event: Event) -> None:
         """OPEN, CLOSE or NOT_OPER."""
         at = self.at
-        {Event.OPEN: at.open, Event.CLOSE: at.close, Event.NOT_OPER: at.not_oper}[event]()
+        {Event.OPEN: at.open, Event.CLOSE: at.close, Event.NOT_OPER: at.not_oper}[event](self)
 
     def reset(self) -> None:
         """VFIO_DEVICE_RESET: CLOSE, then OPEN. What was shown or queued is gone."""
         self.counters.resets += 1
-        self.at.close()
-        self.at.open()
+        self.at.close(self)
+        self.at.open(self)
 
     # --- the cells: life ----------------------------------------------------------------------
 
@@ -313,7 +319,7 @@ class Driver:
         if instruction is not None:
             return self._instruct(command, *instruction)
         half = self._starts.get(command)
-        return errno.EINVAL if half is None else self.at.io_req(orb, START, half)
+        return errno.EINVAL if half is None else self.at.io_req(self, orb, START, half)
 
     def _modify(self, schib: bytes) -> int:
         msch = partial(self.sch.msch, schib)

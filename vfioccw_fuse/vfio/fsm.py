@@ -2,8 +2,8 @@
 
 Two rules: nothing here does I/O, waits, or imports anything of trio, FUSE or Construct; and no
 other file decides what a state allows. States and events have the names and numbers of Linux's
-vfio_ccw_private.h. A cell of the table names a method of `driver.Driver`, which binds them when it
-is made; they have the names of the functions of vfio_ccw_fsm.c, without their prefixes.
+vfio_ccw_private.h. A cell of the table names a method of `driver.Driver`; these have the names of
+the functions of vfio_ccw_fsm.c, without their prefixes.
 """
 
 from __future__ import annotations

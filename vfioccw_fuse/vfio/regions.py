@@ -75,7 +75,8 @@ class IoRegion:
         if end <= begin or offset >= behind:
             return
         try:
-            result = self._driver.at.io_req(area.orb(), area.fctl(), c.PROGRAM_HALF_NONE)
+            driver = self._driver
+            result = driver.at.io_req(driver, area.orb(), area.fctl(), c.PROGRAM_HALF_NONE)
         except Processing as held:
             held.then(self._answer)
             raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Final
 
 from ..regions import constants as c
@@ -20,7 +19,7 @@ class ChannelReports:
     def __init__(self, irq: Irq | None) -> None:
         """*irq* is crw_irq; None where the interface has none: reports are lost then."""
         self._irq = irq
-        self.queue: deque[tuple[int, int]] = deque()
+        self.queue: list[tuple[int, int]] = []
         """Flags and rsid of each."""
 
     def report(self, *words: tuple[int, int]) -> None:
@@ -43,7 +42,7 @@ class ChannelReports:
         """The oldest report, taken; zeros if there is none. More of them signal again."""
         if not self.queue:
             return 0, 0
-        report = self.queue.popleft()
+        report = self.queue.pop(0)
         if self.queue and self._irq is not None:
             self._irq.signal()
         return report
