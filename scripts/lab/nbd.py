@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lab.mounts import detach
-from lab.processes import command_of
+from lab.processes import command_of, stop
 from lab.waits import SOON, until
 
 
@@ -28,7 +28,7 @@ class NbdFile:
 
     def stop(self) -> None:
         """The server answers nothing from now on."""
-        os.kill(self.server, signal.SIGSTOP)
+        stop(self.server)
 
     def go_on(self) -> None:
         """It answers what has come meanwhile, and what comes."""

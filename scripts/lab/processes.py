@@ -2,8 +2,11 @@
 
 import contextlib
 import os
+import signal
 import time
 from pathlib import Path
+
+from lab.waits import until
 
 ASLEEP_IN_THE_MOUNT = ("request_wait",)
 """Where a thread sleeps that waits for a FUSE server's answer, as `sleeps_in` wants it."""
@@ -17,6 +20,21 @@ def sleeps_in(places: tuple[str, ...], pid: int, tid: int | None = None) -> bool
         place = Path(f"/proc/{pid}/task/{tid or pid}/wchan").read_text()
         return any(name in place for name in places)
     return False
+
+
+def stop(pid: int) -> None:
+    """SIGSTOP to a process; returns when none of its threads runs any more."""
+    os.kill(pid, signal.SIGSTOP)
+    until(lambda: _stopped(pid), f"process {pid} has stopped")
+
+
+def _stopped(pid: int) -> bool:
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        # It may have ended meanwhile.
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            if status_of(task / "status")["State"][0] not in "Tt":
+                return False
+    return True
 
 
 def cpu_time(pid: int) -> float:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lab.mounts import MountedSystem, command
+from lab.processes import stop
 from lab.terminal import Terminal
 from lab.waits import SOON
 from tests.cli.commands import here, vfioccw
@@ -39,7 +40,7 @@ def test_a_mount_whose_devices_are_gone_is_listed_too(mnt: MountedSystem) -> Non
 
 
 def test_a_server_that_hangs_holds_up_nobody(mnt: MountedSystem) -> None:
-    os.kill(mnt.pid, signal.SIGSTOP)
+    stop(mnt.pid)
     try:
         found = told_of(mnt.path)
     finally:

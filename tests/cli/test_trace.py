@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from lab.mounts import PROJECT, Mount, command, is_mounted, mount_at
-from lab.processes import ASLEEP_IN_POLL, files_of, sleeps_in
+from lab.processes import ASLEEP_IN_POLL, files_of, sleeps_in, stop
 from lab.terminal import Terminal
 from lab.waits import SOON, until
 from tests.cli.commands import Done, complaint, here, vfioccw
@@ -221,7 +221,7 @@ def test_what_was_traced_is_kept_at_signals_also_if_it_was_not_read_yet(
     svg, perfetto, kept = (tmp_path / name for name in ("a.svg", "a.json", "a.txt"))
     words = (two.path / FBA, "--svg", svg, "--perfetto", perfetto, "--output", kept)
     with tracing(*words) as process:
-        process.send_signal(signal.SIGSTOP)
+        stop(process.pid)
         sense_id(two, FBA)
         process.send_signal(number)
         done = ended(process, signal.SIGCONT)

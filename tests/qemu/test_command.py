@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from lab.mounts import PROJECT, MountedSystem, make_image, mount, mounted, vfioccw
+from lab.processes import stop
 from lab.waits import until
 from tests.qemu.conftest import has_iommufd
 
@@ -120,7 +121,7 @@ def test_a_mount_that_is_not_there(tmp_path: Path, qemu: Path) -> None:
 
 def test_a_mount_whose_server_is_gone(tmp_path: Path, qemu: Path) -> None:
     system = mount(tmp_path)
-    os.kill(system.pid, signal.SIGSTOP)
+    stop(system.pid)
     # Its cleaner would detach the mount, and then it were one that is not there.
     cleaners = [
         int(pid)
@@ -128,7 +129,7 @@ def test_a_mount_whose_server_is_gone(tmp_path: Path, qemu: Path) -> None:
         if pid.isdigit() and str(tmp_path) in _command(pid) and "cleaner" in _command(pid)
     ]
     for pid in cleaners:
-        os.kill(pid, signal.SIGSTOP)
+        stop(pid)
     os.kill(system.pid, signal.SIGKILL)
     try:
         line = refused("--device", system.subchannel, "--", qemu)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lab.mounts import SCHID, Mount, make_image, mount_at, mounted_at, vfioccw
-from lab.processes import cpu_time
+from lab.processes import cpu_time, stop
 from vfioccw_fuse.client import FbaDisk, NoInterruption, Program, ProgramFailed, Subchannel
 from vfioccw_fuse.devices.dasd import RELEASE, RESERVE, SLCK
 from vfioccw_fuse.devices.eckd.volume import create
@@ -106,7 +106,7 @@ def test_what_a_killed_mount_had_reserved_is_free_at_once(
         one = shared()
         run(other, RESERVE)
         if stopped:
-            os.kill(other.pid, signal.SIGSTOP)
+            stop(other.pid)
         with Subchannel(one.path / SCHID) as sch, Program(sch.storage) as program:
             program.ccw(SLCK if stopped else RESERVE, CCW_FLAG_SLI, 32)
             program.lay_out()
