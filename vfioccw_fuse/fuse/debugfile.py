@@ -33,8 +33,6 @@ class DebugFile(File):
     """Requests in, events out; reads wait for the next event."""
 
     waits = True
-    # It is no file of the interface that a client lists.
-    listed = False
 
     def __init__(self, device: CcwDevice, blocked: BlockedRequests) -> None:
         self._device = device

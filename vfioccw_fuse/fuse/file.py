@@ -23,8 +23,6 @@ class File:
 
     waits: ClassVar[bool] = False
     """Requests are the coroutines `read_waiting` and `write_waiting` instead."""
-    listed: ClassVar[bool] = True
-    """The directory lists it; else it is there only for who knows its name."""
     mode: int = stat.S_IFREG | 0o600
     """Type and permission bits."""
     size: int = 0

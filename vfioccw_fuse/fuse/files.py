@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import errno
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import cache, partial
+from typing import Final
 
 from ..errors import UserError
 from ..regions import constants as c
+from ..regions import table
 from ..regions.table import RegionRow
 from ..vfio.control import Control
 from ..vfio.device import CcwDevice
@@ -202,24 +205,54 @@ class InterruptFile(File):
         self._file.shutdown()
 
 
-def files_of(device: CcwDevice, blocked: BlockedRequests) -> dict[str, File]:
-    """The files of one subchannel's directory by name, except its symlink `memory`."""
-    from ..regions import table
+Kind = Callable[[CcwDevice, BlockedRequests], File]
+"""Makes one file of the directory of a subchannel."""
+UNLISTED: Final = frozenset({"debug"})
+"""Files that a directory does not list: they are there for who knows the name."""
 
-    interface = device.interface
-    storage = StableStorage(device, blocked)
-    made: dict[str, File] = {"device": DeviceFile(device, storage)}
-    for row, region in zip(device.rows, device.regions, strict=True):
-        made[row.name] = RegionFile(row, region, storage)
-    made["device_info"] = BytesFile(table.device_info(interface))
-    made["region_info"] = BytesFile(table.region_info(interface))
-    made["irq_info"] = BytesFile(table.irq_info(interface))
-    for irq in table.irqs_of(interface):
-        made[irq.name] = InterruptFile(device.irqs[irq.index], blocked)
-    made["reset"] = ResetFile(device)
+
+@cache
+def kinds_of(interface: table.Interface) -> Mapping[str, Kind]:
+    """What makes each file of a subchannel's directory, by its name; not its symlink `memory`.
+
+    A file is made when somebody looks for it: of most subchannels nobody looks at most.
+    """
+    kinds: dict[str, Kind] = {"device": _device}
+    kinds |= {row.name: partial(_region, row) for row in table.regions_of(interface)}
+    kinds["device_info"] = partial(_info, table.device_info(interface))
+    kinds["region_info"] = partial(_info, table.region_info(interface))
+    kinds["irq_info"] = partial(_info, table.irq_info(interface))
+    kinds |= {irq.name: partial(_interrupt, irq.index) for irq in table.irqs_of(interface)}
+    return kinds | {
+        "reset": _reset, "control": _control, "state": _state, "trace": TraceFile,
+        "debug": DebugFile,
+    }  # fmt: skip
+
+
+def _device(device: CcwDevice, blocked: BlockedRequests) -> File:
+    return DeviceFile(device, StableStorage(device, blocked))
+
+
+def _region(row: RegionRow, device: CcwDevice, blocked: BlockedRequests) -> File:
+    return RegionFile(row, device.regions[row.index], StableStorage(device, blocked))
+
+
+def _info(data: bytes, _device: CcwDevice, _blocked: BlockedRequests) -> File:
+    return BytesFile(data)
+
+
+def _interrupt(index: int, device: CcwDevice, blocked: BlockedRequests) -> File:
+    return InterruptFile(device.irqs[index], blocked)
+
+
+def _reset(device: CcwDevice, _blocked: BlockedRequests) -> File:
+    return ResetFile(device)
+
+
+def _control(device: CcwDevice, _blocked: BlockedRequests) -> File:
     control = Control(device)
-    made["control"] = TextFile(control.text, control.write)
-    made["state"] = TextFile(lambda: state_text(device), mode=stat.S_IFREG | 0o400)
-    made["trace"] = TraceFile(device, blocked)
-    made["debug"] = DebugFile(device, blocked)
-    return made
+    return TextFile(control.text, control.write)
+
+
+def _state(device: CcwDevice, _blocked: BlockedRequests) -> File:
+    return TextFile(partial(state_text, device), mode=stat.S_IFREG | 0o400)

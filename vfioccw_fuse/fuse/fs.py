@@ -20,12 +20,13 @@ import trio
 
 from ..errors import UserError, printable
 from ..memory.paging import StorageAway
+from ..regions.table import Interface
 from ..vfio.device import CcwDevice
 from ..vfio.driver import Processing
 from ..vfio.loading import Loading
 from .blocked import BlockedRequests, Line, Opener
 from .file import File
-from .files import files_of
+from .files import UNLISTED, kinds_of
 
 log = logging.getLogger(__name__)
 
@@ -42,42 +43,55 @@ FOREVER: Final = 3600.0
 """Seconds for which the kernel may keep names and attributes: what they say does not change."""
 
 
-class SubchannelDirectory:
-    """One subchannel's directory: its files, made when somebody first looks into it."""
+@functools.cache
+def _places(interface: Interface) -> dict[str, int]:
+    """The names in a subchannel's directory, with how far behind its own their inodes are."""
+    return {"memory": 1} | {name: place for place, name in enumerate(kinds_of(interface), start=2)}
 
-    __slots__ = ("_blocked", "_files", "_names", "device", "inode")
+
+class SubchannelDirectory:
+    """One subchannel's directory: its names, and its files as somebody looks for them."""
+
+    __slots__ = ("_blocked", "_gone", "device", "files", "inode")
 
     def __init__(self, inode: int, device: CcwDevice, blocked: BlockedRequests) -> None:
         self.inode = inode
         """The directory's inode; its files follow it."""
         self.device = device
         """What it shows."""
+        self.files: dict[int, File] = {}
+        """Its files by inode, those that somebody has looked for."""
         self._blocked = blocked
-        self._files: dict[int, File] | None = None
-        self._names: dict[str, int] = {}
+        self._gone = False
 
-    @property
-    def files(self) -> dict[int, File]:
-        """Its files by inode; the symlink `memory` is not among them."""
-        if self._files is None:
-            made = files_of(self.device, self._blocked)
-            self._files = {}
-            for number, (name, file) in enumerate(made.items(), start=self.inode + 2):
-                self._files[number] = file
-                self._names[name] = number
-            self._names["memory"] = self.inode + 1
-        return self._files
-
-    @property
     def names(self) -> dict[str, int]:
-        """File name to inode."""
-        if self._files is None:
-            _ = self.files
-        return self._names
+        """All names that it lists, and their inodes."""
+        places = _places(self.device.interface)
+        return {name: self.inode + place for name, place in places.items() if name not in UNLISTED}
+
+    def find(self, name: str) -> int | None:
+        """The inode of *name*, listed or not; None if there is none."""
+        place = _places(self.device.interface).get(name)
+        return None if place is None else self.inode + place
+
+    def name(self, inode: int) -> str:
+        """The name of a file by its inode."""
+        return list(_places(self.device.interface))[inode - self.inode - 1]
+
+    def file(self, inode: int) -> File:
+        """A file by its inode; KeyError for the symlink `memory`, and where none is."""
+        file = self.files.get(inode)
+        if file is None:
+            make = kinds_of(self.device.interface)[self.name(inode)]
+            self.files[inode] = file = make(self.device, self._blocked)
+            if self._gone:
+                file.shutdown()
+        return file
 
     def shutdown(self) -> None:
         """Nobody may wait in one of its files any longer."""
-        for file in (self._files or {}).values():
+        self._gone = True
+        for file in self.files.values():
             file.shutdown()
 
 
@@ -223,7 +237,7 @@ class FileSystem(pyfuse3.Operations):
                 entry.st_mode = stat.S_IFLNK | 0o777
                 entry.st_size = len(self._memory)
             else:
-                file = directory.files[inode]
+                file = directory.file(inode)
                 entry.st_mode = file.mode
                 entry.st_size = file.size
         if self._everyone:
@@ -259,7 +273,7 @@ class FileSystem(pyfuse3.Operations):
                 return self._show(device).inode
         elif parent in self._by_inode:
             directory = self._by_inode[parent]
-            inode = directory.names.get(name)
+            inode = directory.find(name)
             if inode is not None:
                 return inode
         raise pyfuse3.FUSEError(errno.ENOENT)
@@ -344,9 +358,7 @@ class FileSystem(pyfuse3.Operations):
 
     def _files(self, inode: int, start: int) -> Iterator[tuple[int, tuple[str, int]]]:
         """What a subchannel's directory lists after number *start*; as `_subchannels`."""
-        directory = self._directory(inode)
-        unlisted = {inode for inode, file in directory.files.items() if not file.listed}
-        names = [entry for entry in directory.names.items() if entry[1] not in unlisted]
+        names = list(self._directory(inode).names().items())
         return enumerate(names[start:], start=start + 1)
 
     async def releasedir(self, fh: pyfuse3.FileHandleT) -> None:
@@ -361,11 +373,9 @@ class FileSystem(pyfuse3.Operations):
     ) -> pyfuse3.FileInfo:
         """Every file is direct_io: a page cache would show an old IRB."""
         directory = self._directory(inode)
-        file = directory.files[inode]
-        name = next(n for n, number in directory.names.items() if number == inode)
-        opener = Opener(
-            f"/{directory.device.sch.schid}/{name}", ctx.pid, ctx.uid, bool(flags & os.O_NONBLOCK)
-        )
+        file = directory.file(inode)
+        path = f"/{directory.device.sch.schid}/{directory.name(inode)}"
+        opener = Opener(path, ctx.pid, ctx.uid, bool(flags & os.O_NONBLOCK))
         handle = self._new_handle()
         file.opened(opener)
         self._open[handle] = (file, opener)

@@ -312,3 +312,18 @@ def test_a_listing_that_is_read_in_pieces_has_what_was_there_and_still_is(tmp_pa
         assert sorted(os.listdir(system.path)) == sorted(["irqfd", *many[:-1], "0.0.1000"])
         with os.scandir(system.path / many[0]) as entries:
             assert {"io_region", "memory", "state"} <= {entry.name for entry in entries}
+
+
+def test_a_file_that_is_looked_for_after_the_removal_lets_nobody_wait(mnt: MountedSystem) -> None:
+    directory = os.open(mnt.subchannel, os.O_RDONLY | os.O_DIRECTORY)
+    held = os.open("state", os.O_RDONLY, dir_fd=directory)
+    try:
+        assert vfioccw("remove", mnt.subchannel).returncode == 0
+        late = os.open("io_irq", os.O_RDWR | os.O_NONBLOCK, dir_fd=directory)
+        try:
+            assert errno_of(partial(os.read, late, 8)) == errno.ENODEV
+        finally:
+            os.close(late)
+    finally:
+        os.close(held)
+        os.close(directory)
