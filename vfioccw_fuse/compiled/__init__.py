@@ -29,6 +29,7 @@ MODULES: Final = (
     "css.channel",
     "css.executor",
     "css.ida",
+    "css.measurement",
     "css.paths",
     "css.pending",
     "css.pmcw",

@@ -60,10 +60,6 @@ class Pause(enum.Enum):
     EVENT = "until `woken`: RSCH, or the device end that a chain waits for"
 
 
-def _nobody_waits() -> None:
-    """What `ChannelProgram.on_wake` is until somebody waits."""
-
-
 class ChannelProgram:
     """One start function: the ORB, where the program is, and what has become of it.
 
@@ -80,8 +76,8 @@ class ChannelProgram:
     """The scope of the task that runs the program, once it has one."""
     woken: bool = False
     """`Pause.EVENT` is over, perhaps before anybody waited; who waited resets it."""
-    on_wake: Callable[[], None] = staticmethod(_nobody_waits)
-    """Called when `woken` becomes true; whoever waits puts its own here."""
+    on_wake: Callable[[], None] | None = None
+    """Called when `woken` becomes true; whoever waits puts it here."""
     parked: Parked | None = None
     """Where it waits in the middle of a command."""
     _begun: bool = False
@@ -297,7 +293,8 @@ class ChannelProgram:
 
     def _wake(self) -> None:
         self.woken = True
-        self.on_wake()
+        if self.on_wake is not None:
+            self.on_wake()
 
     def _suspends(self) -> bool:
         """The PCI and suspend flags of a CCW that became current; True if it suspends."""
