@@ -7,8 +7,9 @@ module while it runs, which is how `pyfuse3.asyncio` replaces it. `Workers` uses
 there
 
 * a wait that asks poll(2) first and goes through the loop only when nothing is ready, when other
-  tasks asked for a turn, and for every 16th request. While requests come thick and fast it asks for
-  50 us before it sleeps: to wake a sleeping core takes as long, and doubles a round trip,
+  tasks asked for a turn, and for every 16th request. While requests come less than 0.5 ms apart it
+  goes on asking and does not sleep: to wake a sleeping core takes 30 to 50 us, twice for each
+  program of a guest that reads block after block,
 * a lock that the worker which has just replied takes again at once. The worker next in line runs
   when a handler really waits: `_drive` sees that, because every wait passes through its hands,
 * a nursery that starts a worker anew whose request was gone before it was read.
@@ -40,10 +41,15 @@ MAX_TASKS: Final = 1_000_000
 """Workers at most. Each blocked read holds one, so this must never be what stops the mount."""
 INLINE_MAX: Final = 15
 """Requests served in a row before the trio loop gets a turn."""
-SPIN_NS: Final = 50_000
-"""How long to ask for the next request before sleeping, in ns: as long as a sleeping core needs."""
-LIVELY_NS: Final = 100_000
-"""Ask at all only if the last wait for a request was shorter than this, in ns."""
+SPIN_NS: Final = 500_000
+"""How long to ask for the next request before sleeping, in ns, if the last one came within that: an
+emulated guest computes for a good half of it between two programs."""
+SPIN_TURNS: Final = 16
+"""How often to ask between two looks at what else there is to do, and at the clock."""
+CROWDED_NS: Final = 200_000
+"""Others want this processor if those took so long, in ns: alone they take a tenth."""
+CROWDED_FOR_NS: Final = 50_000_000
+"""How long they have it then: so long nobody asks and asks, in ns."""
 STOP_GRACE_S: Final = 1.0
 """How long handlers may go on after `Workers.stop` before they are cancelled, in seconds."""
 STOCK_SWITCH: Final = "VFIOCCW_STOCK_WORKERS"
@@ -193,7 +199,9 @@ class _Facade:
         self.starting = 3  # how many of the first waits are still special, see start()
         self.capability_lent = False
         self.inline = 0  # requests served since the loop had its last turn
-        self.lively = False  # the last wait was short: the next request may come at once
+        self.lively = False  # the last request came soon: so may the next
+        self.asked_since = 0  # since when it was asked in vain for the next; 0: it was not
+        self.crowded_until = 0  # before that nobody asks and asks
         self.served_inline = 0
         self.turns = 0
         self.waits = 0
@@ -218,19 +226,21 @@ class _Facade:
         if self.starting:
             self.start(fd)
         poll = self.poll
-        if self.inline < INLINE_MAX and (poll.poll(0) or self.next_is_near(poll)):
-            self.inline += 1
-            self.served_inline += 1
-        else:
+        turn = self.inline >= INLINE_MAX
+        if turn:
+            await trio.lowlevel.checkpoint()
+        if not poll.poll(0) and not self.next_is_near(poll):
+            turn = True
+            self.waits += 1
+            began, self.asked_since = self.asked_since or time.perf_counter_ns(), 0
+            await trio.lowlevel.wait_readable(fd)
+            self.lively = time.perf_counter_ns() - began < SPIN_NS
+        if turn:
             self.inline = 0
             self.turns += 1
-            started = time.perf_counter_ns()
-            if poll.poll(0):
-                await trio.lowlevel.checkpoint()
-            else:
-                self.waits += 1
-                await trio.lowlevel.wait_readable(fd)
-            self.lively = time.perf_counter_ns() - started < LIVELY_NS
+        else:
+            self.inline += 1
+            self.served_inline += 1
         if self.closing:
             raise trio.ClosedResourceError
         if self.workers.on_request is not None:
@@ -262,14 +272,26 @@ class _Facade:
         os.sched_yield()
         if poll.poll(0):
             return True
-        if trio.lowlevel.current_statistics().tasks_runnable:
+        began = now = time.perf_counter_ns()
+        if now < self.crowded_until:
             return False
-        end = time.perf_counter_ns() + SPIN_NS
-        while time.perf_counter_ns() < end:
-            os.sched_yield()
-            if poll.poll(0):
-                return True
+        while now - began < SPIN_NS:
+            seen = trio.lowlevel.current_statistics()
+            # What a thread has done, a timer that is due, a program's turn: the loop's business.
+            if seen.tasks_runnable or seen.run_sync_soon_queue_size:
+                return False
+            if seen.seconds_to_next_deadline <= 0:
+                return False
+            for _ in range(SPIN_TURNS):
+                os.sched_yield()
+                if poll.poll(0):
+                    return True
+            before, now = now, time.perf_counter_ns()
+            if now - before > CROWDED_NS:
+                self.crowded_until = now + CROWDED_FOR_NS
+                return False
         self.lively = False
+        self.asked_since = began
         return False
 
     def run_jobs(self) -> None:
