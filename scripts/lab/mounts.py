@@ -25,6 +25,8 @@ IMPORTS = f"{PROJECT}:{PROJECT / 'scripts'}"
 """PYTHONPATH of a child process that imports the package, `tests` or `lab`."""
 SCHID = "0.0.0313"
 """The subchannel of the disk that `mount` mounts."""
+OTHER = "0.0.0314"
+"""A second subchannel, where a mount has one."""
 BLOCK = 512
 """Bytes in a block of an FBA disk."""
 BLOCKS = 512
@@ -192,11 +194,12 @@ def mount(directory: Path, *options: str, image: Path | None = None) -> MountedS
 
 
 @contextlib.contextmanager
-def _ending(system: _M) -> Iterator[_M]:
+def _ending(system: _M, *, there: bool = True) -> Iterator[_M]:
     try:
         yield system
-        done = system.unmount()
-        assert done.returncode == 0, done.stderr
+        if there or is_mounted(system.path):
+            done = system.unmount()
+            assert done.returncode == 0, done.stderr
         system.assert_nothing_is_left()
     finally:
         system.give_up()
@@ -206,6 +209,13 @@ def _ending(system: _M) -> Iterator[_M]:
 def mounted_at(path: Path, *words: object) -> Iterator[Mount]:
     """As `mount_at`; at the end it is unmounted, and nothing may be left of it."""
     with _ending(mount_at(path, *words)) as system:
+        yield system
+
+
+@contextlib.contextmanager
+def mounted_for_now(path: Path, *words: object) -> Iterator[Mount]:
+    """As `mounted_at`, for whoever may have unmounted it before the end."""
+    with _ending(mount_at(path, *words), there=False) as system:
         yield system
 
 

@@ -13,14 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from lab.mounts import SCHID, Mount, make_image, mount_at, mounted_at
+from lab.mounts import OTHER, SCHID, Mount, make_image, mount_at, mounted_at
 from lab.nolocks import nolocks
 from lab.processes import files_of
 from tests.cli.commands import Done, complaint, vfioccw
 from vfioccw_fuse.devices.eckd.volume import create
 from vfioccw_fuse.guest.machine import QEMU
 
-OTHER = "0.0.0314"
 KINDS = ("fba", "3390", "3490")
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.mounts import PROJECT, Mount, command, is_mounted, mount_at
+from lab.mounts import PROJECT, Mount, command, mount_at, mounted_for_now
 from lab.processes import ASLEEP_IN_POLL, files_of, sleeps_in, stop
 from lab.terminal import Terminal
 from lab.waits import SOON, until
@@ -28,14 +28,9 @@ def two(tmp_path: Path) -> Iterator[Mount]:
     disk.write_bytes(bytes(512 * 512))
     (tmp_path / "tape.aws").touch()
     devices = (f"fba@{FBA}:{disk}", f"3490@{TAPE}:{tmp_path}/tape.aws")
-    made = mount_at(tmp_path / "mnt", *(word for d in devices for word in ("--device", d)))
-    try:
+    words = [word for device in devices for word in ("--device", device)]
+    with mounted_for_now(tmp_path / "mnt", *words) as made:
         yield made
-        if is_mounted(made.path):
-            assert made.unmount().returncode == 0
-        made.assert_nothing_is_left()
-    finally:
-        made.give_up()
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from lab.client import Client, events_of, write_file
-from lab.mounts import MountedSystem, mounted
+from lab.mounts import OTHER, SCHID, Mount, MountedSystem, mounted
 
 
 @pytest.fixture(scope="session")
@@ -34,4 +34,18 @@ def shared(standing: MountedSystem) -> Iterator[MountedSystem]:
 def client(shared: MountedSystem) -> Iterator[Client]:
     """A client of the shared mount."""
     with Client(shared.subchannel) as made:
+        yield made
+
+
+@pytest.fixture
+def disk(system: Mount) -> Iterator[Client]:
+    """A client of the first subchannel of the mount that the test's own `system` makes."""
+    with Client(system.path / SCHID) as made:
+        yield made
+
+
+@pytest.fixture
+def other(system: Mount) -> Iterator[Client]:
+    """A client of its second subchannel."""
+    with Client(system.path / OTHER) as made:
         yield made

@@ -20,6 +20,7 @@ import pytest
 from lab.client import DATA, Client, errno_of
 from lab.mounts import (
     BLOCK,
+    OTHER,
     SCHID,
     command,
     is_mounted,
@@ -42,7 +43,6 @@ from tests.devices.eckd.drive import make_volume
 from tests.fuse.mount.endings import ending
 from tests.fuse.mount.units import BLOCKS, of_3390, of_fba, of_tape
 
-OTHER = "0.0.0314"
 NEW = b"\x55" * BLOCK
 
 

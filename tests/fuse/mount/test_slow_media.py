@@ -16,7 +16,17 @@ from pathlib import Path
 import pytest
 
 from lab.client import DATA, Client, Connection, address_of
-from lab.mounts import BLOCK, SCHID, Mount, is_mounted, make_image, mount_at, mounted_at, vfioccw
+from lab.mounts import (
+    BLOCK,
+    OTHER,
+    SCHID,
+    Mount,
+    is_mounted,
+    make_image,
+    mount_at,
+    mounted_at,
+    vfioccw,
+)
 from lab.processes import files_of
 from lab.programs import (
     ENDED,
@@ -39,7 +49,6 @@ from lab.slowfs import SlowFiles
 from lab.waits import SOON, until
 from tests.fuse.mount.endings import clear, ending
 
-OTHER = "0.0.0314"
 TWIN = "0.0.0315"
 COUNT = 4
 BLOCKS = 64
@@ -63,18 +72,6 @@ def system(slow: SlowFiles, tmp_path: Path) -> Iterator[Mount]:
     with mounted_at(tmp_path / "mnt", *words) as made:
         yield made
         slow.release()
-
-
-@pytest.fixture
-def disk(system: Mount) -> Iterator[Client]:
-    with Client(system.path / SCHID) as client:
-        yield client
-
-
-@pytest.fixture
-def other(system: Mount) -> Iterator[Client]:
-    with Client(system.path / OTHER) as client:
-        yield client
 
 
 def moving(client: Client, operation: int, code: int, block: int = 0) -> tuple[Ccw, ...]:

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from lab.client import DATA, PARAMETERS, PROGRAM, Client, Connection, address_of
-from lab.mounts import BLOCK, SCHID, Mount, make_image, mounted_at
+from lab.mounts import BLOCK, OTHER, SCHID, Mount, make_image, mounted_at
 from lab.processes import files_of
 from lab.programs import (
     BITS,
@@ -46,7 +46,6 @@ from lab.slowfs import SlowFiles
 from lab.waits import until
 from vfioccw_fuse.memory.paging import MOST_JOBS, PAGE
 
-OTHER = "0.0.0314"
 BLOCKS = 64
 COUNT = 16
 """Blocks that a program moves: two pages."""

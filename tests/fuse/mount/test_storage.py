@@ -14,7 +14,17 @@ from pathlib import Path
 import pytest
 
 from lab.client import DATA, PARAMETERS, Client
-from lab.mounts import BLOCK, SCHID, Mount, is_mounted, make_image, mount_at, mounted_at, vfioccw
+from lab.mounts import (
+    BLOCK,
+    OTHER,
+    SCHID,
+    Mount,
+    is_mounted,
+    make_image,
+    mounted_at,
+    mounted_for_now,
+    vfioccw,
+)
 from lab.nbd import NbdFile, nbd_file
 from lab.programs import (
     ENDED,
@@ -31,7 +41,6 @@ from lab.programs import (
     located,
 )
 
-OTHER = "0.0.0314"
 BLOCKS = 8192
 FAR = 4000
 """A block that no read ahead has brought."""
@@ -47,26 +56,8 @@ def nbd(tmp_path: Path) -> Iterator[NbdFile]:
 def system(nbd: NbdFile, tmp_path: Path) -> Iterator[Mount]:
     here = make_image(tmp_path / "here.img", 8)
     words = "--device", f"fba@{SCHID}:{nbd.path}", "--device", f"fba@{OTHER}:{here}"
-    made = mount_at(tmp_path / "mnt", *words)
-    try:
+    with mounted_for_now(tmp_path / "mnt", *words) as made:
         yield made
-        if is_mounted(made.path):
-            assert made.unmount().returncode == 0
-        made.assert_nothing_is_left()
-    finally:
-        made.give_up()
-
-
-@pytest.fixture
-def disk(system: Mount) -> Iterator[Client]:
-    with Client(system.path / SCHID) as client:
-        yield client
-
-
-@pytest.fixture
-def other(system: Mount) -> Iterator[Client]:
-    with Client(system.path / OTHER) as client:
-        yield client
 
 
 def begin_read(client: Client) -> None:
