@@ -39,6 +39,7 @@ from tests.css.machine import ProbeMachine
 from tests.machine import DATA, LISTS, PROGRAM
 from vfioccw_fuse.css.ida import SKIPPED
 from vfioccw_fuse.css.stepper import Goal, Stepper, Until
+from vfioccw_fuse.devices.faults import parse_faults
 from vfioccw_fuse.errors import UserError
 from vfioccw_fuse.regions import constants as c
 
@@ -199,6 +200,36 @@ async def test_a_unit_check_stops_before_anybody_is_told_of_it(stepped: Stepped)
     await stepped.go()
     assert stepped.told[2:] == ["interruption"]
     assert stepped.ended() == (CE | DE | UC, 0)
+
+
+@pytest.mark.parametrize("nth", [1, 2])
+async def test_a_unit_check_that_is_a_fault_stops_like_any_other(
+    stepped: Stepped, nth: int
+) -> None:
+    behaviour = stepped.sch.behaviour
+    behaviour.switch(parse_faults(f"unit-check:nth={nth}:sense=0800"))
+    await stepped.start(*NOPS)
+    await stepped.go(Until.UNIT_CHECK)
+    assert stepped.told == ["start", "unit check"]
+    assert stepped.stepper.last is not None
+    assert stepped.stepper.last.look.place == PROGRAM + 8 * (nth - 1)
+    assert stepped.stepper.last.status == CE | DE | UC
+    assert stepped.machine.device.sense[:2] == b"\x08\x00"
+    assert stepped.sch.scsw.ctrl == START | ACTIVE
+    await stepped.go()
+    assert stepped.told[2:] == ["interruption"]
+    assert stepped.ended() == (CE | DE | UC, 0)
+
+
+@pytest.mark.parametrize("function", ["hsch", "csch", "quiesce"])
+async def test_what_is_stopped_at_a_fault_can_be_ended(stepped: Stepped, function: str) -> None:
+    stepped.sch.behaviour.switch(parse_faults("unit-check:nth=1"))
+    await stepped.start(*NOPS)
+    await stepped.go(Until.UNIT_CHECK)
+    getattr(stepped.sch, function)()
+    await trio.testing.wait_all_tasks_blocked()
+    assert stepped.sch.program is None
+    assert "cancelled" in stepped.told
 
 
 async def test_every_ccw_of_a_data_chain_is_a_step(stepped: Stepped) -> None:

@@ -340,6 +340,9 @@ class ChannelProgram:
                     sch.conclude(self, c.SCSW_DSTAT_BUSY, 0, self.io.left, deferred_cc=cc)
                 case Fault.UNIT_CHECK:
                     sch.device.sense = hit.sense
+                    self._answered = True
+                    if sch.pending.observer is not None:
+                        self.ccws.tell(sch.pending.observer, ENDED | UC)
                     sch.conclude(self, ENDED | UC, 0, self.io.left)
                 case check:
                     sch.conclude(self, *CHECKS[check], self.io.left)
