@@ -335,6 +335,27 @@ def test_a_narrow_terminal_has_shorter_lines(mnt: MountedSystem) -> None:
         assert terminal.ended() == 0
 
 
+def test_a_narrow_terminal_breaks_lines_between_words(
+    mnt: MountedSystem, client: Client
+) -> None:
+    with Terminal(command("debug", mnt.subchannel), columns=40) as terminal:
+        terminal.expect("0.0.0313: programs stop at their first\n    CCW\n")
+        assert client.start(*TWO) == 0
+        terminal.expect("  scsw  start function; start pending\n")
+        terminal.expect("  next  00001000 e4/60/20 at 00010000:\n        sense id, CC SLI\n")
+        terminal.type("help")
+        terminal.expect("run to unit check        go on, stop\n    when a command ends with unit check")
+        terminal.type("quit")
+        assert terminal.ended() == 0
+
+
+def test_what_it_is_attached_to_is_said_before_anything_is_typed(mnt: MountedSystem) -> None:
+    with Terminal(command("debug", mnt.subchannel)) as terminal:
+        assert terminal.expect("idle>") == ATTACHED
+        terminal.press(CTRL_D)
+        assert terminal.ended() == 0
+
+
 def test_a_mount_that_ends_ends_the_terminal(mount: Callable[[], MountedSystem]) -> None:
     system = mount()
     with Terminal(command("debug", system.subchannel)) as terminal:
@@ -473,7 +494,7 @@ def test_the_session_of_the_page_typed_at_a_terminal(mnt: MountedSystem) -> None
     section = sections(PAGE.read_text())["At a terminal"]
     first, other, session = re.findall(r"(?:^    .*\n)+", section, re.M)
     [start, *attached] = _commands(first, mnt)
-    with Terminal(start.split()) as terminal:
+    with Terminal(start.split(), columns=200) as terminal:
         for line in attached:
             terminal.expect(line)
         ssch = subprocess.Popen(_commands(other, mnt)[0].split(), stdout=subprocess.DEVNULL)

@@ -1,13 +1,17 @@
 """Plain text: columns and dumps. It needs nothing but Python: `vfioccw ls` starts at once."""
 
+import re
 import shutil
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 EBCDIC = "cp037"
 """The code page in which bytes are shown as EBCDIC."""
 _ROW = 16  # bytes a line of a dump
+_COLUMN = re.compile(r" *\S+(?: \S+)*? {2,}")
+"""What stands before the second column of a line."""
 _WIDTHS = ((80, 16), (46, 8), (0, 4))  # columns, and how many bytes of storage a line has then
 
 
@@ -54,6 +58,22 @@ def dump_pieces(
 def row_within(columns: int) -> int:
     """How many bytes a line of `dump_storage` has on a terminal of *columns*."""
     return next(row for least, row in _WIDTHS if columns >= least)
+
+
+def folded(line: str, width: int) -> Iterable[str]:
+    """Give *line* in lines of at most *width* letters, broken at blanks, each but the first indented.
+
+    They go on below the second column of the line, if it has one that begins in its first half.
+    """
+    if len(line) <= width:
+        return [line]
+    first = _COLUMN.match(line)
+    indent = first.end() if first else len(line) - len(line.lstrip()) + 4
+    if 2 * indent > width:
+        indent = min(4, width - 1)
+    return textwrap.wrap(
+        line, width, subsequent_indent=" " * indent, break_on_hyphens=False, replace_whitespace=False
+    )
 
 
 def _shown(text: str) -> str:

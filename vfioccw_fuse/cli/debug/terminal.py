@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+from collections.abc import Iterable
 from functools import partial
 from typing import Final
 
@@ -11,13 +12,14 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.patch_stdout import patch_stdout
 
 from ...errors import UserError
-from ..text import row_within
+from ..text import folded, row_within
 from .commands import ANSWERS, NAMES, Quit, Sent, help_lines, send
 from .link import Event, Link
 from .words import Words
 
 KEYS: Final = {"f8": "step", "f9": "continue", "f2": "data", "f3": "scsw", "f1": "help"}
 """Key to the command that it stands for."""
+_KEYS_SAID: Final = "F8 or Enter alone: step. F9: continue. F2: data. F3: scsw. Ctrl-D: quit."
 
 
 class Terminal:
@@ -61,7 +63,7 @@ class Terminal:
 
         def interrupt(event: KeyPressEvent) -> None:
             event.app.current_buffer.reset()
-            print("quit detaches; halt and clear end the program")
+            self._print(["quit detaches; halt and clear end the program"])
 
         for key, command in KEYS.items():
             keys.add(key)(partial(press, command))
@@ -69,7 +71,22 @@ class Terminal:
         keys.add("c-c")(interrupt)
         return keys
 
+    def _print(self, lines: Iterable[str]) -> None:
+        """Print *lines*, folded to the terminal as it is now."""
+        width = max(20, shutil.get_terminal_size().columns)
+        for line in lines:
+            print("\n".join(folded(line, width)))
+
     # --- what comes ---------------------------------------------------------------------------
+
+    def attached(self) -> bool:
+        """Wait for the first event, before anything can be typed; False if there is nothing to debug."""
+        while not self._link.over:
+            for event in self._link.take():
+                self._say(event)
+            if "schib" in self._words.now:
+                return True
+        return False
 
     def _come(self) -> None:
         """Something can be read."""
@@ -85,16 +102,14 @@ class Terminal:
 
     def _say(self, event: Event) -> None:
         self._words.row = row_within(shutil.get_terminal_size().columns)
-        for line in self._words.event(event):
-            print(line)
+        self._print(self._words.event(event))
         if event["event"] not in ANSWERS:
             return
         sent = self._sent.pop(0)
         if event["event"] == "refused":
-            print(event["error"])
+            self._print([event["error"]])
         elif sent.show:
-            for line in self._words.show(sent.show, sent.limit):
-                print(line)
+            self._print(self._words.show(sent.show, sent.limit))
 
     # --- what is typed ------------------------------------------------------------------------
 
@@ -124,15 +139,17 @@ class Terminal:
         if not command and self._words.now["state"] == "stopped":
             command = "step"
         if command == "help":
-            print("\n".join(help_lines()))
-            print("F8 or Enter alone: step. F9: continue. F2: data. F3: scsw. Ctrl-D: quit.")
+            self._print(help_lines())
+            self._print([_KEYS_SAID])
         elif command:
             try:
                 self._sent.append(send(command, self._link, self._words))
             except UserError as wrong:
-                print(wrong.message)
+                self._print([wrong.message])
 
 
 def converse_at_terminal(link: Link) -> None:
     """Debug at the terminal until somebody quits; UserError if the subchannel goes."""
-    asyncio.run(Terminal(link).run())
+    terminal = Terminal(link)
+    if terminal.attached():
+        asyncio.run(terminal.run())
