@@ -399,8 +399,13 @@ def parse_ccw(data: bytes, format: int = 1) -> Ccw0 | Ccw1:
     raise ValueError(f"CCW format {format} is neither 0 nor 1")
 
 
+_GOES_ON = c.SCSW_ACTL_START_PEND | c.SCSW_ACTL_SUBCH_ACTIVE
+
+
 def _scsw_rows(scsw: Scsw) -> list[Row]:
-    ended = f"last CCW at {scsw.cpa - 8:#x}" if scsw.cpa >= 8 else ""
+    # While a program goes on nothing is said by the address (PoP 16, "CCW Address").
+    goes_on = scsw.ctrl & _GOES_ON and not scsw.ctrl & c.SCSW_CTRL_MASK_STCTL
+    ended = f"last CCW at {scsw.cpa - 8:#x}" if scsw.cpa >= 8 and not goes_on else ""
     return [
         Row("flags", f"{scsw.flags:04x}", bits_in_words("scsw.flags", scsw.flags)),
         Row(

@@ -205,6 +205,13 @@ class TestIrb:
             "channel end, device end; cpa 00001010 count 0; path 80"
         )
 
+    @pytest.mark.parametrize(("actl", "said"), [(0x0400, ""), (0x00C0, ""), (0x0020, "last")])
+    def test_no_ccw_was_the_last_one_while_a_program_goes_on(self, actl, said):
+        scsw = Scsw(0x00C0, 0x4000 | actl, 0x1010, 0, 0, 0)
+        [cpa] = [row for row in d.describe_scsw(codec.SCSW.pack(scsw)) if row.field == "cpa"]
+        assert cpa.meaning.startswith(said)
+        assert bool(cpa.meaning) == bool(said)
+
     def test_unit_check_with_concurrent_sense(self):
         said = words(d.describe_irb(UNIT_CHECK_IRB, words_of("3390")))
         assert said["scsw.flags"] == ("ESW format 0, format-1 CCWs, prefetch, extended control")
