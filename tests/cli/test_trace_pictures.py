@@ -85,6 +85,19 @@ def test_a_long_wait_breaks_the_axis_and_says_how_long_it_was() -> None:
     assert set(LANES) <= set(said)
 
 
+def test_what_follows_soon_after_a_long_time_has_a_time_of_its_own() -> None:
+    text = "".join(f"{at:12.6f} 0.0.0313 csch  cc 0\n" for at in (0.1, 0.1004, 1.513821, 1.513897))
+    assert [said for said in texts(picture(text)) if said.startswith("+")] == [
+        "+0 µs", "+400 µs", "+1.413821 s", "+1.413897 s",
+    ]  # fmt: skip
+
+
+def test_a_long_label_is_broken_between_its_parts_and_has_no_columns() -> None:
+    orb = "program at 00001000, parm 00001234, lpm ff, format-1 CCWs, prefetch, format-2 IDAWs"
+    said = texts(picture(f"    0.000001 0.0.0313 ssch  cc 0  {orb}\n"))
+    assert said[-2:] == [f"ssch: cc 0, {orb[:-15]}", "format-2 IDAWs"]
+
+
 def test_it_is_no_wider_than_it_must_be() -> None:
     lines = "".join(f"{n * 100:12.6f} 0.0.0313 csch  cc 0\n" for n in range(MOST_EVENTS))
     assert float(picture(lines).get("width") or 0) < 1200

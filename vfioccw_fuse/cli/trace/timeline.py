@@ -11,6 +11,7 @@ too many those that took longest are left, and the picture says so.
 
 import heapq
 import itertools
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Final, Literal, NamedTuple
@@ -45,6 +46,7 @@ _LETTER = 6.2  # pixels of a letter, about
 _TYPICAL = 40.0  # pixels of a gap as they are inside a program
 _NARROWEST, _WIDEST = 12.0, 110.0
 _ACROSS = 700.0  # pixels of the time axis at most
+_PARTS = re.compile(r"(?<=[,;]) ")  # between the parts of a label
 _MOST_WORDS = 84  # letters of a line of a label
 _LONGER: Final = 4
 """A program that takes so many times what most take is drawn cut."""
@@ -132,7 +134,7 @@ def _marks(events: Sequence[Seen]) -> Iterator[Mark]:
         before = event.ns
         whose = f"{event.subchannel} " if several else ""
         if event.what == "irb":
-            yield Mark("interruption", event.ns, event.ns, whose + event.words)
+            yield Mark("interruption", event.ns, event.ns, whose + _in_one(event.words))
         elif event.what == "ccw":
             waited = pending.get(event.subchannel, False)
             ccw = event.fields
@@ -146,7 +148,13 @@ def _marks(events: Sequence[Seen]) -> Iterator[Mark]:
             pending[event.subchannel] = False
         elif event.what != "lost":
             pending[event.subchannel] = True
-            yield Mark("instruction", event.ns, event.ns, f"{whose}{event.what}: {event.words}")
+            label = f"{whose}{event.what}: {_in_one(event.words)}"
+            yield Mark("instruction", event.ns, event.ns, label)
+
+
+def _in_one(words: str) -> str:
+    """The words of a line, without the columns that it has there."""
+    return words.replace("  ", ", ")
 
 
 def _data(event: Seen) -> str:
@@ -227,7 +235,7 @@ def _row(
     colour = LANES[mark.lane]
     begin, end = _LEFT + axis[mark.begin], _LEFT + axis[mark.end]
     yield svg.Line(x1=10, x2=end, y1=y + high, y2=y + high, stroke="#eeeeee")
-    yield _words(90, y + 16, f"+{_duration(since_start)}", _GREY, "end")
+    yield _words(90, y + 16, _since(since_start), _GREY, "end")
     yield _words(104, y + 16, mark.lane, colour)
     if end > begin:
         thin = mark.lane == "data"
@@ -245,7 +253,8 @@ def _row(
 
 # --- programs -------------------------------------------------------------------------------------
 
-_KINDS: Final = {"pending": "#90a4b8", "command": LANES["CCW"], "data": LANES["data"]}
+_PENDING: Final = "pending, and the first command"  # when that began is not known
+_KINDS: Final = {_PENDING: "#90a4b8", "command": LANES["CCW"], "data": LANES["data"]}
 
 
 def _draw_programs(
@@ -277,7 +286,7 @@ def _draw_programs(
     for program, label, high in zip(programs, labels, heights, strict=True):
         since = program.begin - programs[0].begin
         elements += [
-            _words(90, y + 16, f"+{_duration(since)}", _GREY, "end"),
+            _words(90, y + 16, _since(since), _GREY, "end"),
             *([_words(104, y + 16, program.subchannel[-14:])] if several else ()),
             *_bar(program, most, scale, y),
         ]
@@ -306,10 +315,10 @@ def _bar(program: SeenProgram, most: int, scale: float, y: float) -> Iterator[sv
     begin = program.begin
     for part in program.parts:
         end = part.end if part.end >= 0 else program.end
-        add("pending", begin, part.begin)
-        add("pending" if part.waited else "data" if part.moved else "command", part.begin, end)
+        add(_PENDING, begin, part.begin)
+        add(_PENDING if part.waited else "data" if part.moved else "command", part.begin, end)
         begin = end
-    add("pending", begin, program.end)
+    add(_PENDING, begin, program.end)
     for kind, begin, end in drawn:
         left, right = ((min(at - program.begin, most)) * scale for at in (begin, end))
         if left < right:
@@ -361,11 +370,11 @@ def _document(title: str, width: float, height: float, elements: list[svg.Elemen
 
 
 def _legend(kinds: dict[str, str]) -> Iterator[svg.Element]:
-    x = 10
+    x = 10.0
     for name, colour in kinds.items():
         yield svg.Rect(x=x, y=32, width=10, height=10, fill=colour)
         yield _words(x + 15, 41, name)
-        x += 110
+        x += max(110, 15 + _LETTER * len(name) + 30)
 
 
 def _words(
@@ -388,14 +397,30 @@ def _words(
 
 
 def _folded(label: str) -> list[str]:
-    """*label* in lines, broken at blanks."""
+    """*label* in lines, broken behind commas and semicolons, or else at blanks."""
+    parts = [
+        word
+        for part in _PARTS.split(label)
+        for word in ([part] if len(part) <= _MOST_WORDS else part.split(" "))
+    ]
     lines = [""]
-    for word in label.split(" "):
-        if lines[-1] and len(lines[-1]) + 1 + len(word) > _MOST_WORDS:
-            lines.append(word)
+    for part in parts:
+        if lines[-1] and len(lines[-1]) + 1 + len(part) > _MOST_WORDS:
+            lines.append(part)
         else:
-            lines[-1] = f"{lines[-1]} {word}" if lines[-1] else word
+            lines[-1] = f"{lines[-1]} {part}" if lines[-1] else part
     return lines
+
+
+def _since(ns: int) -> str:
+    """When something was, to the microsecond where there is room: +80 µs, +3.100 ms, +1.250000 s."""
+    if ns >= 100_000_000_000:
+        return f"+{ns / 1e9:.3f} s"
+    if ns >= 1_000_000_000:
+        return f"+{ns / 1e9:.6f} s"
+    if ns >= 1_000_000:
+        return f"+{ns / 1e6:.3f} ms"
+    return f"+{ns / 1e3:.0f} µs"
 
 
 def _duration(ns: int) -> str:
