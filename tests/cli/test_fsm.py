@@ -4,6 +4,7 @@ import html
 import re
 import shutil
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 
@@ -83,6 +84,18 @@ def test_no_arrow_runs_over_words_and_the_page_behind_may_be_dark() -> None:
         for px, py in points:
             over = left < px < left + width and float(y) - float(size) * 0.7 < py < float(y)
             assert not over, text
+
+
+def test_an_underscore_keeps_clear_of_the_line_below_it() -> None:
+    inside = re.findall(
+        r'<text text-anchor="start" x="(.*?)" y="(.*?)".*?>(\w+: \w+.*?)</text>', PICTURE.read_text()
+    )
+    rows: dict[str, list[float]] = {}
+    for x, y, _ in inside:
+        rows.setdefault(x, []).append(float(y))
+    assert len(rows) == len(State)
+    for places in rows.values():
+        assert min(after - before for before, after in pairwise(sorted(places))) >= 13
 
 
 def test_every_transition_is_an_edge_and_every_request_and_interruption_a_loop() -> None:

@@ -28,6 +28,8 @@ _COLOURS = {
     State.CP_PENDING: "#d5e5f7",
 }
 """What fills the box of a state."""
+_TALL = '<font point-size="14"> </font><br align="left"/>'
+"""The end of a line in a box, which keeps underscores clear of the line below."""
 
 
 class Edge(NamedTuple):
@@ -192,7 +194,7 @@ def as_graph() -> "graphviz.Digraph":
         else:
             together.setdefault((edge.source, edge.target), []).append(edge.label)
     for state in State:
-        lines = "".join(f'{html.escape(line)}<br align="left"/>' for line in inside[state])
+        lines = "".join(f"{html.escape(line)}{_TALL}" for line in inside[state])
         graph.node(
             state.name,
             label=f'<<font point-size="14">{state.name}</font><br/>{lines}>',
