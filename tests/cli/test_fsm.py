@@ -26,7 +26,7 @@ def drawn(svg: str) -> tuple[set[str], Arrows]:
         texts = {
             html.unescape(text).replace("\xa0", " ").strip()
             for text in re.findall(r"<text.*?>(.*?)</text>", body)
-        }
+        } - {""}
         if kind == "node":
             states.add(title)
             arrows[title, title] = texts - {title}
