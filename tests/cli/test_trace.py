@@ -121,8 +121,19 @@ def test_a_terminal_of_40_columns_gets_shorter_lines_of_data(two: Mount) -> None
     with Terminal(command("trace", two.path / FBA, "--data", "64"), columns=40) as terminal:
         follows(terminal.process, 1)
         sense_id(two, FBA)
+        terminal.expect("ssch  cc 0\n    program at 00010000, parm 00000000,\n    lpm ff,")
         terminal.expect("    00010010: ff631001  .c..")
         terminal.expect("    00010014: 933600    .6.")
+        terminal.process.send_signal(signal.SIGINT)
+        assert terminal.process.wait(SOON) == 130
+
+
+def test_at_a_terminal_long_lines_go_on_below_their_words(two: Mount) -> None:
+    with Terminal(command("trace", two.path / FBA), columns=80) as terminal:
+        follows(terminal.process, 1)
+        sense_id(two, FBA)
+        terminal.expect(f"{FBA} ssch  cc 0  program at 00010000, parm 00000000, lpm ff,\n")
+        terminal.expect(f"{' ' * 28}format-1 CCWs, prefetch, format-2 IDAWs\n")
         terminal.process.send_signal(signal.SIGINT)
         assert terminal.process.wait(SOON) == 130
 

@@ -11,7 +11,7 @@ from typing import Protocol, TextIO
 from ...errors import UserError
 from .. import in_words
 from ..asjson import json_line
-from ..text import row_within
+from ..text import folded, row_within
 from .perfetto import PerfettoFile
 from .seen import INDENT, Seen
 from .timeline import Timeline
@@ -79,8 +79,17 @@ class Lines:
     def __init__(self, file: TextIO | Output, *, as_json: bool) -> None:
         self._file = file
         self._as_json = as_json
-        columns = shutil.get_terminal_size().columns if file.isatty() else 80 + len(INDENT)
-        self._row = row_within(columns - len(INDENT))
+        self._terminal = file.isatty()
+
+    def _lines(self, event: Seen) -> Iterator[str]:
+        """The lines for people; at a terminal they are folded to it as it is now."""
+        if not self._terminal:
+            yield event.line()
+            yield from event.data_lines(row_within(80))
+            return
+        columns = shutil.get_terminal_size().columns
+        yield from folded(event.line(), max(40, columns))
+        yield from event.data_lines(row_within(columns - len(INDENT)))
 
     def see(self, events: Iterable[Seen]) -> None:
         """Write them, and let them be seen at once."""
@@ -88,8 +97,7 @@ class Lines:
             if self._as_json:
                 self._file.write(json_line(event.as_json()))
                 continue
-            self._file.write(f"{event.line()}\n")
-            for line in event.data_lines(self._row):
+            for line in self._lines(event):
                 self._file.write(f"{line}\n")
         self._file.flush()
 
