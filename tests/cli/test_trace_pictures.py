@@ -175,6 +175,15 @@ def test_many_events_are_drawn_as_programs_and_too_many_of_them_are_left_out() -
     assert rows[0].startswith("250 µs"), "the shortest of those that are drawn comes first in time"
 
 
+def test_a_long_name_of_a_subchannel_stands_whole_and_left_of_the_bars() -> None:
+    name = "of-a-directory-with-a-long-name/0.0.0314"
+    root = picture(many(20) + many(20).replace("0.0.0313", name))
+    assert name in texts(root)
+    [legend, *bars] = sorted({float(e.get("x") or 0) for e in root.iter(f"{SVG}rect")})[4:]
+    assert bars[0] > legend
+    assert min(bars) > 104 + 6 * len(name)
+
+
 def test_a_program_that_takes_very_long_is_cut_and_says_how_long() -> None:
     text = many(50) + (
         "  100.000000 0.0.0313 ssch  cc 0  program at 00001000\n"

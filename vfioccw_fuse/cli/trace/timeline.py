@@ -271,13 +271,15 @@ def _draw_programs(
     )
     heights = [_ROW + _LINE * (len(label) - 1) for label in labels]
     top = _TOP + (22 if left_out else 0) + 22
-    width = _LEFT + max(right, _ACROSS) + 40
+    longest = max(len(program.subchannel) for program in programs) if several else 0
+    left = max(_LEFT, 104 + _LETTER * longest + 20)
+    width = left + max(right, _ACROSS) + 40
     height = top + sum(heights) + 16
     elements: list[svg.Element] = [*_legend(_KINDS)]
     if left_out:
         elements.append(_words(10, _TOP, left_out))
     for ns in _ticks(most):
-        x = _LEFT + ns * scale
+        x = left + ns * scale
         elements += [
             svg.Line(x1=x, x2=x, y1=top - 4, y2=height - 12, stroke="#e4e4e4"),
             _words(x, top - 10, _duration(ns), _GREY, "middle"),
@@ -287,10 +289,10 @@ def _draw_programs(
         since = program.begin - programs[0].begin
         elements += [
             _words(90, y + 16, _since(since), _GREY, "end"),
-            *([_words(104, y + 16, program.subchannel[-14:])] if several else ()),
-            *_bar(program, most, scale, y),
+            *([_words(104, y + 16, program.subchannel)] if several else ()),
+            *_bar(program, most, scale, left, y),
         ]
-        x = _LEFT + min(program.took, most) * scale + (16 if program.took > most else 8)
+        x = left + min(program.took, most) * scale + (16 if program.took > most else 8)
         elements += [_words(x, y + 16 + n * _LINE, line) for n, line in enumerate(label)]
         y += high
     return _document(title, width, height, elements)
@@ -302,7 +304,9 @@ def _ticks(most: int) -> range:
     return range(0, most + 1, next(step for step in steps if most <= 8 * step))
 
 
-def _bar(program: SeenProgram, most: int, scale: float, y: float) -> Iterator[svg.Element]:
+def _bar(
+    program: SeenProgram, most: int, scale: float, x: float, y: float
+) -> Iterator[svg.Element]:
     """The commands of a program; what would be no pixel wide is drawn together."""
     drawn: list[tuple[str, int, int]] = []
 
@@ -324,11 +328,11 @@ def _bar(program: SeenProgram, most: int, scale: float, y: float) -> Iterator[sv
         if left < right:
             space = 1 if right - left > 3 else 0
             yield svg.Rect(
-                x=_LEFT + left, y=y + 5, width=right - left - space, height=14,
+                x=x + left, y=y + 5, width=right - left - space, height=14,
                 fill=_KINDS[kind], fill_opacity=0.85,
             )  # fmt: skip
     if program.took > most:
-        x = _LEFT + most * scale
+        x += most * scale
         yield svg.Path(d=[svg.M(x, y + 4), svg.l(8, 8), svg.l(-8, 8)], stroke=_GREY, fill="none")
 
 
