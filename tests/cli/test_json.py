@@ -216,6 +216,25 @@ def test_the_debugger_prints_the_events_of_its_file(mounted: Mount) -> None:
     assert [event["event"] for event in events] == ["attached", "look", "storage"]
 
 
+def test_what_a_debugger_prints_is_what_the_page_of_its_file_has(place: Path) -> None:
+    (place / "stepped.img").write_bytes(bytes(512 * 8))
+    file = place / "stepped.json"
+    steps = [{"op": "ssch", "ccws": ["sense-id,sli,20", "nop"]}, {"op": "wait"}]
+    file.write_text(json.dumps({"device": {"type": "fba", "image": "stepped.img"}, "steps": steps}))
+    script = "start\nstep\nscsw\nstorage 0 4\nstore 0 00\nhalt\nstart\n"
+    done = vfioccw("run", "--debug", file, "--json", data=script.encode())
+    assert done.returncode == 0, done.stderr
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    names = {event["event"] for event in events}
+    assert names >= {"attached", "stopped", "instruction", "storage", "stored", "over", "cancelled"}
+    readme = (PROJECT / "regions" / "README.md").read_text()
+    section = readme.partition("\n## debug\n")[2].partition("\n## ")[0]
+    known = set(re.findall(r"`(\w+)`", section + PAGE.partition("\n## run\n")[2]))
+    looks = [event[which] for event in events for which in ("next", "last") if event.get(which)]
+    assert looks
+    assert names | {key for found in (*events, *looks) for key in found} <= known | {"event"}
+
+
 def test_an_error_is_a_line_and_no_json(mounted: Mount) -> None:
     for words in (("ls", "/nowhere"), ("tsch", mounted.path / "0.0.0313", "--timeout", "0.01")):
         done = vfioccw(*words, "--json")
