@@ -166,7 +166,7 @@ def test_it_runs_to_a_unit_check_and_shows_the_sense(client: Client, debugger: D
     assert said[-4:] == [
         "  2 CCWs were executed, the last of them:",
         "  ccw   00001008 99/20/4 at 00010000: write, SLI  unit status 0e",
-        "  sense sense 80: command reject",
+        "  sense 80: command reject",
         "  scsw  start function; subchannel active, device active",
     ]
     assert not client.wait(0.2)

@@ -15,9 +15,11 @@ import pytest
 from lab.mounts import PROJECT, Mount, command, mount_at, mounted_for_now
 from lab.processes import ASLEEP_IN_POLL, files_of, sleeps_in, stop
 from lab.terminal import Terminal
+from lab.typed import blocks, sections
 from lab.waits import SOON, until
 from tests.cli.commands import Done, complaint, here, vfioccw
 
+PAGE = PROJECT / "vfioccw_fuse" / "docs" / "trace.md"
 FBA, TAPE = "0.0.0313", "0.0.0181"
 
 
@@ -126,6 +128,20 @@ def test_a_terminal_of_40_columns_gets_shorter_lines_of_data(two: Mount) -> None
         terminal.expect("    00010014: 933600    .6.")
         terminal.process.send_signal(signal.SIGINT)
         assert terminal.process.wait(SOON) == 130
+
+
+def test_the_page_typed_at_a_terminal(two: Mount) -> None:
+    section = sections(PAGE.read_text())["At a terminal"]
+    [[first], [other], shown] = blocks(section)
+    words, others = (line.removeprefix("$ vfioccw ").split() for line in (first, other))
+    assert words.pop(1) == others.pop(1) == f"m/{FBA}"
+    with Terminal(command(*words, two.path / FBA), columns=200) as terminal:
+        follows(terminal.process, 1)
+        assert here(others[0], two.path / FBA, *others[1:])[0] == 0
+        for line in shown:
+            terminal.expect(line.lstrip("0123456789."))
+        terminal.process.send_signal(signal.SIGINT)
+        assert terminal.ended() == 130
 
 
 def test_at_a_terminal_long_lines_go_on_below_their_words(two: Mount) -> None:

@@ -91,7 +91,7 @@ class Words:
             ended = ending(last["status"], last["moved"], last["code"])
             yield _label("ccw", f"{self._line(last)}  {ended}")
             if last["status"] & c.SCSW_DSTAT_UNIT_CHECK:
-                yield _label("sense", self._sense_line())
+                yield _label("sense", self._sense_line().removeprefix("sense "))
         if self._scsw != self.scsw:
             self._scsw = self.scsw
             if event["event"] != "interruption":  # its IRB has it
