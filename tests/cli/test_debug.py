@@ -444,6 +444,12 @@ def test_help_lists_every_command_and_needs_no_program(tmp_path: Path) -> None:
     assert all(name in done.stdout.decode() for name in NAMES)
 
 
+def test_a_scenario_without_a_name_is_said_once(tmp_path: Path) -> None:
+    scenario = {key: value for key, value in SCENARIO.items() if key != "name"}
+    said = debugged(tmp_path, scenario, "start").stdout.decode().splitlines()
+    assert said[0] == "scenario"
+
+
 def test_each_scenario_of_a_list_is_stepped(tmp_path: Path) -> None:
     both = [{**SCENARIO, "name": name} for name in ("first", "second")]
     done = debugged(tmp_path, both, "start", "continue", "start", "continue")

@@ -54,7 +54,8 @@ class Words:
                 if event["state"] != "idle":
                     yield "a program is in progress; it stops at step and at run to"
             case "scenario":
-                yield f"scenario {event['name']}"
+                # One that has no name has that of its kind.
+                yield f"scenario {event['name']}".replace("scenario scenario", "scenario")
             case "stopped":
                 yield f"stopped {_WHY[event['why']]}"
                 if event["why"] == "start":
