@@ -170,9 +170,16 @@ def test_many_events_are_drawn_as_programs_and_too_many_of_them_are_left_out() -
     assert "the 60 programs of 200 that took longest; 140 are left out, which took 110 µs to " in (
         "".join(said)
     )
-    rows = [text for text in said if text.endswith("; define extent, read; 528 bytes")]
+    rows = [text for text in said if text.endswith("; define extent + read; 528 bytes")]
     assert len(rows) == MOST_PROGRAMS
     assert rows[0].startswith("250 µs"), "the shortest of those that are drawn comes first in time"
+
+
+def test_commands_with_commas_in_their_names_are_told_apart_and_not_broken() -> None:
+    name = "write count, key and data next track"
+    text = many(20).replace(": read ", f": {name} ").replace(": define extent,", f": {name} 2,")
+    said = "\n".join(texts(picture(text)))
+    assert f"{name} 2 +\n{name}; 528 bytes".replace(", ", ",\xa0") in said
 
 
 def test_a_long_name_of_a_subchannel_stands_whole_and_left_of_the_bars() -> None:

@@ -46,7 +46,7 @@ _LETTER = 6.2  # pixels of a letter, about
 _TYPICAL = 40.0  # pixels of a gap as they are inside a program
 _NARROWEST, _WIDEST = 12.0, 110.0
 _ACROSS = 700.0  # pixels of the time axis at most
-_PARTS = re.compile(r"(?<=[,;]) ")  # between the parts of a label
+_PARTS = re.compile(r"(?<=[,;+]) ")  # between the parts of a label
 _MOST_WORDS = 84  # letters of a line of a label
 _LONGER: Final = 4
 """A program that takes so many times what most take is drawn cut."""
@@ -350,7 +350,8 @@ def _of_program(program: SeenProgram) -> str:
             f"{name} x{count}" if count > 1 else name
             for name, count in Counter(part.name for part in program.parts).items()
         ]
-    said = [_duration(program.took), ", ".join(runs)]
+    # Names may have commas, where a label is not to be broken.
+    said = [_duration(program.took), " + ".join(runs).replace(", ", ",\xa0")]
     if moved := sum(part.moved for part in program.parts):
         said.append(f"{moved} bytes")
     return "; ".join(part for part in (*said, *dict.fromkeys(program.besides)) if part)
@@ -401,7 +402,7 @@ def _words(
 
 
 def _folded(label: str) -> list[str]:
-    """*label* in lines, broken behind commas and semicolons, or else at blanks."""
+    """*label* in lines, broken between its parts, or else at blanks."""
     parts = [
         word
         for part in _PARTS.split(label)
