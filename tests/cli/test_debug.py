@@ -344,7 +344,7 @@ def test_a_narrow_terminal_breaks_lines_between_words(
         terminal.expect("  scsw  start function; start pending\n")
         terminal.expect("  next  00001000 e4/60/20 at 00010000:\n        sense id, CC SLI\n")
         terminal.type("help")
-        terminal.expect("run to unit check        go on, stop\n    when a command ends with unit check")
+        terminal.expect("run to unit check        go on, stop\n    when a command ends with")
         terminal.type("quit")
         assert terminal.ended() == 0
 

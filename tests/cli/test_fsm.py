@@ -87,8 +87,9 @@ def test_no_arrow_runs_over_words_and_the_page_behind_may_be_dark() -> None:
 
 
 def test_an_underscore_keeps_clear_of_the_line_below_it() -> None:
+    svg = PICTURE.read_text()
     inside = re.findall(
-        r'<text text-anchor="start" x="(.*?)" y="(.*?)".*?>(\w+: \w+.*?)</text>', PICTURE.read_text()
+        r'<text text-anchor="start" x="(.*?)" y="(.*?)".*?>(\w+: \w+.*?)</text>', svg
     )
     rows: dict[str, list[float]] = {}
     for x, y, _ in inside:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.mounts import PROJECT, Mount, command, mount_at, mounted_for_now
+from lab.mounts import PROJECT, Mount, command, detach, mount_at, mounted_for_now
 from lab.processes import ASLEEP_IN_POLL, files_of, sleeps_in, stop
 from lab.terminal import Terminal
 from lab.typed import blocks, sections
@@ -250,6 +250,17 @@ def test_what_was_traced_is_kept_at_signals_also_if_it_was_not_read_yet(
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
     assert len(kept.read_text().splitlines()) == 3
     assert_the_program_is_drawn(svg, perfetto)
+
+
+def test_a_mount_that_is_gone_at_the_next_look_ends_its_trace(two: Mount) -> None:
+    with tracing(two.path, opens=2) as process:
+        process.send_signal(signal.SIGSTOP)
+        os.kill(two.pid, signal.SIGKILL)
+        detach(two.path)
+        until(lambda: not is_mounted(two.path), "what is below is seen")
+        process.send_signal(signal.SIGCONT)
+        process.communicate(timeout=SOON)
+    assert process.returncode == 0
 
 
 def test_what_was_traced_is_kept_when_the_mount_ends(two: Mount, tmp_path: Path) -> None:

@@ -61,9 +61,9 @@ def row_within(columns: int) -> int:
 
 
 def folded(line: str, width: int) -> Iterable[str]:
-    """Give *line* in lines of at most *width* letters, broken at blanks, each but the first indented.
+    """Give *line* in lines of at most *width* letters, broken at blanks.
 
-    They go on below the second column of the line, if it has one that begins in its first half.
+    All but the first are indented: they go on below the second column of the line, if it has one that begins in its first half.
     """
     if len(line) <= width:
         return [line]
@@ -72,8 +72,9 @@ def folded(line: str, width: int) -> Iterable[str]:
     if 2 * indent > width:
         indent = min(4, width - 1)
     return textwrap.wrap(
-        line, width, subsequent_indent=" " * indent, break_on_hyphens=False, replace_whitespace=False
-    )
+        line, width, subsequent_indent=" " * indent,
+        break_on_hyphens=False, replace_whitespace=False,
+    )  # fmt: skip
 
 
 def _shown(text: str) -> str:

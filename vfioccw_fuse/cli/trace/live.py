@@ -182,6 +182,10 @@ class Live:
     def _look_for_new(self, *, first: bool = False) -> None:
         """Follow the subchannels of the mounts that are not followed yet."""
         for mount in list(self._mounts):
+            if not first and not _is_mount(mount):
+                # What was below it is seen now, which has no subchannels.
+                self._mounts.remove(mount)
+                continue
             try:
                 with asking_the_mount():
                     names = sorted(name for name in os.listdir(mount) if is_schid(name))
@@ -216,7 +220,8 @@ class Live:
                 self._look_for_new()
                 listing = time.monotonic() + _LIST_S
             due = [at for at in (end, listing if self._mounts else None) if at is not None]
-            wait = 0.0 if held else max(0.0, min(due) - now) if due else None
+            at_once = held or not (self._followed or self._mounts)
+            wait = 0.0 if at_once else max(0.0, min(due) - now) if due else None
             ready = [fd for fd, _ in self._epoll.poll(wait)]
             over = (
                 stop.fd in ready

@@ -418,7 +418,7 @@ def _folded(label: str) -> list[str]:
 
 
 def _since(ns: int) -> str:
-    """When something was, to the microsecond where there is room: +80 µs, +3.100 ms, +1.250000 s."""
+    """When something was, to the microsecond if there is room: +80 µs, +3.100 ms, +1.250009 s."""
     if ns >= 100_000_000_000:
         return f"+{ns / 1e9:.3f} s"
     if ns >= 1_000_000_000:
