@@ -63,7 +63,8 @@ def row_within(columns: int) -> int:
 def folded(line: str, width: int) -> Iterable[str]:
     """Give *line* in lines of at most *width* letters, broken at blanks.
 
-    All but the first are indented: they go on below the second column of the line, if it has one that begins in its first half.
+    All but the first are indented: they go on below the second column of *line*, if it has one
+    that begins in the first half of *width*.
     """
     if len(line) <= width:
         return [line]

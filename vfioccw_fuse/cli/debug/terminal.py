@@ -80,7 +80,7 @@ class Terminal:
     # --- what comes ---------------------------------------------------------------------------
 
     def attached(self) -> bool:
-        """Wait for the first event, before anything can be typed; False: there is nothing to debug."""
+        """Wait for the first event, before anything is typed; False: there is nothing to debug."""
         while not self._link.over:
             for event in self._link.take():
                 self._say(event)
