@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.mounts import PROJECT, Mount, command, detach, mount_at, mounted_for_now
+from lab.mounts import PROJECT, Mount, command, detach, is_mounted, mount_at, mounted_for_now
 from lab.processes import ASLEEP_IN_POLL, files_of, sleeps_in, stop
 from lab.terminal import Terminal
 from lab.typed import blocks, sections
