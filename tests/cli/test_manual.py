@@ -56,9 +56,9 @@ def test_a_page_that_is_longer_than_the_screen_comes_by_the_pager() -> None:
 @pytest.mark.parametrize(
     ("words", "near"),
     [
-        (("help", "fault"), "fault: no such topic. Did you mean 'faults'?"),
+        (("help", "fault"), "fault: no such topic. Did you mean 'faults'? vfioccw help lists them"),
         (("help", "zzz"), "zzz: no such topic. vfioccw help lists them"),
-        (("moun",), "No such command 'moun'. Did you mean 'mount'?"),
+        (("moun",), "No such command 'moun'. Did you mean 'mount'? See vfioccw --help"),
         (("zzzzz",), "No such command 'zzzzz'"),
         (("image", "creat"), "'create'"),
         (("mount", "--devic", "x"), "'--device'"),
@@ -68,3 +68,14 @@ def test_what_is_not_there_is_one_line_with_what_is_near(words: tuple[str, ...],
     done = vfioccw(*words)
     assert done.returncode == 2
     assert near in complaint(done)
+
+
+@pytest.mark.parametrize("words", [("help",), ("--help",), ("umount", "--help")])
+def test_lists_and_help_fit_a_narrow_terminal(
+    words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    lines = vfioccw(*words).stdout.decode().splitlines()
+    # Examples stand as they are.
+    assert [line for line in lines if len(line) > 40 and not line.startswith("    ")] == []
+    assert len(lines) > 10

@@ -18,6 +18,7 @@ import errno
 import importlib
 import io
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, NoReturn
@@ -29,6 +30,7 @@ from ..errors import ESCAPING, UserError, printable, reason
 
 COMPLETE = "_VFIOCCW_COMPLETE"
 """The variable in which a shell asks how a command line goes on."""
+_NARROW = 52  # columns
 EXIT_OK = 0
 """Exit status: done."""
 EXIT_FAILURE = 1
@@ -163,6 +165,9 @@ class CommandTable(click.Group):
         extra["standalone_mode"] = False
         extra.setdefault("prog_name", "vfioccw")
         extra.setdefault("complete_var", COMPLETE)
+        # click itself sets help for 50 columns at least.
+        if (columns := shutil.get_terminal_size().columns) < _NARROW:
+            extra.setdefault("terminal_width", max(columns - 2, 20))
         _complete_streams()
         if COMPLETE in os.environ:
             importlib.import_module(f"{__name__}.completion").prepare()
@@ -209,7 +214,8 @@ def guarded(action: Callable[[], Any]) -> int:
         return EXIT_USAGE
     except click.UsageError as wrong:
         where = wrong.ctx.command_path if wrong.ctx is not None else "vfioccw"
-        complain(f"{wrong.format_message().rstrip('.')}; see {where} --help")
+        said = wrong.format_message().rstrip(".")
+        complain(f"{said} See {where} --help" if said.endswith("?") else f"{said}; see {where} --help")
         return EXIT_USAGE
     except click.ClickException as failed:
         complain(failed.format_message())

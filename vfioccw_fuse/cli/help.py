@@ -8,9 +8,8 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from ..docs import TOPICS, page
-from . import did_you_mean
+from . import EXIT_OK, EXIT_USAGE, complain, did_you_mean
 from .offers import offering
-from .text import columns
 
 _WIDEST = 110
 """Columns of a page at a terminal; longer lines are hard to read."""
@@ -18,7 +17,8 @@ _WIDEST = 110
 
 @click.command(name="help")
 @click.argument("topic", required=False, shell_complete=offering("topics"))
-def help_command(topic: str | None) -> None:
+@click.pass_context
+def help_command(ctx: click.Context, topic: str | None) -> int:
     """Show the page TOPIC of the manual; without TOPIC, list all.
 
     At a terminal it is set for reading, by a pager if it is longer than the screen. Into a file or
@@ -31,16 +31,19 @@ def help_command(topic: str | None) -> None:
       vfioccw help regions | grep EBUSY
     """
     if topic is None:
-        for line in columns([(f"  {name}", entry.title) for name, entry in TOPICS.items()]):
-            click.echo(line)
-        return
+        listed = ctx.make_formatter()
+        with listed.indentation():
+            listed.write_dl([(name, entry.title) for name, entry in TOPICS.items()])
+        click.echo(listed.getvalue(), nl=False)
+        return EXIT_OK
     if topic not in TOPICS:
-        hint = did_you_mean(topic, TOPICS) or " vfioccw help lists them"
-        raise click.UsageError(f"{topic}: no such topic.{hint}")
+        hint = did_you_mean(topic, TOPICS)
+        complain(f"{topic}: no such topic.{hint} vfioccw help lists them")
+        return EXIT_USAGE
     text = page(topic)
     if not sys.stdout.isatty() or TOPICS[topic].path.suffix != ".md":
         click.echo(text, nl=False)
-        return
+        return EXIT_OK
     size = shutil.get_terminal_size()
     console = Console(width=min(size.columns, _WIDEST))
     with console.capture() as captured:
@@ -50,3 +53,4 @@ def help_command(topic: str | None) -> None:
         click.echo_via_pager(shown, color=True)
     else:
         click.echo(shown, nl=False, color=True)
+    return EXIT_OK
