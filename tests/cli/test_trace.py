@@ -326,6 +326,13 @@ def test_a_closed_pipe_ends_it_silently_and_files_have_what_was_seen(
         assert process.stderr.read() == b""
 
 
+def test_it_ends_when_nobody_reads_it_any_more_though_nothing_happens(two: Mount) -> None:
+    with tracing(two.path, opens=2) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.wait(SOON) == 0
+
+
 def test_it_ends_after_its_time(two: Mount) -> None:
     done = vfioccw("trace", two.path, "--seconds", "0.1")
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")

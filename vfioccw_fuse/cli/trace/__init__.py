@@ -111,7 +111,8 @@ def trace_command(
     choose = chooser(choice)
     stop = Stop()
     with contextlib.closing(stop), contextlib.ExitStack() as opened:
-        events = opened.enter_context(_events(places, data, choice, seconds, stop))
+        shown = not (perfetto or svg)
+        events = opened.enter_context(_events(places, data, choice, seconds, stop, shown=shown))
         sinks = list(_sinks(opened, places, output, perfetto, svg, as_json=as_json))
         for some in events:
             chosen = choose(some)
@@ -124,15 +125,21 @@ def trace_command(
 
 @contextlib.contextmanager
 def _events(
-    places: Sequence[str], data: int, choice: "Choice", seconds: float | None, stop: "Stop"
+    places: Sequence[str],
+    data: int,
+    choice: "Choice",
+    seconds: float | None,
+    stop: "Stop",
+    *,
+    shown: bool,
 ) -> Iterator[Iterator[list["Seen"]]]:
-    """What happens, or what was kept."""
+    """What happens, if it is *shown* until nobody reads stdout any more; or what was kept."""
     from .live import Live, kept
 
     if not any(_is_kept(place) for place in places):
         live = Live(places, data, choice.wants)
         with contextlib.closing(live):
-            yield live.events(seconds, stop)
+            yield live.events(seconds, stop, sys.stdout.fileno() if shown else None)
         return
     if len(places) > 1:
         raise click.UsageError("A trace that was kept is read alone; name that file only.")

@@ -204,15 +204,22 @@ class Live:
         self._paths.discard(followed.path)
         complain(f"{followed.path}: the subchannel is gone, or its mount has ended")
 
-    def events(self, seconds: float | None, stop: Stop) -> Iterator[list[Seen]]:
+    def events(
+        self, seconds: float | None, stop: Stop, output: int | None = None
+    ) -> Iterator[list[Seen]]:
         """What happens, in its order, for so many seconds, until *stop*, or until all is gone.
 
         Each list is what was read at once; all of it is there once the iterator has ended.
+        BrokenPipeError as soon as nobody reads the descriptor *output* any more.
         """
         end = None if seconds is None else time.monotonic() + seconds
         listing = time.monotonic() + _LIST_S
         held: list[Seen] = []
         self._epoll.register(stop.fd, select.EPOLLIN)
+        if output is not None:
+            # Only that it is closed is told; an ordinary file cannot be asked.
+            with contextlib.suppress(PermissionError):
+                self._epoll.register(output, 0)
         over = False
         while not over:
             now = time.monotonic()
@@ -223,6 +230,8 @@ class Live:
             at_once = held or not (self._followed or self._mounts)
             wait = 0.0 if at_once else max(0.0, min(due) - now) if due else None
             ready = [fd for fd, _ in self._epoll.poll(wait)]
+            if output in ready:
+                raise BrokenPipeError
             over = (
                 stop.fd in ready
                 or not (self._followed or self._mounts)
