@@ -2,9 +2,14 @@
 
 import os
 import resource
+import signal
+import subprocess
+from pathlib import Path
 
 import pytest
 
+from lab.mounts import PROJECT, command
+from lab.waits import SOON, until
 from tests.cli.commands import complaint, vfioccw
 
 
@@ -126,3 +131,16 @@ def test_info_says_what_is_no_fba_disk(tmp_path, content, words):
 def test_info_of_nothing(tmp_path):
     assert "no such file" in complaint(vfioccw("image", "info", tmp_path / "none.img"))
     assert vfioccw("image", "info", tmp_path).returncode == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_is_ended_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
+    volume = tmp_path / "vol.ckd"
+    with subprocess.Popen(
+        command("image", "create", "3390", volume, "--cylinders", 60000, "--full"),
+        env={**os.environ, "PYTHONPATH": str(PROJECT)}, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        until((tmp_path / "vol.ckd.new").exists, "it has begun")
+        process.send_signal(number)
+        assert process.wait(SOON) == 128 + number
+    assert os.listdir(tmp_path) == []

@@ -12,6 +12,7 @@ from ..errors import UserError
 from ..sizes import parse_number
 from .copying import Written, progress, size_of, source, target, whole_units, write_all
 from .places import SUBCHANNEL
+from .signals import end_on_signals
 from .subchannels import opened
 from .tracks import list_records, read_record, read_tracks, write_record, write_tracks
 
@@ -115,6 +116,7 @@ def read_command(
     _check_use(
         block=block, track=track, record=record, key=key, list=listed, count=count, output=to_file
     )
+    end_on_signals()
     with opened(subchannel) as sub, contextlib.ExitStack() as stack:
         if track is not None:
             disk = _tracks_of(sub, subchannel)
@@ -176,6 +178,7 @@ def write_command(
       vfioccw write /tmp/m/0.0.0314 --track 0 --input volume.tracks
     """
     _check_use(block=block, track=track, record=record, key=key, count=count)
+    end_on_signals()
     written = Written("block", block or 0)
     with written.told(), opened(subchannel) as sub, contextlib.ExitStack() as stack:
         if track is not None:

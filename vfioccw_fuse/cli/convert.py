@@ -5,7 +5,6 @@ import os
 import click
 
 from ..errors import UserError
-from .signals import end_on_signals
 
 
 @click.command(name="convert")
@@ -45,7 +44,6 @@ def convert_command(
     from .output import progress
 
     refuse_dangling(target)
-    end_on_signals()
     from_3390 = identify_file(source).kind is Kind.CKD
     given = {"--cylinders": cylinders, "--volser": volser, "--full": full or None}
     given = given if from_3390 else {"--partition": partition}

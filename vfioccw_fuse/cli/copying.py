@@ -125,14 +125,14 @@ class Written:
 
     @contextlib.contextmanager
     def told(self) -> Iterator[None]:
-        """Let a failure, and Ctrl-C, say so."""
+        """Let a failure, Ctrl-C and SIGTERM say so."""
         try:
             yield
         except UserError as failed:
             if not self.done:
                 raise
             raise UserError(f"{failed.message}; {self}") from None
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, SystemExit):
             if self.done:
                 click.echo(f"vfioccw: interrupted; {self}", err=True)
             raise

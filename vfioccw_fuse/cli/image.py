@@ -17,6 +17,7 @@ from ..errors import UserError
 from . import EXIT_FAILURE, EXIT_OK
 from .asjson import json_option, show_json
 from .convert import convert_command, refuse_dangling
+from .signals import end_on_signals
 from .sizes import SIZE
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def image_command() -> None:
       vfioccw image fill vol.ckd
       vfioccw image convert ext4.img vol.ckd
     """
+    end_on_signals()
 
 
 image_command.add_command(convert_command)

@@ -1,4 +1,4 @@
-"""How commands end that start other programs."""
+"""How commands end that start other programs, or make a file."""
 
 import signal
 import sys
@@ -6,7 +6,7 @@ from typing import NoReturn
 
 
 def end_on_signals() -> None:
-    """Let SIGTERM and SIGHUP end this process as Ctrl-C does: with what it started."""
+    """Let SIGTERM and SIGHUP end this process as Ctrl-C does: with what it started or made."""
 
     def end(number: int, frame: object) -> NoReturn:
         sys.exit(128 + number)

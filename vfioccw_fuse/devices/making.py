@@ -40,7 +40,7 @@ def new_file(path: str, *, replace: bool) -> Iterator[int]:
                 f"{work}: exists already; another command makes it, or was killed: remove it then"
             ) from None
         except OSError as error:
-            raise UserError(f"{work}: cannot be made: {error.strerror}") from None
+            raise UserError(f"{path}: cannot be made: {error.strerror}") from None
         try:
             try:
                 with using(fd, work, Use.REPLACE):
