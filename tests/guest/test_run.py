@@ -143,6 +143,17 @@ def test_what_the_guest_is_made_of_is_given_and_nothing_is_fetched(stage: Stage)
     assert not (stage.place / "cache").exists()
 
 
+def test_without_qemu_nothing_is_fetched(stage: Stage) -> None:
+    stage.env["PATH"] = str(stage.place / "nothing")
+    words = command("guest", "run", "--device", stage.system.subchannel, "--source", "deb nowhere x y")
+    done = subprocess.run(
+        words, input="true", env=stage.env, capture_output=True, text=True, timeout=SOON, check=False
+    )
+    assert done.stderr == (
+        "vfioccw: qemu-system-s390x: not found; install QEMU for s390x (Debian: qemu-system-s390x)\n"
+    )
+
+
 def test_a_guest_in_the_guest_has_the_same_kernel_and_an_init_of_its_own(stage: Stage) -> None:
     cache = stage.place / "cache/vfioccw"
     cache.mkdir(parents=True)

@@ -10,6 +10,7 @@ import contextlib
 import os
 import re
 import secrets
+import shutil
 import subprocess
 import sys
 import time
@@ -20,7 +21,7 @@ from typing import Final
 
 from ..children import ending_with_us, ready, wait
 from . import GuestError
-from .machine import END_SECONDS, Mode, Options, qemu_command, write_initramfs
+from .machine import END_SECONDS, QEMU, Mode, Options, qemu_command, write_initramfs
 from .parts import Parts
 
 UP_SECONDS: Final = 300.0
@@ -85,6 +86,8 @@ def _started(
     stdout: int | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """The process of `vfioccw qemu`; ended with the context."""
+    if shutil.which(QEMU) is None:  # said before anything is fetched
+        raise GuestError(f"{QEMU}: not found; install QEMU for s390x (Debian: qemu-system-s390x)")
     kernel = parts.kernel()
     with os.fdopen(os.memfd_create("initramfs"), "wb") as initramfs:
         write_initramfs(initramfs, parts, mode, options, script, mark)
