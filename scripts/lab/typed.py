@@ -1,7 +1,7 @@
 """Pages that are typed as they stand: what a reader types, and what he is told that he will see.
 
-In an indented block that begins with `$`, each line that begins so is a command, lines with `>` go
-on with it, and the others are what it shows: `...` stands for anything, and what is left out
+In an indented block that begins with `$`, each line that begins so is a command, lines with `>` right
+below go on with it, and the others are what it shows: `...` stands for anything, and what is left out
 between two lines may be anything, too. A command fails if a line that it shows begins as an error
 does. A fenced block whose first line is a comment with the name of a file is that file.
 """
@@ -60,7 +60,7 @@ def typed(section: str) -> list[Typed]:
         for line in block:
             if line.startswith("$ "):
                 commands.append(Typed(line[2:], []))
-            elif line.startswith("> "):
+            elif line.startswith("> ") and not commands[-1].shown:
                 commands[-1] = Typed(f"{commands[-1].command}\n{line[2:]}", [])
             else:
                 commands[-1].shown.append(line)
