@@ -60,3 +60,12 @@ def test_what_a_page_has_to_be_typed_is_typed(name: str) -> None:
 
 def test_the_readme_is_read_in_a_minute() -> None:
     assert len(PAGES["README"].read_text().splitlines()) <= 150
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_has_no_half_sentence_and_no_hole(name: str) -> None:
+    text = re.sub(r"(?ms)^```.*?^```$", "|", PAGES[name].read_text())
+    assert "\n\n\n" not in text
+    for paragraph in re.split(r"\n\n+", text):
+        if not paragraph.startswith(("#", "|", "    ", "  ", "-", "!")):
+            assert paragraph.rstrip().endswith((".", ":", ")")), paragraph

@@ -79,8 +79,9 @@ def completion_command(ctx: click.Context, shell: str) -> int:
 
     \b
     Examples, each for the shells that are started from then on:
-      vfioccw completion bash >~/.local/share/bash-completion/completions/vfioccw
+      echo 'eval "$(vfioccw completion bash)"' >>~/.bashrc
       echo 'eval "$(vfioccw completion zsh)"' >>~/.zshrc
+      mkdir -p ~/.config/fish/completions
       vfioccw completion fish >~/.config/fish/completions/vfioccw.fish
     \b
     In a bash that is there already:
