@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from pathlib import Path
 
 import pytest
 
@@ -50,6 +52,22 @@ def test_a_page_that_is_longer_than_the_screen_comes_by_the_pager() -> None:
     pager = "sh -c 'echo the pager begins; cat >/dev/null; echo the pager ends'"
     with Terminal(["env", f"PAGER={pager}", *command("help", "regions")], lines=24) as terminal:
         terminal.expect("the pager ends")
+        assert terminal.ended() == 0
+
+
+def test_less_is_told_that_there_is_color_and_another_pager_gets_none(tmp_path: Path) -> None:
+    for name in ("less", "plain"):
+        pager = tmp_path / name
+        pager.write_text("#!/bin/sh\necho options $LESS.\ntr '\\033' '^' | grep -c '\\^'\n")
+        pager.chmod(0o755)
+    words = ["env", "-u", "LESS", "-u", "PAGER", f"PATH={tmp_path}:{os.environ['PATH']}"]
+    page = command("help", "regions")
+    with Terminal([*words, *page], lines=24) as terminal:
+        terminal.expect("options -R.")
+        assert terminal.ended() == 0
+    with Terminal([*words, "PAGER=plain", *page], lines=24) as terminal:
+        terminal.expect("options .")
+        terminal.expect("0")
         assert terminal.ended() == 0
 
 

@@ -50,7 +50,8 @@ def help_command(ctx: click.Context, topic: str | None) -> int:
         console.print(Markdown(text))
     shown = captured.get()
     if shown.count("\n") >= size.lines:
-        click.echo_via_pager(shown, color=True)
+        # Without a word about color click asks less for it, and spares a pager that knows none.
+        click.echo_via_pager(shown)
     else:
         click.echo(shown, nl=False, color=True)
     return EXIT_OK
