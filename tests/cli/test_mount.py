@@ -111,6 +111,12 @@ def test_umount_of_a_busy_mount_says_who_and_changes_nothing(mnt):
     assert (mnt.subchannel / "state").read_text()
 
 
+def test_umount_may_be_started_inside(mount):
+    system = mount()
+    done = vfioccw("umount", ".", cwd=system.path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
 def test_umount_names_working_directories_too(mnt):
     with subprocess.Popen(["sleep", "60"], cwd=mnt.subchannel) as holder:
         done = vfioccw("umount", mnt.path)

@@ -220,6 +220,8 @@ def umount_command(mnt: str) -> int:
     if not mounted.fstype.startswith("fuse"):
         raise UserError(f"{mnt}: this is a mounted {mounted.fstype}, not a mount of vfioccw")
     _need_owner(mounted)
+    # It may have been started inside, and would keep the mount busy itself.
+    os.chdir("/")
     with contextlib.ExitStack() as opened:
         server, end = server_of(mounted.point), end_of(mounted.point)
         if server is not None:
