@@ -1,9 +1,9 @@
 """Pages that are typed as they stand: what a reader types, and what he is told that he will see.
 
-In an indented block that begins with `$`, each line that begins so is a command, lines with `>` right
-below go on with it, and the others are what it shows: `...` stands for anything, and what is left out
-between two lines may be anything, too. A command fails if a line that it shows begins as an error
-does. A fenced block whose first line is a comment with the name of a file is that file.
+In an indented block that begins with `$`, each line that begins so is a command, lines with `>`
+right below go on with it, and the others are what it shows: `...` stands for anything, and what is
+left out between two lines may be anything, too. A command fails if a line that it shows begins as
+an error does. A fenced block whose first line is a comment with the name of a file is that file.
 """
 
 import os

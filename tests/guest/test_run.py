@@ -145,13 +145,13 @@ def test_what_the_guest_is_made_of_is_given_and_nothing_is_fetched(stage: Stage)
 
 def test_without_qemu_nothing_is_fetched(stage: Stage) -> None:
     stage.env["PATH"] = str(stage.place / "nothing")
-    words = command("guest", "run", "--device", stage.system.subchannel, "--source", "deb nowhere x y")
+    words = ("--device", stage.system.subchannel, "--source", "deb nowhere x y")
     done = subprocess.run(
-        words, input="true", env=stage.env, capture_output=True, text=True, timeout=SOON, check=False
-    )
-    assert done.stderr == (
-        "vfioccw: qemu-system-s390x: not found; install QEMU for s390x (Debian: qemu-system-s390x)\n"
-    )
+        command("guest", "run", *words), input="true", env=stage.env, capture_output=True,
+        text=True, timeout=SOON, check=False,
+    )  # fmt: skip
+    assert done.stderr.startswith("vfioccw: qemu-system-s390x: not found; install QEMU for s390x")
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_a_guest_in_the_guest_has_the_same_kernel_and_an_init_of_its_own(stage: Stage) -> None:

@@ -215,7 +215,7 @@ def guarded(action: Callable[[], Any]) -> int:
     except click.UsageError as wrong:
         where = wrong.ctx.command_path if wrong.ctx is not None else "vfioccw"
         said = wrong.format_message().rstrip(".")
-        complain(f"{said} See {where} --help" if said.endswith("?") else f"{said}; see {where} --help")
+        complain(f"{said}{' See' if said.endswith('?') else '; see'} {where} --help")
         return EXIT_USAGE
     except click.ClickException as failed:
         complain(failed.format_message())
