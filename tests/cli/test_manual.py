@@ -58,7 +58,7 @@ def test_a_page_that_is_longer_than_the_screen_comes_by_the_pager() -> None:
 def test_less_is_told_that_there_is_color_and_another_pager_gets_none(tmp_path: Path) -> None:
     for name in ("less", "plain"):
         pager = tmp_path / name
-        pager.write_text("#!/bin/sh\necho options $LESS.\ntr '\\033' '^' | grep -c '\\^'\n")
+        pager.write_text('#!/bin/sh\necho options $LESS.\ngrep -c "$(printf "\\033")"\n')
         pager.chmod(0o755)
     words = ["env", "-u", "LESS", "-u", "PAGER", f"PATH={tmp_path}:{os.environ['PATH']}"]
     page = command("help", "regions")

@@ -326,6 +326,18 @@ def test_a_closed_pipe_ends_it_silently_and_files_have_what_was_seen(
         assert process.stderr.read() == b""
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_that_of_a_mount_ends_with_it_however_it_ends(two: Mount, number: signal.Signals) -> None:
+    with tracing(two.path, opens=2) as process:
+        os.kill(two.pid, number)
+        _, error = process.communicate(timeout=SOON)
+    assert process.returncode == 0
+    assert sorted(error.decode().splitlines()) == [
+        f"vfioccw: {two.path}/{name}: the subchannel is gone, or its mount has ended"
+        for name in (TAPE, FBA)
+    ]
+
+
 def test_it_ends_when_nobody_reads_it_any_more_though_nothing_happens(two: Mount) -> None:
     with tracing(two.path, opens=2) as process:
         assert process.stdout is not None

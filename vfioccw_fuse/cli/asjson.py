@@ -13,7 +13,7 @@ json_option = click.option(
     "--json",
     "as_json",
     is_flag=True,
-    help="Print JSON, for programs; vfioccw_fuse/cli/JSON.md has its keys.",
+    help="Print JSON, for programs; its keys: vfioccw help json.",
 )
 """The option `--json` of a command, which gets it as *as_json*."""
 

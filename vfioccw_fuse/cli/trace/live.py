@@ -194,7 +194,6 @@ class Live:
             except (OSError, UserError):
                 if first:
                     raise
-                # It ends: those of its subchannels that are followed say so.
                 self._mounts.remove(mount)
 
     def _forget(self, followed: _Followed) -> None:
@@ -227,14 +226,14 @@ class Live:
                 self._look_for_new()
                 listing = time.monotonic() + _LIST_S
             due = [at for at in (end, listing if self._mounts else None) if at is not None]
-            at_once = held or not (self._followed or self._mounts)
-            wait = 0.0 if at_once else max(0.0, min(due) - now) if due else None
+            nothing = not (self._followed or self._mounts)
+            wait = 0.0 if held or nothing else max(0.0, min(due) - now) if due else None
             ready = [fd for fd, _ in self._epoll.poll(wait)]
             if output in ready:
                 raise BrokenPipeError
             over = (
                 stop.fd in ready
-                or not (self._followed or self._mounts)
+                or nothing
                 or (end is not None and time.monotonic() >= end)
             )
             if len(self._followed) > 1 and ready and not over:
