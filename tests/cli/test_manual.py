@@ -55,6 +55,13 @@ def test_a_page_that_is_longer_than_the_screen_comes_by_the_pager() -> None:
         assert terminal.ended() == 0
 
 
+@pytest.mark.parametrize("words", [("chp",), ("guest",), ("image",), ("image", "create")])
+def test_the_help_of_a_group_has_whole_sentences(words: tuple[str, ...]) -> None:
+    listed = vfioccw(*words, "--help").stdout.decode().partition("Commands:")[2]
+    assert listed
+    assert "..." not in listed
+
+
 def test_less_is_told_that_there_is_color_and_another_pager_gets_none(tmp_path: Path) -> None:
     for name in ("less", "plain"):
         pager = tmp_path / name

@@ -174,6 +174,18 @@ class CommandTable(click.Group):
         sys.exit(guarded(lambda: super(CommandTable, self).main(args, *rest, **extra)))
 
 
+class Subcommands(click.Group):
+    """A click group whose help has the whole first sentence of each command, not its beginning."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands, in the order of their names."""
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [(name, command.get_short_help_str(1000)) for name, command in
+                 sorted(self.commands.items())]
+            )  # fmt: skip
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A sentence, a blank before it, with the nearest of the *known* words; "" if none is near."""
     import difflib

@@ -6,13 +6,14 @@ from dataclasses import replace
 import click
 
 from ..errors import UserError
+from . import Subcommands
 from .asjson import json_option, show_json
 from .asking import ask
 from .offers import offering
 from .places import MOUNT, SUBCHANNEL
 
 
-@click.group(name="chp")
+@click.group(name="chp", cls=Subcommands)
 def chp_command() -> None:
     """Channel paths: list them, take them away, bring them back.
 

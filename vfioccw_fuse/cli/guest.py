@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from . import Subcommands
 from .asjson import json_option, show_json
 from .offers import offering
 from .signals import end_on_signals
@@ -141,7 +142,7 @@ def _parts(words: dict[str, Any]) -> "Parts":
     return Parts(sources=words["sources"], **given)
 
 
-@click.group(name="guest")
+@click.group(name="guest", cls=Subcommands)
 def guest_command() -> None:
     """Boot an s390x Linux on subchannels of a mount.
 

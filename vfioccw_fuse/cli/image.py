@@ -14,7 +14,7 @@ import click
 
 from ..devices.fba.codes import BLOCK
 from ..errors import UserError
-from . import EXIT_FAILURE, EXIT_OK
+from . import EXIT_FAILURE, EXIT_OK, Subcommands
 from .asjson import json_option, show_json
 from .convert import convert_command, refuse_dangling
 from .signals import end_on_signals
@@ -27,7 +27,7 @@ MOST_BLOCKS = (1 << 32) - 1
 """The most blocks of an FBA disk: Read Device Characteristics has four bytes for the number."""
 
 
-@click.group(name="image")
+@click.group(name="image", cls=Subcommands)
 def image_command() -> None:
     """Make and inspect media: the files behind --device.
 
@@ -46,7 +46,7 @@ def image_command() -> None:
 image_command.add_command(convert_command)
 
 
-@image_command.group(name="create")
+@image_command.group(name="create", cls=Subcommands)
 def create_group() -> None:
     """Make an empty medium."""
 
