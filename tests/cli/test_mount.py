@@ -128,11 +128,18 @@ def test_umount_names_working_directories_too(mnt):
 OTHER_USER = 65534
 
 
-def test_umount_of_another_users_mount_says_whose_it_is(mnt):
-    def be_other():
-        os.setgid(OTHER_USER)
-        os.setuid(OTHER_USER)
+def be_other():
+    os.setgid(OTHER_USER)
+    os.setuid(OTHER_USER)
 
+
+def test_another_user_is_told_whose_a_subchannel_is(mnt):
+    done = vfioccw("ssch", mnt.subchannel, "--ccw", "nop", preexec_fn=be_other)
+    assert done.returncode == 1
+    assert "permission denied; a mount belongs to the user who made it" in complaint(done)
+
+
+def test_umount_of_another_users_mount_says_whose_it_is(mnt):
     done = vfioccw("umount", mnt.path, preexec_fn=be_other)
     assert done.returncode == 1
     assert complaint(done) == (

@@ -33,7 +33,8 @@ def mounts_command(as_json: bool) -> None:
 
     The directory, the process that serves it, how many subchannels with which types of devices and
     of which interface it shows, since when, and whether it answers: "served", "does not answer"
-    (within 3 s), or "its server is gone", which vfioccw umount clears away.
+    (within 3 s), "only its user sees it" (root does not), or "its server is gone", which vfioccw
+    umount clears away.
 
     \b
     Example:
@@ -94,6 +95,8 @@ def _ask(found: dict[str, Any]) -> None:
     except OSError as failed:
         if failed.errno in _GONE:
             found["state"] = "its server is gone"
+        elif failed.errno == errno.EACCES:
+            found["state"] = "only its user sees it"
         return
     kinds = {device_type(state.get("device", "")) for state in states}
     found |= {

@@ -47,13 +47,14 @@ def opened(path: str, *, use_eventfd: bool = False) -> Iterator[Subchannel]:
 
     The byte order is the one that the server expects, by its `state`.
     """
-    try:
-        os.lstat(os.path.join(path, "io_region"))
-    except (FileNotFoundError, NotADirectoryError):
-        raise UserError(
-            f"{path}: no subchannel; name its directory, such as MNT/0.0.0313, as vfioccw ls does"
-        ) from None
     with asking_the_mount():
+        try:
+            os.lstat(os.path.join(path, "io_region"))
+        except (FileNotFoundError, NotADirectoryError):
+            raise UserError(
+                f"{path}: no subchannel; name its directory, such as MNT/0.0.0313, "
+                "as vfioccw ls does"
+            ) from None
         order = read_state(path).get("order", "big")
         subchannel = Subchannel(
             path, order="host" if order.startswith("host") else "big", use_eventfd=use_eventfd
