@@ -155,7 +155,7 @@ def test_what_cannot_be_converted_is_one_line_and_leaves_nothing(
     ):
         with pytest.raises(UserError, match=said):
             to_raw(str(tmp_path / source), str(tmp_path / "new"), partition=number)
-    assert "exists already" in refused(convert(raw, volume))
+    assert "exists already; --force replaces it" in refused(convert(raw, volume))
     (tmp_path / "new.new").touch()
     for target, replace, said in (
         (tmp_path, True, "not an ordinary file"),

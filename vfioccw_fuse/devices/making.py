@@ -27,7 +27,7 @@ def new_file(path: str, *, replace: bool) -> Iterator[int]:
     nobody uses it; it keeps its permissions. UserError for names and files that it cannot be.
     """
     if not replace and os.path.lexists(path):
-        raise UserError(f"{path}: exists already; name another file, or remove it first")
+        raise UserError(f"{path}: exists already; --force replaces it")
     # A device's name would be given to a file, and the device be lost.
     if os.path.lexists(path) and not os.path.isfile(path):
         raise UserError(f"{path}: not an ordinary file; name another")

@@ -299,4 +299,4 @@ def open_image(path: str, use: Use) -> Medium:
         raise UserError(f"{path}: no permission; {hint}change its mode") from None
     except OSError as error:
         reason = error.strerror or str(error)
-        raise UserError(f"{path}: {reason}; a regular image file is needed") from None
+        raise UserError(f"{path}: {reason}; name a file, or a block device") from None
