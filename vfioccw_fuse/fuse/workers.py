@@ -9,7 +9,9 @@ there
 * a wait that asks poll(2) first and goes through the loop only when nothing is ready, when other
   tasks asked for a turn, and for every 16th request. While requests come less than 0.5 ms apart it
   goes on asking and does not sleep: to wake a sleeping core takes 30 to 50 us, twice for each
-  program of a guest that reads block after block,
+  program of a guest that reads block after block. Where there are no more than two processors it
+  may be better to sleep once a program has ended, for a QEMU needs one to learn of that and its
+  guest has the other: both is tried,
 * a lock that the worker which has just replied takes again at once. The worker next in line runs
   when a handler really waits: `_drive` sees that, because every wait passes through its hands,
 * a nursery that starts a worker anew whose request was gone before it was read.
@@ -46,6 +48,10 @@ SPIN_NS: Final = 500_000
 emulated guest computes for a good half of it between two programs."""
 SPIN_TURNS: Final = 16
 """How often to ask between two looks at what else there is to do, and at the clock."""
+FEW_PROCESSORS: Final = 2
+"""With so many a client may need ours to wake up."""
+TRIED, KEPT = 64, 1024
+"""How often a way to wait is tried, and how often the better one is then kept."""
 CROWDED_NS: Final = 200_000
 """Others want this processor if those took so long, in ns: alone they take a tenth."""
 CROWDED_FOR_NS: Final = 50_000_000
@@ -175,6 +181,36 @@ async def _run_job(job: Job) -> None:
         log.exception(_JOB_FAILED)
 
 
+class Leaving:
+    """Whether to leave the processor to a client that has just been told of something.
+
+    Both is tried in turn, and what made requests come faster is kept for a while.
+    """
+
+    __slots__ = ("_began", "_better", "_left", "_took", "_trying")
+
+    def __init__(self) -> None:
+        self._trying: bool | None = True  # None: no trial, the better way is kept
+        self._better = True
+        self._left = TRIED
+        self._began = 0
+        self._took = 0  # by the first trial, in which the processor is left
+
+    def decide(self, now: int) -> bool:
+        """Whether to leave it this time; *now* in ns."""
+        self._began = self._began or now
+        self._left -= 1
+        if not self._left:
+            took, self._began = now - self._began, now
+            if self._trying is None:
+                self._trying, self._left = True, TRIED
+            elif self._trying:
+                self._trying, self._left, self._took = False, TRIED, took
+            else:
+                self._trying, self._left, self._better = None, KEPT, self._took <= took
+        return self._better if self._trying is None else self._trying
+
+
 class _Facade:
     """What pyfuse3 finds under the name `trio` while a session of `Workers` runs.
 
@@ -202,6 +238,9 @@ class _Facade:
         self.lively = False  # the last request came soon: so may the next
         self.asked_since = 0  # since when it was asked in vain for the next; 0: it was not
         self.crowded_until = 0  # before that nobody asks and asks
+        self.few = len(os.sched_getaffinity(0)) <= FEW_PROCESSORS
+        self.told = False  # what was done after the last reply may have woken a client
+        self.leaving = Leaving()  # whether the processor is left to it
         self.served_inline = 0
         self.turns = 0
         self.waits = 0
@@ -266,6 +305,7 @@ class _Facade:
 
     def next_is_near(self, poll: select.poll) -> bool:
         """Keep the processor for the next request; False if none came or there is other work."""
+        told, self.told = self.told, False
         if not self.lively:
             return False
         # The client may need this very processor.
@@ -273,7 +313,7 @@ class _Facade:
         if poll.poll(0):
             return True
         began = now = time.perf_counter_ns()
-        if now < self.crowded_until:
+        if now < self.crowded_until or (told and self.few and self.leaving.decide(now)):
             return False
         while now - began < SPIN_NS:
             seen = trio.lowlevel.current_statistics()
@@ -296,6 +336,7 @@ class _Facade:
 
     def run_jobs(self) -> None:
         """Run what `Workers.after_reply` queued."""
+        self.told = True
         while self.jobs:
             self.ran += 1
             try:

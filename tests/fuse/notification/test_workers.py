@@ -14,7 +14,7 @@ import trio.testing
 
 from lab.processes import ASLEEP_IN_POLL, sleeps_in
 from lab.waits import SOON, until, until_quiet
-from vfioccw_fuse.fuse.workers import Workers
+from vfioccw_fuse.fuse.workers import KEPT, TRIED, Leaving, Workers
 
 from .conftest import mounted
 
@@ -52,6 +52,28 @@ def test_most_requests_cost_no_turn_of_the_loop(mount):
     assert inline + turns >= 2000
     # 15/16 is the most. What disturbs is the rest of the machine.
     assert 0.75 < inline / (inline + turns) < 0.95
+
+
+@pytest.mark.parametrize(("left", "kept"), [(60_000, 50_000), (50_000, 60_000)])
+def test_what_made_requests_come_faster_is_kept_for_a_while(left, kept):
+    """*left*, *kept*: ns from one request to the next where the processor is left, and kept."""
+    leaving = Leaving()
+    now = 1_000_000
+    decided = []
+    for _ in range(3 * (2 * TRIED + KEPT)):
+        decided.append(leaving.decide(now))
+        now += left if decided[-1] else kept
+    assert 0.85 < decided.count(left < kept) / len(decided) < 1
+
+
+def test_a_pause_of_the_client_decides_for_no_longer_than_that_while():
+    leaving = Leaving()
+    now = 1_000_000
+    for turn in range(4 * (2 * TRIED + KEPT)):
+        now += 50_000 if leaving.decide(now) else 60_000
+        if turn == TRIED // 2:
+            now += 10_000_000_000
+    assert leaving.decide(now)
 
 
 def test_the_loop_gets_its_turns_under_load(mount):
