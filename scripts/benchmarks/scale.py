@@ -21,7 +21,7 @@ from vfioccw_fuse.guest.machine import Options as GuestOptions
 from vfioccw_fuse.guest.machine import booted
 
 MANY = 10_000
-MOUNT_S, LS_S, MEMORY_MIB = 6, 2, 200
+MOUNT_S, LS_S, MEMORY_MIB = 6, 4, 150
 AS_FAST = 1 / 1.1
 IMAGE, DISK = 512 * 64, 16 << 20
 GUESTS, SECONDS = 8, 20
