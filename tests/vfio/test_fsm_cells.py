@@ -320,7 +320,7 @@ def directory(tmp_path: Path) -> Callable[[], Path]:
 def rows_that_others_use() -> Iterator[None]:
     """What a test makes of the table is its own."""
     yield
-    driver_module.rows_of.cache_clear()
+    driver_module.first_row.cache_clear()
 
 
 def test_every_cell_has_its_behaviour_or_its_reason() -> None:
@@ -355,7 +355,7 @@ def test_a_cell_that_names_another_method_shows(
         if other == named:
             continue
         monkeypatch.setitem(TABLE[state], event, other)
-        driver_module.rows_of.cache_clear()
+        driver_module.first_row.cache_clear()
         d = Driver(directory(), interface)
         try:
             BEHAVIOURS[state, event](d)
@@ -376,5 +376,5 @@ def test_nothing_dispatches_the_cells_that_are_said_to_be_unreached(
     monkeypatch.setattr(driver_module.Driver, "unreached", unreached, raising=False)
     for state, event in UNREACHED:
         monkeypatch.setitem(TABLE[state], event, "unreached")
-    driver_module.rows_of.cache_clear()
+    driver_module.first_row.cache_clear()
     run_state_machine_as_test(AnyOrder)

@@ -125,12 +125,12 @@ class Row:
 
 
 @cache
-def rows_of(interface: Interface) -> dict[State, Row]:
-    """The table for *interface*, which all its drivers share."""
+def first_row(interface: Interface) -> Row:
+    """The row of a device that is closed; it leads to the others, which all devices share."""
     rows = {state: Row(state, interface) for state in State}
     for state, leads in LEADS.items():
         rows[state].leads = {done: rows[after] for done, after in leads.items()}
-    return rows
+    return rows[State.STANDBY]
 
 
 class Driver:
@@ -180,7 +180,7 @@ class Driver:
         self._starts = START_COMMANDS if every else {}
         # The start that waits in CP_PROCESSING; another one, or None, if it was dropped.
         self._held: Processing | None = None
-        self.at = rows_of(interface)[State.STANDBY]
+        self.at = first_row(interface)
         """The row of the table that counts now; who calls a cell of it dispatches the event."""
         sch.pending.on_status_pending = self.status_pending
 
