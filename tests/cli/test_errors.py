@@ -141,7 +141,8 @@ def test_ctrl_c_of_a_waiting_command_is_130(mnt):
         assert waiting.stderr.read() == b""
 
 
-def test_ctrl_c_says_that_the_program_goes_on(mnt):
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_who_is_ended_says_that_the_program_goes_on(mnt, number, status):
     mnt.control("fault=hang")
     with subprocess.Popen(
         command_line("ssch", mnt.subchannel, "--ccw", "nop", "--timeout", "60"),
@@ -153,8 +154,8 @@ def test_ctrl_c_says_that_the_program_goes_on(mnt):
         assert waiting.stderr is not None
         assert waiting.stdout.readline() == "ssch: cc 0, accepted\n"
         until(lambda: sleeps_in(ASLEEP_IN_POLL, waiting.pid), "it waits")
-        waiting.send_signal(signal.SIGINT)
-        assert waiting.wait(SOON) == 130
+        waiting.send_signal(number)
+        assert waiting.wait(SOON) == status
         assert waiting.stderr.read() == (
             f"vfioccw: {mnt.subchannel}: the start function goes on; "
             "vfioccw tsch waits for it, vfioccw csch ends it\n"

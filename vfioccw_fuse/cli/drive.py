@@ -36,6 +36,7 @@ from .offers import offering
 from .output import show_rows
 from .places import SUBCHANNEL
 from .reports import Report, fields, reporting
+from .signals import end_on_signals
 from .sizes import ADDRESS, SECONDS
 from .subchannels import opened, read_state
 
@@ -368,11 +369,12 @@ def _take_interruptions(
 
 @contextlib.contextmanager
 def _saying_what_goes_on(sub: Subchannel, function: str) -> Iterator[None]:
-    """At Ctrl-C say that *function* goes on, or that its interruption is left, if that is so."""
+    """At a signal say that *function* goes on, or that its interruption is left, if that is so."""
+    end_on_signals()
     before = sub.scsw
     try:
         yield
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):
         if sub.scsw is before:
             raise  # the request was not accepted
         ctrl = sub.store().scsw_ctrl if sub.has("schib_region") else _FUNCTIONS

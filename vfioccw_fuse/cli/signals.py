@@ -1,4 +1,4 @@
-"""How commands end that start other programs, or make a file."""
+"""How commands end at a signal that leave something: other programs, a file, a start."""
 
 import signal
 import sys
