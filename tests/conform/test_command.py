@@ -239,7 +239,15 @@ def test_an_archive_that_cannot_be_read_is_one_line(
     (tmp_path / "apt.conf").write_text(
         f'Dir::Etc::sourcelist "{tmp_path}/sources";\nDir::Etc::sourceparts "/nothing";\n'
     )
-    given = {"APT_CONFIG": f"{tmp_path}/apt.conf", "XDG_CACHE_HOME": f"{tmp_path}/cache"}
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in ("bc", "bison", "flex"):
+        # They are looked for, and nothing comes that they could build.
+        (tools / name).symlink_to("/bin/false")
+    given = {
+        "APT_CONFIG": f"{tmp_path}/apt.conf", "XDG_CACHE_HOME": f"{tmp_path}/cache",
+        "PATH": f"{tools}:{os.environ['PATH']}",
+    }  # fmt: skip
     done = subprocess.run(
         command("conform", "--driver", "--kernel", kernel), env={**environment(tmp_path), **given},
         capture_output=True, text=True, timeout=SOON, check=False,
