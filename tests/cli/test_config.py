@@ -2,7 +2,9 @@
 
 import os
 import re
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -233,3 +235,20 @@ def test_tables_of_the_wrong_kind_are_an_error(tmp_path: Path, text: str) -> Non
     path.write_text(text)
     with pytest.raises(UserError, match=r":1: "):
         read_config(str(path))
+
+
+def test_a_file_of_many_devices_is_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = []
+    loads = tomllib.loads
+
+    def counted(text: str) -> dict[str, Any]:
+        reads.append(text)
+        return loads(text)
+
+    monkeypatch.setattr(tomllib, "loads", counted)
+    table = '[[device]]\ntype = "3480"\nsubchannel = "0.0.{:04x}"\nimage = "-"\n'
+    (tmp_path / "css.toml").write_text("".join(map(table.format, range(500))))
+    assert len(read_config(str(tmp_path / "css.toml")).devices) == 500
+    assert len(reads) == 1

@@ -20,7 +20,7 @@ when they are needed, by reading the file up to ever fewer of them.
 
 import os
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, NoReturn
@@ -64,14 +64,14 @@ class Config:
     """The devices in the order of the file; their images are absolute."""
     paths: dict[int, PathState] = field(default_factory=dict)
     """How channel paths are at first, by chpid; the others are online."""
-    places: dict[str, str] = field(default_factory=dict)
-    """Where in the file an image is named, `FILE:LINE: device.image`, by its path."""
+    places: Mapping[str, Callable[[], str]] = field(default_factory=dict)
+    """Says where in the file an image is named, `FILE:LINE: device.image`, by its path."""
 
     def placed(self, wrong: UserError) -> UserError:
         """*wrong*, with its place in the file if it is about an image that is named there."""
         for path, place in self.places.items():
             if wrong.message.startswith(f"{path}: "):
-                return UserError(f"{place}: {wrong.message}")
+                return UserError(f"{place()}: {wrong.message}")
         return wrong
 
 
@@ -164,7 +164,9 @@ def read_config(path: str) -> Config:
     devices = tuple(_devices(file, table.get("device", []), directory))
     paths = _paths(file, table.get("chpid", {}), devices)
     places = {
-        spec.path: file.place_of(("device", number, "image")) for number, spec in enumerate(devices)
+        # Only who has an error to tell wants to know: it is looked for by reading all again.
+        spec.path: partial(file.place_of, ("device", number, "image"))
+        for number, spec in enumerate(devices)
     }
     return Config(os.path.abspath(path), interface, memory, devices, paths, places)
 
