@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from attack.media import Media
-from lab.mounts import PROJECT, Mount, command, detach, is_mounted
+from lab.mounts import PROJECT, Mount, abort, command, detach, is_mounted
 from lab.processes import cpu_time, files_of, status_of
 from lab.waits import until
 
@@ -123,7 +123,9 @@ class Server:
     def kill(self) -> None:
         """SIGKILL, and nothing mounted any more: the last resort."""
         self.signal(signal.SIGKILL)
-        self._process.wait()
+        if not self.ended_within(READY_WITHIN):
+            abort(self.point)
+            self._process.wait()
         if is_mounted(self.point):
             detach(self.point)
 

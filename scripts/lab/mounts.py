@@ -5,6 +5,7 @@ most users want. `mounted_at` and `mounted` unmount at the end and want nothing 
 """
 
 import contextlib
+import ctypes
 import os
 import random
 import select
@@ -34,6 +35,8 @@ BLOCKS = 512
 GONE_WITHIN = 45.0
 """Seconds after the unmount in which the daemon must have ended: 2 if the machine has time, 30 for
 what it wrote."""
+
+_MNT_FORCE = 1  # sys/mount.h
 
 
 def command(*words: object) -> list[str]:
@@ -72,6 +75,14 @@ def servers_of(path: Path) -> list[int]:
 def detach(path: Path) -> None:
     """Take the mount at *path* out of the tree, also while its files are open or nobody serves."""
     subprocess.run(["fusermount3", "-u", "-z", str(path)], check=False, capture_output=True)
+
+
+def abort(path: Path) -> None:
+    """End all requests of the mount at *path*, also those that its own server waits for.
+
+    Nothing if there is none. It is done here: a child would end copies of files that are open.
+    """
+    ctypes.CDLL(None).umount2(os.fsencode(path), _MNT_FORCE)
 
 
 def end_servers(path: Path) -> None:
@@ -147,7 +158,8 @@ class Mount:
         """Whatever happened: no process, no mount."""
         if not self.ended(0):
             os.kill(self.pid, signal.SIGKILL)
-            self.ended()
+            if not self.ended():
+                abort(self.path)
         end_servers(self.path)
         os.close(self.pidfd)
 

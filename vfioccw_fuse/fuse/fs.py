@@ -130,7 +130,9 @@ class FileSystem(pyfuse3.Operations):
     """The operations of the mount.
 
     Every handler answers at once but those of waiting files, and a write that has to wait for the
-    fault `processing`, for guest storage or for a medium.
+    fault `processing`, for guest storage or for a medium. There is none for a flush: the kernel
+    asks once and then closes without asking, also what a killed server had open in its own mount,
+    where nobody is left to answer.
     """
 
     supports_dot_lookup = False
@@ -467,9 +469,6 @@ class FileSystem(pyfuse3.Operations):
             return file.poll(opener, handle)
         except Exception as error:
             raise _failed(error) from None
-
-    async def flush(self, fh: pyfuse3.FileHandleT) -> None:
-        """close(2) of one descriptor; nothing is kept back."""
 
     async def fsync(self, fh: pyfuse3.FileHandleT, datasync: bool) -> None:
         """fsync(2): what programs have written before is on stable storage then; EIO if it is not.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import random
 import resource
 import select
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -17,12 +19,13 @@ from pathlib import Path
 
 import pytest
 
-from lab.client import DATA, Client, errno_of
+from lab.client import DATA, Client, Connection, errno_of
 from lab.mounts import (
     BLOCK,
     IMPORTS,
     PROJECT,
     MountedSystem,
+    abort,
     command,
     end_servers,
     is_mounted,
@@ -31,7 +34,7 @@ from lab.mounts import (
     servers_of,
     vfioccw,
 )
-from lab.processes import ASLEEP_IN_THE_MOUNT, command_of, files_of, sleeps_in
+from lab.processes import ASLEEP_IN_THE_MOUNT, command_of, files_of, sleeps_in, stop
 from lab.programs import CLEAR, ENDED, FBA_ID, NOP, SENSE_ID, SLI, START
 from lab.slowfs import SlowFiles
 from lab.waits import SOON, until, until_quiet
@@ -274,6 +277,44 @@ def test_a_killed_server_leaves_no_storage_no_socket_and_no_mount(tmp_path: Path
         assert os.listdir(system.path) == []
     finally:
         system.give_up()
+
+
+def test_a_killed_server_ends_that_holds_a_file_of_its_own_mount(tmp_path: Path) -> None:
+    """Nobody answers what the end of such a descriptor asks, if its number is below /dev/fuse's."""
+    places = [tmp_path / name for name in ("own", "other")]
+    for place in places:
+        place.mkdir()
+    early = make_image(tmp_path / "early.img")
+    system = mount(places[0], f"--device=fba@0.0.0001:{early}")
+    other = mount(places[1])
+    file = system.subchannel / "schib_region"
+    opened = os.open(file, os.O_RDONLY)
+    try:
+        remove = {"do": "remove", "subchannel": "0.0.0001"}
+        waiting = {"do": "add", "device": f"fba@0.0.0002:{other.subchannel}/state"}
+        with Connection(system.path) as connection:
+            assert connection.send(remove) == {"ok": True}
+            file.read_bytes()
+            stop(other.pid)
+            message = json.dumps(waiting).encode()
+            socket.send_fds(connection.socket, [message], [opened])
+            until(lambda: str(file) in files_of(system.pid), "the server has the descriptor")
+            assert number_of(system, str(file)) < number_of(system, "/dev/fuse")
+            os.kill(system.pid, signal.SIGKILL)
+            system.assert_nothing_is_left()
+    finally:
+        abort(system.path)
+        os.close(opened)
+        os.kill(other.pid, signal.SIGCONT)
+        for each in (system, other):
+            each.give_up()
+
+
+def number_of(system: MountedSystem, target: str) -> int:
+    """Which descriptor of the server is of *target*."""
+    place = Path(f"/proc/{system.pid}/fd")
+    [number] = [int(name) for name in os.listdir(place) if os.readlink(place / name) == target]
+    return number
 
 
 def cleaner_of(system: MountedSystem) -> int:
