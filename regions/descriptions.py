@@ -271,6 +271,7 @@ def _ccw_letters(flags: int) -> str:
     )
 
 
+@functools.lru_cache(maxsize=256)
 def paths_in_words(mask: int) -> str:
     """The path numbers of a path mask, 0x80 is path 0: "paths 0 1"; "no path" for zero."""
     paths = [str(path) for path in range(8) if mask & 0x80 >> path]

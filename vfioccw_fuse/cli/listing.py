@@ -91,6 +91,8 @@ def _ask(found: dict[str, Any]) -> None:
         pid = pid_of(point)
         found |= {"pid": pid, "since": _since(pid)}
         names = sorted(name for name in os.listdir(point) if is_schid(name))
+        # Very many take longer than anybody waits: then this is all that is told.
+        found |= {"subchannels": len(names), "state": "served"}
         states = [read_state(os.path.join(point, name)) for name in names]
     except OSError as failed:
         if failed.errno in _GONE:
@@ -100,10 +102,8 @@ def _ask(found: dict[str, Any]) -> None:
         return
     kinds = {device_type(state.get("device", "")) for state in states}
     found |= {
-        "subchannels": len(names),
         "devices": sorted(kinds - {""}),
         "interfaces": sorted({state["interface"] for state in states if "interface" in state}),
-        "state": "served",
     }
 
 

@@ -1,8 +1,10 @@
 """`vfioccw ls` and `decode`: look, change nothing."""
 
+import gc
 import os
 import struct
 import sys
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -27,6 +29,10 @@ _HEADER = (
     *("Device", "Subchan.", "DevType", "CU Type", "Use"),
     *("PIM", "PAM", "POM", "CHPIDs", "FSM", "Medium"),
 )
+_HELPERS = 5
+"""Threads that ask for subchannels beside the main one, where there are..."""
+_MANY = 100
+"""...so many for each."""
 _STATE_MAX = 1 << 16  # bytes; more than any `state` has
 
 
@@ -49,12 +55,11 @@ def ls_command(mnt: str, as_json: bool) -> None:
         names = sorted(name for name in os.listdir(mnt) if is_schid(name))
         if not names and not os.path.lexists(os.path.join(mnt, "irqfd")):
             raise UserError(f"{mnt}: no mount of vfioccw; vfioccw mount makes one")
-        found = [_subchannel(mnt, name) for name in names]
+        found = _subchannels(mnt, names)
     if as_json:
         show_json(found)
         return
-    for line in table([_HEADER, *map(_row, found)]):
-        click.echo(line)
+    click.echo("\n".join(table([_HEADER, *map(_row, found)])))
 
 
 def _row(found: dict[str, Any]) -> list[str]:
@@ -65,6 +70,35 @@ def _row(found: dict[str, Any]) -> list[str]:
         paths = "".join(found["chpids"])
         shown["chpids"] = f"{paths[:8]} {paths[8:]}"
     return [_UNKNOWN if value is None else str(value) for value in shown.values()]
+
+
+def _subchannels(mnt: str, names: list[str]) -> list[dict[str, Any]]:
+    """Give what is shown of all subchannels *names*.
+
+    Threads ask for very many of them, so that the server has the next request at hand. They end
+    with the process, also while the server does not answer.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    failed: list[OSError] = []
+    names_left = iter(names)
+    gc.disable()  # it would look for garbage in what is found so far, again and again
+
+    def ask() -> None:
+        try:
+            for name in names_left:
+                found[name] = _subchannel(mnt, name)
+        except OSError as error:
+            failed.append(error)
+
+    helpers = [Thread(target=ask, daemon=True) for _ in range(min(_HELPERS, len(names) // _MANY))]
+    for helper in helpers:
+        helper.start()
+    ask()
+    for helper in helpers:
+        helper.join()
+    if failed:
+        raise failed[0]
+    return [found[name] for name in names]
 
 
 def _subchannel(mnt: str, name: str) -> dict[str, Any]:

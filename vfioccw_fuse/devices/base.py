@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, Self, TypeVar
 
 from ..regions import constants as c
 from ..regions.descriptions import EVERY_DEVICE, DeviceWords
-from .options import DeviceSpec, Option, Options
+from .options import NO_MEDIUM, DeviceSpec, Option, Options
 
 if TYPE_CHECKING:
     from ..strand import Waits
@@ -208,6 +208,11 @@ class Device:
     def open(cls, spec: DeviceSpec) -> Device:
         """Attach the medium that *spec* names; UserError says what is wrong with it."""
         raise NotImplementedError
+
+    @classmethod
+    def files(cls, spec: DeviceSpec) -> int:
+        """How many files a device of *spec* keeps open."""
+        return int(spec.path not in NO_MEDIUM)
 
     @property
     def capacity(self) -> int:

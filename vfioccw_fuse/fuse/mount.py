@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import logging
 import os
 import re
@@ -18,7 +19,7 @@ import signal
 import stat
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -30,7 +31,7 @@ from ..css.executor import TrioExecutor
 from ..css.paths import PathState
 from ..devices import durability
 from ..devices.base import Device
-from ..devices.catalog import attach
+from ..devices.catalog import attach, device_class
 from ..devices.options import DeviceSpec
 from ..errors import UserError, printable, reason
 from ..memory.backing import BuiltInStorage
@@ -97,13 +98,14 @@ def serve(mountpoint: str, options: MountOptions, ready: Callable[[], None]) -> 
     storage, for at most 30 s. Gives 0, or 1 if some of it may not be there, which is in the log.
     """
     check_mountpoint(mountpoint)
-    _raise_file_limit(len(options.devices))
+    _raise_file_limit(options.devices)
     with contextlib.ExitStack() as last, contextlib.ExitStack() as stack:
         media: list[tuple[DeviceSpec, Device]] = []
         stack.callback(_close_all, media)
         place = os.path.realpath(mountpoint)
-        for spec in _distinct(options.devices):
-            media.append((spec, _attach(spec, place, "")))
+        with _lasting():
+            for spec in _distinct(options.devices):
+                media.append((spec, _attach(spec, place, "")))
         media.sort(key=lambda one: one[1].needs_another)
         directory, storage = _storage(stack, options)
         mount = Mount(mountpoint, options, media, storage)
@@ -224,11 +226,8 @@ class Mount:
                 for chpid, state in self._options.paths.items():
                     self._system.paths.begin(chpid, state)
                 log.info("mounted at %s", self._mountpoint)
-                while self._media:
-                    spec = self._media[0][0]
-                    self._system.add(*self._media[0])
-                    del self._media[0]
-                    log.info("%s@%s: %s", spec.type, spec.schid, spec.path)
+                with _lasting():
+                    self._plug_first()
                 self.workers.at_end(self._end_of_session)
                 nursery.start_soon(self._blocked.run)
                 nursery.start_soon(self._irqfd.serve)
@@ -237,6 +236,13 @@ class Mount:
                 await self.workers.run_session()
                 log.info("unmounted")
             nursery.cancel_scope.cancel()
+
+    def _plug_first(self) -> None:
+        while self._media:
+            spec = self._media[0][0]
+            self._system.add(*self._media[0])
+            del self._media[0]
+            log.info("%s@%s: %s", spec.type, spec.schid, spec.path)
 
     def _space(self) -> AddressSpace:
         """A new subchannel's storage: the built-in one at 0."""
@@ -447,16 +453,31 @@ def check_mountpoint(mountpoint: str) -> None:
             raise UserError(f"{mountpoint}: not empty; mount on an empty directory")
 
 
-def _raise_file_limit(devices: int) -> None:
-    """Every device holds its image open: take what the system grants; UserError if that is less."""
+def _raise_file_limit(devices: Sequence[DeviceSpec]) -> None:
+    """Media stay open: take what the system grants; UserError if that is less than they need."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    needed = devices + _OWN_FILES
+    needed = _OWN_FILES + sum(device_class(spec.type).files(spec) for spec in devices)
     if hard != resource.RLIM_INFINITY and hard < needed:
         raise UserError(
-            f"{devices} devices need {needed} open files, and {hard} are allowed; "
+            f"{len(devices)} devices need {needed} open files, and {hard} are allowed; "
             f"raise the limit (ulimit -Hn {needed}), or mount fewer devices"
         )
+
+
+@contextlib.contextmanager
+def _lasting() -> Iterator[None]:
+    """What is made meanwhile is there for as long as the mount: garbage collection leaves it out.
+
+    It would look at all of it again and again while there is more of it, and later stop all
+    requests for a second where there are tens of thousands of subchannels.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @contextlib.contextmanager

@@ -69,4 +69,6 @@ def state_text(device: CcwDevice) -> str:
             f"{name}.count: {seen.count}",
             f"{name}.attached: {int(seen.attached)}",
         ]
-    return "".join(f"{printable(line)}\n" for line in lines)
+    if not "".join(lines).isprintable():
+        lines = list(map(printable, lines))
+    return "\n".join([*lines, ""])

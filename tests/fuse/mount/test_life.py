@@ -24,6 +24,7 @@ from lab.mounts import (
     BLOCK,
     IMPORTS,
     PROJECT,
+    Mount,
     MountedSystem,
     abort,
     command,
@@ -614,21 +615,35 @@ def test_an_output_below_the_mount_point_is_refused_before_the_mount(tmp_path: P
     assert "inside the mount itself" in done.stderr
 
 
-def test_a_limit_that_is_too_low_for_the_devices_is_said_before_the_mount(tmp_path: Path) -> None:
-    point = tmp_path / "mnt"
+def mount_with_100_files(point: Path, *devices: str) -> subprocess.CompletedProcess[str]:
     point.mkdir()
-    devices = [f"--device=3215@0.0.{number:04x}:-" for number in range(70)]
-    done = subprocess.run(
-        command("mount", point, *devices),
+    return subprocess.run(
+        command("mount", point, *(f"--device={device}" for device in devices)),
         env={**os.environ, "PYTHONPATH": str(PROJECT)}, capture_output=True, text=True,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100)),
         stdin=subprocess.DEVNULL, timeout=SOON, check=False,
     )  # fmt: skip
+
+
+def test_a_limit_that_is_too_low_for_the_devices_is_said_before_the_mount(tmp_path: Path) -> None:
+    point = tmp_path / "mnt"
+    done = mount_with_100_files(point, *(f"3215@0.0.{number:04x}:-" for number in range(70)))
     assert done.returncode == 1
     [line] = done.stderr.splitlines()
-    assert "70 devices need 134 open files, and 100 are allowed" in line
+    assert "70 devices need 204 open files, and 100 are allowed" in line
     assert "ulimit -Hn" in line
     assert not is_mounted(point)
+
+
+def test_what_has_no_medium_needs_no_files(tmp_path: Path) -> None:
+    point = tmp_path / "mnt"
+    done = mount_with_100_files(point, *(f"3480@0.0.{number:04x}:-" for number in range(200)))
+    assert (done.returncode, done.stderr) == (0, "")
+    system = Mount(point)
+    try:
+        assert len(list(point.glob("0.0.*"))) == 200
+    finally:
+        system.give_up()
 
 
 def test_an_image_that_shrinks_under_the_mount_is_an_equipment_check(

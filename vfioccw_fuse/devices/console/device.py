@@ -274,6 +274,11 @@ class Console3215(Device):
         """Make the pseudo-terminal and the link that *spec* names; UserError when it is taken."""
         return cls(Terminal(spec.path))
 
+    @classmethod
+    def files(cls, spec: DeviceSpec) -> int:
+        """Both ends of the pseudo-terminal."""
+        return 2
+
     def close(self) -> None:
         """Give the pseudo-terminal back and remove the link."""
         self.terminal.close()
