@@ -1,13 +1,18 @@
 """``vfioccw ls`` and ``bench``."""
 
+import os
+import signal
 import subprocess
+from collections.abc import Iterator
 
 import pytest
 
-from lab.mounts import command
+from lab.mounts import Mount, command, mounted_at
 from lab.processes import files_of
-from lab.waits import until
+from lab.waits import SOON, until
 from tests.cli.commands import complaint, run, vfioccw
+
+MANY = 3000
 
 
 def rows(path) -> list[list[str]]:
@@ -24,6 +29,41 @@ def test_ls_shows_what_lscss_shows(mnt):
     assert "yes" in row
     assert "IDLE" in row
     assert row[-1] == str(mnt.image)
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory) -> Iterator[Mount]:
+    place = tmp_path_factory.mktemp("many")
+    form = '[[device]]\ntype = "3480"\nsubchannel = "0.0.{:04x}"\nimage = "-"\n'
+    (place / "tapes.toml").write_text("".join(map(form.format, range(MANY))))
+    with mounted_at(place / "mnt", "--config", place / "tapes.toml") as system:
+        yield system
+
+
+def test_ls_of_very_many_shows_each_once_and_in_order(many):
+    _, *found = rows(many.path)
+    assert [row[1] for row in found] == [f"0.0.{number:04x}" for number in range(MANY)]
+    assert {tuple(row[2:]) for row in found} == {tuple(found[0][2:])}
+
+
+def test_ctrl_c_ends_ls_of_very_many(many):
+    for _ in range(50):
+        with subprocess.Popen(
+            command("ls", many.path), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        ) as listing:
+            until(lambda: threads_of(listing) != 1, "it asks by threads, or has ended")
+            listing.send_signal(signal.SIGINT)
+            assert listing.wait(SOON) in (0, 130, -signal.SIGINT)
+            if listing.returncode == 130:
+                assert listing.stderr is not None
+                assert listing.stderr.read() == b""
+                return
+    raise AssertionError("it has always ended before the signal")
+
+
+def threads_of(process: subprocess.Popen[bytes]) -> int:
+    """How many it has; 0 if it has ended."""
+    return 0 if process.poll() is not None else len(os.listdir(f"/proc/{process.pid}/task"))
 
 
 @pytest.mark.parametrize("interface", ["start-only", "scsw", "async", "full"])

@@ -81,7 +81,6 @@ def _subchannels(mnt: str, names: list[str]) -> list[dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     failed: list[OSError] = []
     names_left = iter(names)
-    gc.disable()  # it would look for garbage in what is found so far, again and again
 
     def ask() -> None:
         try:
@@ -91,11 +90,15 @@ def _subchannels(mnt: str, names: list[str]) -> list[dict[str, Any]]:
             failed.append(error)
 
     helpers = [Thread(target=ask, daemon=True) for _ in range(min(_HELPERS, len(names) // _MANY))]
-    for helper in helpers:
-        helper.start()
-    ask()
-    for helper in helpers:
-        helper.join()
+    gc.disable()  # it would look for garbage in what is found so far, again and again
+    try:
+        for helper in helpers:
+            helper.start()
+        ask()
+        for helper in helpers:
+            helper.join()
+    finally:
+        gc.enable()
     if failed:
         raise failed[0]
     return [found[name] for name in names]
