@@ -103,14 +103,14 @@ def extension(folder: Path, name: str) -> Path:
 
 
 def cut(folder: Path) -> None:
-    path = extension(folder, "css/ccw__mypyc")
+    path = extension(folder, compiled.LIBRARY)
     whole = path.read_bytes()
     path.unlink()
     path.write_bytes(whole[: len(whole) // 2])
 
 
 def of_another_machine(folder: Path) -> None:
-    path = extension(folder, "css/ccw__mypyc")
+    path = extension(folder, compiled.LIBRARY)
     whole = bytearray(path.read_bytes())
     whole[18] ^= 0xFF  # e_machine (elf(5))
     path.unlink()
@@ -122,7 +122,7 @@ def without(name: str) -> Callable[[Path], None]:
 
 
 def senseless(folder: Path) -> None:
-    rewrite(extension(folder, "css/ccw__mypyc").parents[1] / compiled.MANIFEST, "\0\n")
+    rewrite(extension(folder, compiled.LIBRARY).parent / compiled.MANIFEST, "\0\n")
 
 
 @pytest.mark.parametrize(

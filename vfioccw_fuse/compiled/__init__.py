@@ -50,6 +50,9 @@ MODULES: Final = (
 )
 """What is compiled, below the package. A class that is not compiled cannot derive from one that is,
 so a room's base class and all its kinds are on this list or none of them is."""
+LIBRARY: Final = "hot__mypyc"
+"""The extension that has the code of all; those with their names only point into it. So they call
+each other directly, and a request that finds nothing of them in the caches fetches less."""
 MANIFEST: Final = "manifest"
 """The file in `place()` that says what the modules there were made from: for each source its
 checksum and its name below the package, then for each extension its size and its name."""
@@ -134,15 +137,14 @@ def _load(here: Path) -> None:
     """OSError if what lies *here* is for another machine or another C library than this one's."""
     from ctypes import CDLL
 
-    CDLL(str(here / f"{MODULES[0].replace('.', '/')}__mypyc{_SUFFIX}"))
+    CDLL(str(here / f"{LIBRARY}{_SUFFIX}"))
 
 
 class _Finder:
-    """Finds `MODULES`, and what mypyc has beside each of them, in `place()`."""
+    """Finds `MODULES` and `LIBRARY` in `place()`."""
 
     def __init__(self) -> None:
-        package = __name__.rpartition(".")[0]
-        self._names = {f"{package}.{name}{end}" for name in MODULES for end in ("", "__mypyc")}
+        self._names = {f"{PACKAGE.name}.{name}" for name in (*MODULES, LIBRARY)}
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -150,8 +152,8 @@ class _Finder:
         """As `importlib.abc.MetaPathFinder` has it; None for all but compiled modules."""
         if name not in self._names or pure() is not None:
             return None
-        room = name.split(".")[-2]
-        return PathFinder.find_spec(name, [str(place() / room)], target)
+        rooms = name.split(".")[1:-1]
+        return PathFinder.find_spec(name, [str(place().joinpath(*rooms))], target)
 
 
 def install() -> None:

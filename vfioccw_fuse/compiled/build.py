@@ -1,6 +1,6 @@
 """Compiles the hot modules: `python -m vfioccw_fuse.compiled.build`.
 
-It needs mypy, setuptools and a C compiler, and takes half a minute on two cores. What was there
+It needs mypy, setuptools and a C compiler, and takes 25 s. What was there
 stays until all is made; where that is up to date nothing is done.
 """
 
