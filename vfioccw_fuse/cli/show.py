@@ -30,9 +30,9 @@ _HEADER = (
     *("PIM", "PAM", "POM", "CHPIDs", "FSM", "Medium"),
 )
 _HELPERS = 5
-"""Threads that ask for subchannels beside the main one, where there are..."""
-_MANY = 100
-"""...so many for each."""
+"""Threads that ask for subchannels beside the main one, if there are enough for them."""
+_FOR_EACH = 100
+"""Subchannels from which on one thread more is worth its start."""
 _STATE_MAX = 1 << 16  # bytes; more than any `state` has
 
 
@@ -89,7 +89,8 @@ def _subchannels(mnt: str, names: list[str]) -> list[dict[str, Any]]:
         except OSError as error:
             failed.append(error)
 
-    helpers = [Thread(target=ask, daemon=True) for _ in range(min(_HELPERS, len(names) // _MANY))]
+    wanted = min(_HELPERS, len(names) // _FOR_EACH)
+    helpers = [Thread(target=ask, daemon=True) for _ in range(wanted)]
     gc.disable()  # it would look for garbage in what is found so far, again and again
     try:
         for helper in helpers:
