@@ -470,8 +470,7 @@ def requests_after_the_servers_end_are_errors_of_the_device(mount: Path) -> None
         assert irb(device) == (ctrl, 0, 0)
     vfio.set_irq(0, -1)
     assert vfio.unmap(0, 1 << 20) == 1 << 20
-    with fails(errno.ENOTCONN):
-        vfio.close()  # says the kernel; the descriptor is closed all the same
+    vfio.close()
 
 
 # --- iommufd and character device ---------------------------------------------------------------
