@@ -109,7 +109,7 @@ class RegionFiles:
 def close(fd: int) -> None:
     """Close *fd*, a file of the mount.
 
-    When the mount has ended, close(2) says so (ENOTCONN, ECONNABORTED), and closes all the same.
+    When the mount has ended, close(2) may say so (ENOTCONN, ECONNABORTED); it closes all the same.
     """
     with contextlib.suppress(OSError):
         os.close(fd)

@@ -1,7 +1,7 @@
 """Compiles the hot modules: `python -m vfioccw_fuse.compiled.build`.
 
-It needs mypy, setuptools and a C compiler, and takes 25 s. What was there
-stays until all is made; where that is up to date nothing is done.
+It needs mypy, setuptools and a C compiler, and takes 25 s. What was there stays until all is made;
+where that is up to date nothing is done.
 """
 
 from __future__ import annotations
